@@ -1,0 +1,96 @@
+package app
+
+import (
+	"time"
+
+	"bankforge/app/bank"
+)
+
+// Role is what a caller may do; the table of roles and routes is in ports/routes.go.
+type Role string
+
+// The roles.
+const (
+	RoleCustomer Role = "customer"
+	RoleTeller   Role = "teller"
+	RoleService  Role = "service"
+	RoleFraud    Role = "fraud"
+	RoleOperator Role = "operator"
+	RoleAuditor  Role = "auditor"
+	RoleAdmin    Role = "admin"
+)
+
+// Principal is who asks, as a verified token says.
+type Principal struct {
+	Subject  string
+	Roles    []Role
+	Customer bank.CustomerID // whose accounts a customer may use; zero for staff
+	Expires  time.Time
+}
+
+// Call is what travels with each command beside its content.
+type Call struct {
+	Principal      Principal
+	Key            Key    // zero for dry runs
+	IdempotencyKey string // as sent
+	Fingerprint    Hash
+	CorrelationID  string
+	TraceParent    string
+	DryRun         bool // decide, answer, store nothing
+	AckPublished   bool // answer only after the broker's acknowledgement
+}
+
+// Done is what every answer to a command says beside its result.
+type Done struct {
+	Replayed  bool     // the command was known, and this is what it was answered then
+	Seq       bank.Seq // of its last event: what the caller's later reads must have seen
+	Published bool     // the broker has acknowledged the messages (only with Call.AckPublished)
+	Timing    Timing
+}
+
+// Timing is where a command's time went.
+type Timing struct{ Queue, Decide, Commit, Publish time.Duration }
+
+// AccountDone answers commands on accounts.
+type AccountDone struct {
+	Done
+	Account bank.Account
+}
+
+// TransactionDone answers movements of money. Projected ones (dry runs) have no id, seq, nor time.
+type TransactionDone struct {
+	Done
+	Transaction bank.Transaction
+	Projected   bool
+}
+
+// HoldDone answers commands on holds.
+type HoldDone struct {
+	Done
+	Hold      bank.Hold
+	Projected bool
+}
+
+// BulkDone answers a bulk: for each item in order a transaction or a refusal.
+type BulkDone struct {
+	Done
+	Items     []BulkItem
+	Projected bool
+}
+
+// BulkItem has exactly one of its fields set.
+type BulkItem struct {
+	Transaction *bank.Transaction
+	Refused     *bank.Error
+}
+
+// Codes of refusals that are not business; bank has the others.
+const (
+	CodeCustomerNotFound bank.Code = "customer_not_found"
+	CodeKeyReused        bank.Code = "idempotency_key_reused"
+	CodeOverloaded       bank.Code = "overloaded"
+	CodeUnavailable      bank.Code = "unavailable"
+	CodeOutcomeUnknown   bank.Code = "outcome_unknown"
+	CodeViewBehind       bank.Code = "view_behind"
+	CodeInvalidCursor    bank.Code = "invalid_cursor"
+)
