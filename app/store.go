@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"bankforge/app/bank"
+	"bankforge/app/codec"
 )
 
 // Hash is a SHA-256 sum.
@@ -15,14 +16,8 @@ type Hash [32]byte
 // The zero Key is no key: nothing is remembered.
 type Key [32]byte
 
-// Meta is what an event says of its origin. It is part of the stored bytes, and so of the chain.
-type Meta struct {
-	CorrelationID  string
-	CausationID    string // the message or command that caused it; "" for a person's command
-	Actor          string // the subject who asked
-	IdempotencyKey string // as the caller sent it
-	TraceParent    string // W3C trace context
-}
+// Meta is what an event says of its origin.
+type Meta = codec.Meta
 
 // Recorded is an event as the log holds it.
 type Recorded struct {
