@@ -1,0 +1,156 @@
+// Package sqlite keeps the embedded bank in three files: bank.db (the log), state.db (what cannot be
+// rebuilt) and views.db (what can).
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"runtime"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver "sqlite", in pure Go
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// File is one of the three files of the embedded bank.
+type File struct {
+	name        string
+	synchronous string
+}
+
+// The files. What cannot be rebuilt is flushed to the disk at each commit.
+var (
+	BankFile  = File{"bank", "FULL"}
+	StateFile = File{"state", "FULL"}
+	ViewsFile = File{"views", "NORMAL"}
+)
+
+// DB is one open file: one writer, many readers. It is safe for concurrent use.
+type DB struct {
+	write *sql.DB // one connection; transactions begin IMMEDIATE
+	read  *sql.DB
+	path  string
+}
+
+// Open opens the file at path, makes it if it is not there, and brings its tables up to date.
+func Open(ctx context.Context, path string, f File) (*DB, error) {
+	d := &DB{path: path}
+	var err error
+	if d.write, err = sql.Open("sqlite", dsn(path, f, "rwc")); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	d.write.SetMaxOpenConns(1)
+	if err := migrate(ctx, d.write, f); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), d.write.Close())
+	}
+	if d.read, err = sql.Open("sqlite", dsn(path, f, "ro")); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.write.Close())
+	}
+	d.read.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	d.read.SetMaxIdleConns(max(4, runtime.NumCPU()))
+	return d, nil
+}
+
+// OpenReadOnly opens an existing file for reading only, beside a running bank.
+func OpenReadOnly(path string, f File) (*DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, f, "ro"))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return &DB{read: db, path: path}, nil
+}
+
+// Close ends all connections.
+func (d *DB) Close() error {
+	err := d.read.Close()
+	if d.write != nil {
+		err = errors.Join(err, d.write.Close())
+	}
+	return err
+}
+
+func dsn(path string, f File, mode string) string {
+	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(10000)", "synchronous(" + f.synchronous + ")", "foreign_keys(1)",
+		"cache_size(-65536)", "temp_store(MEMORY)",
+	}}
+	if mode != "ro" {
+		q["_pragma"] = append([]string{"journal_mode(WAL)"}, q["_pragma"]...)
+	}
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
+}
+
+func migrate(ctx context.Context, db *sql.DB, f File) error {
+	files, err := fs.Sub(migrations, "migrations/"+f.name)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// InTx runs fn in one transaction of the writer, which the context given to fn carries, and commits
+// it when fn returns nil. It is rolled back on an error, a panic, and a cancelled context.
+// Within fn, only SQL on this transaction: no network, no waiting. Calls do not nest.
+func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	// A transaction begun with ctx would be rolled back behind our back when ctx ends.
+	tx, err := d.write.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	done := false
+	defer func() {
+		if !done {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	if err := fn(context.WithValue(ctx, txKey{d}, tx)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done = true
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+type txKey struct{ db *DB }
+
+// ErrNoTx means that a write was tried outside InTx.
+var ErrNoTx = errors.New("sqlite: no transaction in the context")
+
+// tx is the transaction of d that ctx carries.
+func (d *DB) tx(ctx context.Context) (*sql.Tx, error) {
+	tx, ok := ctx.Value(txKey{d}).(*sql.Tx)
+	if !ok {
+		return nil, ErrNoTx
+	}
+	return tx, nil
+}
+
+// querier is the transaction that ctx carries, or else the readers.
+func (d *DB) querier(ctx context.Context) querier {
+	if tx, err := d.tx(ctx); err == nil {
+		return tx
+	}
+	return d.read
+}
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
