@@ -94,3 +94,9 @@ const (
 	CodeViewBehind       bank.Code = "view_behind"
 	CodeInvalidCursor    bank.Code = "invalid_cursor"
 )
+
+// Codes of refusals that ports mostly find themselves.
+const (
+	CodeForbidden      bank.Code = "forbidden"
+	CodeInvalidRequest bank.Code = bank.InvalidRequest
+)

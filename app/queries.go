@@ -70,13 +70,20 @@ type EntryRow struct {
 	ValueDate    bank.Date
 }
 
-// Balances answers from the accounts' view (handler "balances"). Not found: ok is false.
+// The handlers that keep the views. Names are permanent: they are consumer groups.
+const (
+	BalancesHandler     = "balances"     // accounts, from bankforge.accounts.v1
+	HistoryHandler      = "history"      // entries and holds, from bankforge.accounts.v1
+	TransactionsHandler = "transactions" // transactions, from bankforge.transactions.v1
+)
+
+// Balances answers from the accounts' view (BalancesHandler). Not found: ok is false.
 type Balances interface {
 	Account(ctx context.Context, id bank.AccountID) (a bank.Account, ok bool, err error)
 	Accounts(ctx context.Context, f AccountFilter) ([]bank.Account, error)
 }
 
-// History answers from the transactions' views (handlers "transactions" and "entries").
+// History answers from the views of TransactionsHandler, and for entries and holds of HistoryHandler.
 type History interface {
 	Transaction(ctx context.Context, id bank.TransactionID) (t bank.Transaction, ok bool, err error)
 	Transactions(ctx context.Context, f TransactionFilter) ([]bank.Transaction, error)

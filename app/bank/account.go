@@ -1,5 +1,7 @@
 package bank
 
+import "fmt"
+
 // Version counts the changes of one account, transaction or hold: dense from 1.
 type Version uint64
 
@@ -16,6 +18,16 @@ const (
 	Internal
 )
 
+var accountTypes = []string{Current: "current", Savings: "savings", Internal: "internal"}
+
+// String is the name that users see.
+func (t AccountType) String() string { return nameOf(accountTypes, t) }
+
+// ParseAccountType reads what String writes.
+func ParseAccountType(name string) (AccountType, error) {
+	return named[AccountType](accountTypes, name, "type of account")
+}
+
 // AccountStatus is what an account allows.
 type AccountStatus uint8
 
@@ -26,6 +38,16 @@ const (
 	Frozen
 	Closed
 )
+
+var accountStatuses = []string{Active: "active", Frozen: "frozen", Closed: "closed"}
+
+// String is the name that users see.
+func (s AccountStatus) String() string { return nameOf(accountStatuses, s) }
+
+// ParseAccountStatus reads what String writes.
+func ParseAccountStatus(name string) (AccountStatus, error) {
+	return named[AccountStatus](accountStatuses, name, "status of an account")
+}
 
 // Account is one account as it stands at its version.
 type Account struct {
@@ -70,3 +92,31 @@ type Details struct {
 
 // Metadata is a user's own notes: at most 50 keys of at most 40 characters, values of at most 500.
 type Metadata map[string]string
+
+func (d *Details) isEmpty() bool { return d.Label == "" && d.ExternalID == "" && len(d.Metadata) == 0 }
+
+// externalID is "" when the account has none.
+func (a *Account) externalID() string {
+	if a.Details == nil {
+		return ""
+	}
+	return a.Details.ExternalID
+}
+
+// nameOf is the name of an enumerated value; "" for one that does not exist.
+func nameOf[E ~uint8](names []string, e E) string {
+	if int(e) < len(names) {
+		return names[e]
+	}
+	return ""
+}
+
+// named is the inverse of nameOf.
+func named[E ~uint8](names []string, name, what string) (E, error) {
+	for i, n := range names {
+		if n == name && n != "" {
+			return E(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a %s", clip(name), what)
+}

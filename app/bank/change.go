@@ -24,7 +24,9 @@ type Change struct {
 	Hold    *Hold
 	// Transaction is on TransactionsTopic the one that changed, on AccountsTopic the one that moved the money, if any.
 	Transaction *Transaction
-	Reason      string
+	// Payer is on TransactionsTopic whose account the transaction's From is: while it is pending, no entry says so.
+	Payer  CustomerID
+	Reason string
 }
 
 // Changes expands the event in the order of its messages: its legs, then its transactions.
@@ -44,10 +46,21 @@ func (e *Event) Changes() []Change {
 	for i := range e.Transactions {
 		t := &e.Transactions[i]
 		out = append(out, Change{
-			Seq: e.Seq, N: len(out), Time: e.Time, Name: transactionNames[t.Status], Transaction: t, Reason: e.Reason,
+			Seq: e.Seq, N: len(out), Time: e.Time, Name: transactionNames[t.Status], Transaction: t,
+			Payer: e.payer(t), Reason: e.Reason,
 		})
 	}
 	return out
+}
+
+// payer is whose account t takes from: every change of a transaction has a leg on that account.
+func (e *Event) payer(t *Transaction) CustomerID {
+	for i := range e.Legs {
+		if e.Legs[i].Account == t.From {
+			return e.Legs[i].Customer
+		}
+	}
+	return CustomerID{}
 }
 
 // Topic is where the change is told.

@@ -1,7 +1,10 @@
 package bank
 
 // Command is something that a person or a handler wants of the ledger. Decide says what becomes of it.
-type Command interface{ command() }
+type Command interface {
+	// decide adds to the desk the events that it makes, or refuses with an *Error.
+	decide(d *desk) error
+}
 
 // Common terms: By is the customer who asks, zero for staff; accounts of others do not exist for them.
 // IfVersion and ExpectedVersion are 0 when the caller does not mind.
@@ -131,17 +134,3 @@ type VoidHold struct {
 	By CustomerID
 	ID HoldID
 }
-
-func (OpenAccount) command()   {}
-func (ChangeAccount) command() {}
-func (SetStatus) command()     {}
-func (SetReview) command()     {}
-func (Deposit) command()       {}
-func (Withdraw) command()      {}
-func (Transfer) command()      {}
-func (Bulk) command()          {}
-func (Reverse) command()       {}
-func (DecidePending) command() {}
-func (PlaceHold) command()     {}
-func (Capture) command()       {}
-func (VoidHold) command()      {}

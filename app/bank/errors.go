@@ -24,6 +24,7 @@ const (
 	InsufficientFunds      Code = "insufficient_funds"
 	AmountExceedsRemaining Code = "amount_exceeds_remaining"
 	AmountOutOfRange       Code = "amount_out_of_range"
+	InvalidRequest         Code = "invalid_request" // what the doors let through only by a mistake, or by their clock
 )
 
 // Error is the one error type of BankForge: a code for machines, a message for people, a cause for operators.

@@ -75,6 +75,9 @@ func (id ID[K]) String() string { return id.text }
 // IsZero reports whether id names nothing.
 func (id ID[K]) IsZero() bool { return id.text == "" }
 
+// compare orders ids by their text.
+func (id ID[K]) compare(other ID[K]) int { return strings.Compare(id.text, other.text) }
+
 // CashAccount is the internal account that deposits come from and withdrawals go to.
 func CashAccount(c Currency) AccountID { return AccountID{cashPrefix + c.String()} }
 

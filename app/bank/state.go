@@ -1,60 +1,218 @@
 package bank
 
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
 // State is all that deciding needs to know: every account, every open hold and pending transfer.
 // It grows with those, never with history. It is not safe for concurrent use: one decider owns it.
-type State struct{}
-
-// NewState is the state before the first event.
-func NewState() *State { return &State{} }
-
-// Seq is the last event that the state has seen.
-func (s *State) Seq() Seq { return 0 }
-
-// Time is the time of that event. Event time never goes back.
-func (s *State) Time() Time { return 0 }
-
-// Account returns the account as it stands.
-func (s *State) Account(AccountID) (Account, bool) { return Account{}, false }
-
-// Transaction returns a transaction that is pending, or was brought in, or was made since the last Settle.
-func (s *State) Transaction(TransactionID) (Transaction, bool) { return Transaction{}, false }
-
-// Hold returns a hold that is active, or was brought in, or ended since the last Settle.
-func (s *State) Hold(HoldID) (Hold, bool) { return Hold{}, false }
-
-// Bring puts in a transaction that was looked up in the log, until the next Settle or Rollback to a Mark before.
-func (s *State) Bring(Transaction) {}
-
-// BringHold does so with an ended hold.
-func (s *State) BringHold(Hold) {}
-
-// Evolve takes one event in. It never fails; events come from Decide or from the log.
-func (s *State) Evolve(Event) {}
-
-// Mark is a point to roll back to.
-type Mark struct{}
-
-// Mark remembers where the state stands.
-func (s *State) Mark() Mark { return Mark{} }
-
-// Rollback undoes everything since m.
-func (s *State) Rollback(Mark) {}
-
-// Settle forgets how to undo, and what was brought in: everything up to here has been committed.
-func (s *State) Settle() {}
-
-// NextExpiry is when the next hold expires.
-func (s *State) NextExpiry() (Time, bool) { return 0, false }
-
-// Decide says what becomes of a command at the time now (raised to the state's own time): events to append,
-// none when there is nothing to do, or an *Error that refuses it. It leaves the state as it was.
-func Decide(*State, Command, Time) ([]Event, error) { return nil, nil }
-
-// DecideBulk decides the items one upon the other. refused has an entry for each item, nil where it is
-// accepted; events are the accepted ones' in order. Atomic and one refused: no events, and err is that refusal.
-func DecideBulk(*State, Bulk, Time) (events []Event, refused []*Error, err error) {
-	return nil, nil, nil
+type State struct {
+	seq      Seq
+	time     Time
+	accounts map[AccountID]*Account
+	opened   []*Account // the same, in the order of their opening
+	before   []undone   // what the accounts were, for Rollback
+	// external finds accounts by their external id. Holds are the active ones, transactions those that are
+	// pending; and both have what was brought in or has ended since the last Settle.
+	external     table[string, AccountID]
+	holds        table[HoldID, *Hold]
+	transactions table[TransactionID, *Transaction]
+	due          deadlines // of the active holds
+	settled      uint64    // how many times
 }
 
-// Expire returns the events that end the holds that are due at now, earliest first, at most limit of them.
-func Expire(_ *State, _ Time, limit int) []Event { return nil }
+// NewState is the state before the first event.
+func NewState() *State {
+	return &State{
+		accounts:     make(map[AccountID]*Account),
+		external:     newTable[string, AccountID](),
+		holds:        newTable[HoldID, *Hold](),
+		transactions: newTable[TransactionID, *Transaction](),
+		due:          newDeadlines(),
+	}
+}
+
+// Seq is the last event that the state has seen.
+func (s *State) Seq() Seq { return s.seq }
+
+// Time is the time of that event. Event time never goes back.
+func (s *State) Time() Time { return s.time }
+
+// Account returns the account as it stands.
+func (s *State) Account(id AccountID) (Account, bool) {
+	if a, ok := s.accounts[id]; ok {
+		return *a, true
+	}
+	return Account{}, false
+}
+
+// AccountByExternalID returns the account that has the external id.
+func (s *State) AccountByExternalID(id string) (Account, bool) {
+	if id == "" {
+		return Account{}, false
+	}
+	return s.Account(s.external.rows[id])
+}
+
+// Transaction returns a transaction that is pending, or was brought in, or was made since the last Settle.
+// It shares its entries and metadata with the state.
+func (s *State) Transaction(id TransactionID) (Transaction, bool) {
+	if t, ok := s.transactions.rows[id]; ok {
+		return *t, true
+	}
+	return Transaction{}, false
+}
+
+// Hold returns a hold that is active, or was brought in, or ended since the last Settle.
+func (s *State) Hold(id HoldID) (Hold, bool) {
+	if h, ok := s.holds.rows[id]; ok {
+		return *h, true
+	}
+	return Hold{}, false
+}
+
+// Bring puts in a transaction that was looked up in the log, until the next Settle or Rollback to a Mark before.
+// What the state has already is at least as new, so it stays. So does the absence of a pending one: the
+// state has all of those, and what was looked up is out of date.
+func (s *State) Bring(t Transaction) {
+	if _, have := s.transactions.rows[t.ID]; !have && t.Status != PendingReview {
+		s.transactions.set(t.ID, &t)
+	}
+}
+
+// BringHold does so with an ended hold.
+func (s *State) BringHold(h Hold) {
+	if _, have := s.holds.rows[h.ID]; !have && h.Status != HoldActive {
+		s.holds.set(h.ID, &h)
+	}
+}
+
+// Evolve takes one event in. It never fails; events come from Decide or from the log.
+// The state keeps parts of the event: nobody may write to it afterwards.
+func (s *State) Evolve(e Event) {
+	for i := range e.Legs {
+		s.evolveAccount(&e, &e.Legs[i])
+	}
+	for i := range e.Transactions {
+		s.transactions.set(e.Transactions[i].ID, &e.Transactions[i])
+	}
+	if e.Hold != nil {
+		s.holds.set(e.Hold.ID, e.Hold)
+		s.due.follow(e.Hold)
+	}
+	s.seq, s.time = e.Seq, e.Time
+}
+
+func (s *State) evolveAccount(e *Event, leg *Leg) {
+	a, ok := s.accounts[leg.Account]
+	if !ok {
+		a = &Account{
+			ID:       leg.Account,
+			Opening:  Opening{Customer: leg.Customer, Currency: leg.Currency},
+			OpenedAt: e.Time,
+		}
+		s.add(a)
+	} else {
+		s.before = append(s.before, undone{a, *a})
+	}
+	if e.Opening != nil {
+		a.Opening = *e.Opening
+	}
+	if e.Details != nil {
+		s.describe(a, e.Details)
+	}
+	a.AccountState = leg.After
+	a.UpdatedAt = e.Time
+}
+
+// add puts in a new account. Its version is 0 before, which is how Rollback knows that it was not there.
+func (s *State) add(a *Account) {
+	s.before = append(s.before, undone{a, Account{ID: a.ID}})
+	s.accounts[a.ID] = a
+	s.opened = append(s.opened, a)
+}
+
+func (s *State) describe(a *Account, d *Details) {
+	if id := a.externalID(); id != "" {
+		s.external.drop(id)
+	}
+	a.Details = d
+	if d.isEmpty() {
+		a.Details = nil
+	}
+	if id := a.externalID(); id != "" {
+		s.external.set(id, a.ID)
+	}
+}
+
+// Accounts are all accounts in the order of their opening, as they stand. The state must not change meanwhile.
+func (s *State) Accounts() iter.Seq[Account] {
+	return func(yield func(Account) bool) {
+		for _, a := range s.opened {
+			if !yield(*a) {
+				return
+			}
+		}
+	}
+}
+
+// Holds are the active holds by id. The state must not change meanwhile.
+func (s *State) Holds() iter.Seq[Hold] {
+	return sorted(s.holds.rows, func(h *Hold) bool { return h.Status == HoldActive })
+}
+
+// Pending are the transfers that wait for review by id. The state must not change meanwhile.
+func (s *State) Pending() iter.Seq[Transaction] {
+	return sorted(s.transactions.rows, func(t *Transaction) bool { return t.Status == PendingReview })
+}
+
+// Len is the number of accounts.
+func (s *State) Len() int { return len(s.opened) }
+
+// RestoreState makes the state again from its seq, its time and what Accounts, Holds and Pending gave. It takes
+// from the three one after the other, each once, so they may read from one stream. It refuses what is no state.
+func RestoreState(
+	seq Seq, t Time, accounts iter.Seq[Account], holds iter.Seq[Hold], pending iter.Seq[Transaction],
+) (*State, error) {
+	s := NewState()
+	for a := range accounts {
+		if _, twice := s.accounts[a.ID]; twice {
+			return nil, fmt.Errorf("account %s is there twice", a.ID)
+		}
+		s.add(&a)
+		if a.Details != nil {
+			if _, twice := s.external.rows[a.Details.ExternalID]; twice {
+				return nil, fmt.Errorf("account %s has the external id of another", a.ID)
+			}
+			s.describe(&a, a.Details)
+		}
+		s.Settle()
+	}
+	for h := range holds {
+		s.holds.set(h.ID, &h)
+		s.due.follow(&h)
+	}
+	for t := range pending {
+		s.transactions.set(t.ID, &t)
+	}
+	s.seq, s.time = seq, t
+	s.Settle()
+	if err := s.Audit(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func sorted[K kind](rows map[ID[K]]*K, which func(*K) bool) iter.Seq[K] {
+	return func(yield func(K) bool) {
+		ids := slices.SortedFunc(maps.Keys(rows), ID[K].compare)
+		for _, id := range ids {
+			if row := rows[id]; which(row) && !yield(*row) {
+				return
+			}
+		}
+	}
+}

@@ -12,6 +12,19 @@ const (
 	ReversalKind
 )
 
+var transactionKinds = []string{
+	DepositKind: "deposit", WithdrawalKind: "withdrawal", TransferKind: "transfer",
+	CaptureKind: "capture", ReversalKind: "reversal",
+}
+
+// String is the name that users see.
+func (k TransactionKind) String() string { return nameOf(transactionKinds, k) }
+
+// ParseTransactionKind reads what String writes.
+func ParseTransactionKind(name string) (TransactionKind, error) {
+	return named[TransactionKind](transactionKinds, name, "kind of transaction")
+}
+
 // TransactionStatus is how far a transaction is.
 type TransactionStatus uint8
 
@@ -23,6 +36,19 @@ const (
 	PartiallyReversed
 	Reversed
 )
+
+var transactionStatuses = []string{
+	Posted: "posted", PendingReview: "pending_review", Rejected: "rejected",
+	PartiallyReversed: "partially_reversed", Reversed: "reversed",
+}
+
+// String is the name that users see.
+func (s TransactionStatus) String() string { return nameOf(transactionStatuses, s) }
+
+// ParseTransactionStatus reads what String writes.
+func ParseTransactionStatus(name string) (TransactionStatus, error) {
+	return named[TransactionStatus](transactionStatuses, name, "status of a transaction")
+}
 
 // Transaction is one movement of money as it stands at its version.
 type Transaction struct {
@@ -65,6 +91,18 @@ const (
 	HoldVoided
 	HoldExpired
 )
+
+var holdStatuses = []string{
+	HoldActive: "active", HoldCaptured: "captured", HoldVoided: "voided", HoldExpired: "expired",
+}
+
+// String is the name that users see.
+func (s HoldStatus) String() string { return nameOf(holdStatuses, s) }
+
+// ParseHoldStatus reads what String writes.
+func ParseHoldStatus(name string) (HoldStatus, error) {
+	return named[HoldStatus](holdStatuses, name, "status of a hold")
+}
 
 // Hold is money kept back on an account for a later capture.
 type Hold struct {

@@ -1,0 +1,64 @@
+# BankForge: everything that is done with the tree has a name here. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TOOLS := $(CURDIR)/.tools
+export PATH := $(TOOLS)/bin:$(TOOLS)/venv/bin:$(PATH)
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: run
+run: ## A bank to look at: http://127.0.0.1:8080, with customers, accounts and a trickle of transactions
+	go run ./cmd/bankforge --demo
+
+.PHONY: build
+build: ## The binary, bin/bankforge
+	go build -o bin/bankforge ./cmd/bankforge
+
+.PHONY: install
+install: ## What the tests need beside Go, Node and Python: Chromium, jq, a linter, schemathesis
+	@scripts/install.sh
+
+.PHONY: test
+test: install ## Everything that a change must pass, with a summary at the end
+	@scripts/test.sh
+
+.PHONY: check
+check: ## What is generated is what is committed; formatting; go.mod
+	@scripts/check.sh
+
+.PHONY: generate
+generate: ## Write api/ anew from the program
+	@scripts/generate.sh api
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint, with the rules of .golangci.yml
+	golangci-lint run ./...
+
+.PHONY: tidy
+tidy: ## The rules of the house: sizes, import arrows, banned calls, documents
+	go test -count=1 -run '^TestHouse' .
+
+.PHONY: unit
+unit: ## All Go tests, with the race detector: units, properties, journeys, the tour of the README
+	go test -race -timeout 15m ./...
+
+.PHONY: browser
+browser: ## The page and the live channel in a real browser
+	@scripts/browser.sh
+
+.PHONY: schema
+schema: build ## schemathesis against a running server: the API does what its OpenAPI document says
+	@scripts/schemathesis.sh
+
+.PHONY: clean
+clean: ## Forget what was built and installed
+	rm -rf bin .tools console/node_modules

@@ -1,0 +1,291 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// Log is the log in bank.db. It implements app.Log and app.Lookup.
+type Log struct {
+	db    *DB
+	write *prepared
+	read  *prepared
+}
+
+var (
+	_ app.Log    = (*Log)(nil)
+	_ app.Lookup = (*Log)(nil)
+)
+
+// NewLog gives access to the log in db, which must be the BankFile. The log lives as long as db.
+// On a file opened for reading only, everything that writes fails.
+func NewLog(db *DB) *Log {
+	return &Log{db: db, write: prepare(db.write), read: prepare(db.read)}
+}
+
+const (
+	selectHead = `SELECT incarnation, term, batch, seq, chain, owner FROM head`
+	// The fence: exactly one row, or somebody else owns the ledger.
+	moveHead = `UPDATE head SET batch = ?, seq = ?, chain = coalesce(?, chain) WHERE term = ? AND batch = ? AND seq = ?`
+	takeHead = `INSERT INTO head (id, incarnation, term, batch, seq, chain, owner) VALUES (1, ?, 1, 0, 0, zeroblob(32), ?)
+		ON CONFLICT DO UPDATE SET term = term + 1, owner = excluded.owner`
+	refreshHead = `UPDATE head SET term = term + 1 WHERE term = ?`
+
+	insertEvent   = `INSERT INTO event (seq, data, chain) VALUES (?, ?, ?)`
+	insertTouch   = `INSERT INTO touch (subject, version, seq) VALUES (?, ?, ?)`
+	insertOutcome = `INSERT INTO outcome (key, fingerprint, seq, events, code, reply, subject, command, at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	selectRows = `SELECT seq, data, chain FROM event WHERE seq > ? ORDER BY seq LIMIT ?`
+)
+
+// Acquire takes the ledger over.
+func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err error) {
+	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
+		if _, err := tx.ExecContext(ctx, takeHead, rand.Text(), owner); err != nil {
+			return err
+		}
+		head, err = scanHead(tx.QueryRowContext(ctx, selectHead))
+		return err
+	})
+	if err != nil {
+		return app.Head{}, fmt.Errorf("acquire the ledger: %w", err)
+	}
+	return head, nil
+}
+
+// Append commits b, or nothing.
+func (l *Log) Append(ctx context.Context, b app.Batch) error {
+	for i := range b.Rows {
+		if want := b.After + 1 + bank.Seq(i); b.Rows[i].Seq != want {
+			return fmt.Errorf("append batch %d: row %d has seq %d instead of %d", b.Number, i, b.Rows[i].Seq, want)
+		}
+	}
+	committing, err := l.commit(ctx, func(ctx context.Context, tx writer) error {
+		if err := l.move(ctx, tx, &b); err != nil {
+			return err
+		}
+		if err := l.insertRows(ctx, tx, b.Rows); err != nil {
+			return err
+		}
+		return l.insertOutcomes(ctx, tx, b.Outcomes)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case isFull(err):
+		// Also at COMMIT: the frame that commits is the last to be written, and it was not.
+		return fmt.Errorf("append batch %d: %w: %w", b.Number, app.ErrFull, err)
+	case committing:
+		// A failed flush leaves it open what the disk has: only a later write over it decides.
+		return fmt.Errorf("append batch %d: %w: %w", b.Number, app.ErrUnknownCommit, err)
+	default:
+		return fmt.Errorf("append batch %d: %w", b.Number, err)
+	}
+}
+
+// commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the
+// caller would not know what became of it. committing says that an error is that of COMMIT itself.
+func (l *Log) commit(ctx context.Context, fn func(context.Context, writer) error) (committing bool, err error) {
+	if l.db.write == nil {
+		return false, errors.New("the log is open for reading only")
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	w, err := l.prepareWrites(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
+		tx, err := l.db.tx(ctx)
+		if err != nil {
+			return err
+		}
+		err = fn(ctx, writer{tx, w})
+		committing = err == nil
+		return err
+	})
+	return committing, err
+}
+
+// writer is one transaction and the statements that were prepared for it.
+type writer struct {
+	*sql.Tx
+	prepared map[string]*sql.Stmt
+}
+
+// stmt is the prepared query, for use in this transaction.
+func (w writer) stmt(ctx context.Context, query string) *sql.Stmt {
+	return w.StmtContext(ctx, w.prepared[query])
+}
+
+// prepareWrites prepares before the transaction, which has the only connection that writes.
+func (l *Log) prepareWrites(ctx context.Context) (map[string]*sql.Stmt, error) {
+	w := make(map[string]*sql.Stmt, 4)
+	for _, query := range [...]string{moveHead, insertEvent, insertTouch, insertOutcome} {
+		s, err := l.write.get(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		w[query] = s
+	}
+	return w, nil
+}
+
+func (l *Log) move(ctx context.Context, tx writer, b *app.Batch) error {
+	seq, chain := b.After, []byte(nil)
+	if n := len(b.Rows); n > 0 {
+		seq, chain = b.Rows[n-1].Seq, b.Rows[n-1].Chain[:]
+	}
+	return exactlyOne(tx.stmt(ctx, moveHead).ExecContext(ctx, int64(b.Number), int64(seq), chain,
+		int64(b.Term), int64(b.Number)-1, int64(b.After)))
+}
+
+// exactlyOne turns an update of the head that met no row into ErrFenced.
+func exactlyOne(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n != 1 {
+		return app.ErrFenced
+	}
+	return err
+}
+
+func (l *Log) insertRows(ctx context.Context, tx writer, rows []app.Row) error {
+	event, touch := tx.stmt(ctx, insertEvent), tx.stmt(ctx, insertTouch)
+	for i := range rows {
+		r := &rows[i]
+		if _, err := event.ExecContext(ctx, int64(r.Seq), r.Data, r.Chain[:]); err != nil {
+			return fmt.Errorf("event %d: %w", r.Seq, err)
+		}
+		for _, t := range r.Touches {
+			if _, err := touch.ExecContext(ctx, t.Subject, int64(t.Version), int64(r.Seq)); err != nil {
+				return fmt.Errorf("event %d, version %d of %s: %w", r.Seq, t.Version, t.Subject, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Log) insertOutcomes(ctx context.Context, tx writer, outcomes []app.Outcome) error {
+	insert := tx.stmt(ctx, insertOutcome)
+	for i := range outcomes {
+		o := &outcomes[i]
+		_, err := insert.ExecContext(ctx, o.Key[:], o.Fingerprint[:], int64(o.Seq), o.Events, string(o.Code),
+			o.Reply, o.Subject, o.Command, int64(o.At))
+		if err != nil {
+			return fmt.Errorf("outcome %x: %w", o.Key, err)
+		}
+	}
+	return nil
+}
+
+// Resolve takes a new term, which also writes over what a failed commit may have left on the disk.
+func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head app.Head, err error) {
+	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
+		if err := exactlyOne(tx.ExecContext(ctx, refreshHead, int64(b.Term))); err != nil {
+			return err
+		}
+		if head, err = scanHead(tx.QueryRowContext(ctx, selectHead)); err != nil {
+			return err
+		}
+		committed = head.Batch == b.Number
+		if !committed && head.Batch+1 != b.Number {
+			return fmt.Errorf("the ledger is at batch %d of the same term", head.Batch)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, app.Head{}, fmt.Errorf("resolve batch %d: %w", b.Number, err)
+	}
+	return committed, head, nil
+}
+
+// Read returns rows behind after.
+func (l *Log) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Row, error) {
+	return l.rows(ctx, selectRows, clamp(uint64(after)), max(limit, 0))
+}
+
+// Head returns the head as it is now.
+func (l *Log) Head(ctx context.Context) (app.Head, error) {
+	s, err := l.read.get(ctx, selectHead)
+	if err != nil {
+		return app.Head{}, fmt.Errorf("read the head: %w", err)
+	}
+	head, err := scanHead(s.QueryRowContext(ctx))
+	if errors.Is(err, sql.ErrNoRows) {
+		return app.Head{}, nil
+	}
+	if err != nil {
+		return app.Head{}, fmt.Errorf("read the head: %w", err)
+	}
+	return head, nil
+}
+
+func scanHead(row *sql.Row) (h app.Head, err error) {
+	var term, batch, seq int64
+	err = row.Scan(&h.Incarnation, &term, &batch, &seq, hash{(*[32]byte)(&h.Chain)}, &h.Owner)
+	h.Term, h.Batch, h.Seq = uint64(term), uint64(batch), bank.Seq(seq)
+	return h, err
+}
+
+// rows runs a query that selects seq, data and chain.
+func (l *Log) rows(ctx context.Context, query string, args ...any) ([]app.Row, error) {
+	s, err := l.read.get(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	found, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	defer found.Close()
+	var out []app.Row
+	for found.Next() {
+		var r app.Row
+		var seq int64
+		if err := found.Scan(&seq, &r.Data, hash{(*[32]byte)(&r.Chain)}); err != nil {
+			return nil, fmt.Errorf("read events: %w", err)
+		}
+		r.Seq = bank.Seq(seq)
+		out = append(out, r)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return out, nil
+}
+
+// hash scans a column of 32 bytes into to.
+type hash struct{ to *[32]byte }
+
+// Scan implements sql.Scanner.
+func (h hash) Scan(v any) error {
+	b, ok := v.([]byte)
+	if !ok || len(b) != len(h.to) {
+		return fmt.Errorf("expected a blob of %d bytes, not %T of %d", len(h.to), v, len(b))
+	}
+	copy(h.to[:], b)
+	return nil
+}
+
+// clamp fits a bound into SQLite's integers.
+func clamp(v uint64) int64 { return int64(min(v, math.MaxInt64)) }
+
+func isFull(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+}

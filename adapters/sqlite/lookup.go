@@ -1,0 +1,126 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+const (
+	selectOutcomes = `SELECT key, fingerprint, seq, events, code, reply, subject, command, at FROM outcome WHERE key IN `
+	selectLatest   = `SELECT seq, data, chain FROM event
+		WHERE seq = (SELECT seq FROM touch WHERE subject = ? ORDER BY version DESC LIMIT 1)`
+	selectVersions = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
+		WHERE t.subject = ? AND t.version > ? ORDER BY t.version LIMIT ?`
+	selectVersionsBefore = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
+		WHERE t.subject = ? AND t.version < ? ORDER BY t.version DESC LIMIT ?`
+)
+
+// chunks are how many keys one statement asks for: few sizes, so that the statements stay prepared.
+var chunks = [...]int{128, 16, 1}
+
+// Outcomes returns those of the keys that have one.
+func (l *Log) Outcomes(ctx context.Context, keys []app.Key) (map[app.Key]app.Outcome, error) {
+	out := map[app.Key]app.Outcome{}
+	args := make([]any, 0, chunks[0])
+	for _, size := range chunks {
+		for len(keys) >= size {
+			args = args[:0]
+			for i := range keys[:size] {
+				args = append(args, keys[i][:])
+			}
+			if err := l.outcomes(ctx, args, out); err != nil {
+				return nil, fmt.Errorf("look up outcomes: %w", err)
+			}
+			keys = keys[size:]
+		}
+	}
+	return out, nil
+}
+
+func (l *Log) outcomes(ctx context.Context, keys []any, out map[app.Key]app.Outcome) error {
+	s, err := l.read.get(ctx, selectOutcomes+"(?"+strings.Repeat(",?", len(keys)-1)+")")
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(ctx, keys...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var o app.Outcome
+		var seq, at int64
+		err := rows.Scan(hash{(*[32]byte)(&o.Key)}, hash{(*[32]byte)(&o.Fingerprint)}, &seq, &o.Events, &o.Code,
+			&o.Reply, &o.Subject, &o.Command, &at)
+		if err != nil {
+			return err
+		}
+		o.Seq, o.At = bank.Seq(seq), bank.Time(at)
+		out[o.Key] = o
+	}
+	return rows.Err()
+}
+
+// Latest returns for each subject that exists the row of its newest version.
+func (l *Log) Latest(ctx context.Context, subjects []string) (map[string]app.Row, error) {
+	out := map[string]app.Row{}
+	for _, subject := range subjects {
+		rows, err := l.rows(ctx, selectLatest, subject)
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) > 0 {
+			out[subject] = rows[0]
+		}
+	}
+	return out, nil
+}
+
+// Versions returns the rows of subject behind version after, ascending.
+func (l *Log) Versions(ctx context.Context, subject string, after bank.Version, limit int) ([]app.Row, error) {
+	return l.rows(ctx, selectVersions, subject, clamp(uint64(after)), max(limit, 0))
+}
+
+// VersionsBefore returns the rows of subject before version before, descending.
+func (l *Log) VersionsBefore(
+	ctx context.Context, subject string, before bank.Version, limit int,
+) ([]app.Row, error) {
+	return l.rows(ctx, selectVersionsBefore, subject, clamp(uint64(before)), max(limit, 0))
+}
+
+// prepared keeps the statements of one pool, which live as long as the pool. It is safe for concurrent use.
+type prepared struct {
+	db    *sql.DB
+	mu    sync.RWMutex
+	stmts map[string]*sql.Stmt
+}
+
+func prepare(db *sql.DB) *prepared { return &prepared{db: db, stmts: map[string]*sql.Stmt{}} }
+
+// get prepares query when it is asked for the first time.
+func (p *prepared) get(ctx context.Context, query string) (*sql.Stmt, error) {
+	p.mu.RLock()
+	s := p.stmts[query]
+	p.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.stmts[query]; s != nil {
+		return s, nil
+	}
+	s, err := p.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %q", query), err)
+	}
+	p.stmts[query] = s
+	return s, nil
+}

@@ -1,0 +1,91 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"bankforge/app/apptest"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+func TestHandlerStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	for name, file := range map[string]File{"views": ViewsFile, "state": StateFile} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(open(t, file))); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestHandlerStoreRefusesWritesOutsideATransaction(t *testing.T) {
+	t.Parallel()
+	ctx, s := t.Context(), NewHandlerStore(open(t, ViewsFile))
+	p := router.Parked{Stream: router.Stream{Handler: "h"}, Key: "k"}
+	_, park := s.Park(ctx, p, nil)
+	_, _, head := s.Head(ctx, "h", "k")
+	for name, err := range map[string]error{
+		"park": park, "head": head,
+		"advance":   s.Advance(ctx, p.Stream, router.Checkpoint{}),
+		"attempted": s.Attempted(ctx, p, router.Attempt{}),
+		"resolve":   s.Resolve(ctx, p, router.Resolved, time.Now()),
+	} {
+		if !errors.Is(err, ErrNoTx) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
+	t.Parallel()
+	s := NewHandlerStore(open(t, ViewsFile))
+	err := s.InTx(t.Context(), func(ctx context.Context) error {
+		var second router.Parked
+		for i := range 2 {
+			second = router.Parked{
+				Stream: router.Stream{Handler: "h"}, Key: "k", Position: handlers.End(1 + handlers.PositionAt(int64(i)<<12).Seq),
+				Status: router.Failed,
+			}
+			if _, err := s.Park(ctx, second, nil); err != nil {
+				return err
+			}
+		}
+		return s.Resolve(ctx, second, router.Resolved, time.Now())
+	})
+	if !errors.Is(err, ErrNotHead) {
+		t.Fatalf("resolved out of order: %v", err)
+	}
+}
+
+func TestErrorsOfSQLiteHaveClasses(t *testing.T) {
+	t.Parallel()
+	db := open(t, ViewsFile)
+	read := func(pragma string) error {
+		conn, err := db.write.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.ExecContext(t.Context(), pragma); err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.ExecContext(t.Context(), `CREATE TABLE big AS
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i, hex(randomblob(64)) FROM n`)
+		return err
+	}
+	if c, ok := Classify(read("PRAGMA max_page_count = 40")); !ok || c != handlers.Unavailable {
+		t.Errorf("a full disk is %v, %v", c, ok)
+	}
+	if c, ok := Classify(read("PRAGMA query_only = 1")); !ok || c != handlers.Unavailable {
+		t.Errorf("a file that cannot be written is %v, %v", c, ok)
+	}
+	_, err := db.read.ExecContext(t.Context(), `SELECT nonsense`)
+	if _, ok := Classify(err); ok || err == nil {
+		t.Errorf("a mistake in a statement is classified: %v", err)
+	}
+}

@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"bankforge/app/bank"
+)
+
+// App is the bank as ports see it: commands on money and accounts (which the ledger decides), customers, queries.
+// It is safe for concurrent use. Every error that a caller should see is a *bank.Error; others are faults.
+//
+// A command with a key that is known gives the answer that it gave then; so what depends on the present,
+// as whether a customer exists or an expiry is near enough, is refused only when the key is unknown.
+// With a refusal, the answer's Done is still set: a refusal can be a replay, too.
+type App struct {
+	parts    Parts
+	seals    sealer
+	acked    *lru.Cache[string, bank.Seq] // subject → the last event that was acknowledged to it
+	patience time.Duration
+}
+
+// Parts is what an App is made of. All are needed.
+type Parts struct {
+	Ledger    *Ledger
+	Log       Log
+	Lookup    Lookup
+	Balances  Balances
+	History   History
+	Progress  Progress
+	Customers CustomerStore
+	MasterKey []byte // 32 random bytes that protect the keys of customers; losing them loses all personal data
+	Publisher Publisher
+	Clock     func() time.Time // nil: time.Now
+}
+
+// Publisher knows how far the broker has acknowledged the messages of events.
+type Publisher interface {
+	// AwaitPublished returns once all messages of the events up to seq have been acknowledged, or
+	// when ctx ends, and reports whether they have.
+	AwaitPublished(ctx context.Context, seq bank.Seq) bool
+}
+
+// LogIsBroker is the Publisher of a bank whose messages are read from the log itself: what is committed is published.
+type LogIsBroker struct{}
+
+// AwaitPublished reports true at once.
+func (LogIsBroker) AwaitPublished(context.Context, bank.Seq) bool { return true }
+
+const (
+	rememberedReaders = 1 << 16         // subjects whose last write is remembered
+	publishPatience   = 5 * time.Second // how long Call.AckPublished waits
+)
+
+// New puts the parts together.
+func New(p Parts) (*App, error) {
+	if p.Clock == nil {
+		p.Clock = time.Now
+	}
+	seals, err := newSealer(p.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	acked, err := lru.New[string, bank.Seq](rememberedReaders)
+	if err != nil {
+		return nil, fmt.Errorf("remember readers: %w", err)
+	}
+	return &App{parts: p, seals: seals, acked: acked, patience: readPatience}, nil
+}
+
+// execute sends a command to the ledger, and remembers for the caller's reads what it has been told.
+func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
+	got, err := a.parts.Ledger.Execute(ctx, ask)
+	if err != nil {
+		return got, err
+	}
+	if ask.Call.DryRun {
+		return got, nil
+	}
+	a.acknowledge(ask.Call.Principal.Subject, got.Seq)
+	if ask.Call.AckPublished {
+		start := time.Now()
+		wait, cancel := context.WithTimeout(ctx, publishPatience)
+		got.Published = a.parts.Publisher.AwaitPublished(wait, got.Seq)
+		cancel()
+		got.Timing.Publish = time.Since(start)
+	}
+	return got, nil
+}
+
+// acknowledge never lets the memory of a subject go back: answers may overtake one another.
+func (a *App) acknowledge(subject string, seq bank.Seq) {
+	if last, ok := a.acked.Peek(subject); !ok || last < seq {
+		a.acked.Add(subject, seq)
+	}
+}
+
+func (a *App) now() bank.Time { return bank.TimeOf(a.parts.Clock()) }
+
+// newID makes the bytes of an id: 48 bits of milliseconds, so that ids sort by time, and 80 random bits.
+func (a *App) newID() (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], uint64(a.parts.Clock().UnixMilli())<<16) //nolint:gosec // after 1970
+	_, _ = rand.Read(id[6:])                                                    // never fails, it says
+	return id
+}
+
+// terms completes what every movement of money carries.
+func (a *App) terms(c Call, t bank.Terms) bank.Terms {
+	t.ID = bank.MakeID[bank.Transaction](a.newID())
+	t.CorrelationID = c.CorrelationID
+	if t.ValueDate == 0 {
+		t.ValueDate = a.now().Date()
+	}
+	return t
+}
+
+// Has reports whether the principal has one of the roles.
+func (p Principal) Has(roles ...Role) bool {
+	for _, have := range p.Roles {
+		for _, r := range roles {
+			if have == r {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// by is who a command on money is done for: nobody in particular for staff, else the caller's own customer.
+func (p Principal) by() (bank.CustomerID, error) { return p.within(RoleTeller, RoleService) }
+
+// within is zero for those who see everything because of one of the roles, else the customer that the caller is.
+func (p Principal) within(roles ...Role) (bank.CustomerID, error) {
+	if p.Has(roles...) {
+		return bank.CustomerID{}, nil
+	}
+	if p.Has(RoleCustomer) && !p.Customer.IsZero() {
+		return p.Customer, nil
+	}
+	return bank.CustomerID{}, bank.Refuse(CodeForbidden, "", "This is not allowed to you.")
+}
+
+// scope is within for reading.
+func (p Principal) scope() (bank.CustomerID, error) {
+	return p.within(RoleTeller, RoleService, RoleFraud, RoleAuditor)
+}
+
+// MayRead reports whether the principal may read what belongs to the customer (zero: to nobody).
+func (p Principal) MayRead(owner bank.CustomerID) bool {
+	mine, err := p.scope()
+	return err == nil && (mine.IsZero() || mine == owner)
+}
+
+// refusal is err as the refusal that it is, or else a fault of the bank.
+func refusal(err error) *bank.Error {
+	var e *bank.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &bank.Error{Code: CodeUnavailable, Detail: "The bank cannot do this now.", Item: -1, Cause: err}
+}

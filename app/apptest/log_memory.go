@@ -1,0 +1,177 @@
+package apptest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// MemoryLog is a log in memory: an app.Log and app.Lookup for fast tests, on which faults can be
+// injected. It keeps all promises that do not need a disk. The zero value is an empty log.
+type MemoryLog struct {
+	mu       sync.RWMutex
+	head     app.Head
+	rows     []app.Row
+	touches  map[string]map[bank.Version]bank.Seq
+	outcomes map[app.Key]app.Outcome
+	faults   Faults
+}
+
+// Faults are called at their moments when they are set, never under a lock: they may also wait. What
+// they return is returned to the caller.
+type Faults struct {
+	BeforeAppend func(app.Batch) error // an error: nothing has been written
+	AfterAppend  func(app.Batch) error // only after a commit, which an error does not undo
+	Resolve      func(app.Batch) error // an error: no new term was taken
+	Read         func() error          // before Read, Head, and every lookup
+}
+
+// Inject replaces the faults.
+func (l *MemoryLog) Inject(f Faults) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults = f
+}
+
+func (l *MemoryLog) fault() Faults {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.faults
+}
+
+// Crash returns a log with what the process would find after it died now, without faults.
+func (l *MemoryLog) Crash() *MemoryLog {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	c := &MemoryLog{
+		head: l.head, rows: slices.Clone(l.rows), outcomes: maps.Clone(l.outcomes),
+		touches: map[string]map[bank.Version]bank.Seq{},
+	}
+	for subject, versions := range l.touches {
+		c.touches[subject] = maps.Clone(versions)
+	}
+	return c
+}
+
+// Acquire implements app.Log.
+func (l *MemoryLog) Acquire(ctx context.Context, owner string) (app.Head, error) {
+	if err := ctx.Err(); err != nil {
+		return app.Head{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.head.Incarnation == "" {
+		l.head.Incarnation = rand.Text()
+	}
+	l.head.Term++
+	l.head.Owner = owner
+	return l.head, nil
+}
+
+// Append implements app.Log.
+func (l *MemoryLog) Append(ctx context.Context, b app.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f := l.fault()
+	if f.BeforeAppend != nil {
+		if err := f.BeforeAppend(b); err != nil {
+			return err
+		}
+	}
+	if err := l.append(b); err != nil {
+		return fmt.Errorf("append batch %d: %w", b.Number, err)
+	}
+	if f.AfterAppend != nil {
+		return f.AfterAppend(b)
+	}
+	return nil
+}
+
+func (l *MemoryLog) append(b app.Batch) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.head.Incarnation == "" || l.head.Term != b.Term || l.head.Batch+1 != b.Number || l.head.Seq != b.After {
+		return app.ErrFenced
+	}
+	if err := l.check(b); err != nil {
+		return err
+	}
+	l.head.Batch = b.Number
+	for _, r := range b.Rows {
+		for _, t := range r.Touches {
+			if l.touches[t.Subject] == nil {
+				if l.touches == nil {
+					l.touches = map[string]map[bank.Version]bank.Seq{}
+				}
+				l.touches[t.Subject] = map[bank.Version]bank.Seq{}
+			}
+			l.touches[t.Subject][t.Version] = r.Seq
+		}
+		l.rows = append(l.rows, app.Row{Seq: r.Seq, Data: bytes.Clone(r.Data), Chain: r.Chain})
+		l.head.Seq, l.head.Chain = r.Seq, r.Chain
+	}
+	if l.outcomes == nil {
+		l.outcomes = map[app.Key]app.Outcome{}
+	}
+	for _, o := range b.Outcomes {
+		o.Reply = bytes.Clone(o.Reply)
+		l.outcomes[o.Key] = o
+	}
+	return nil
+}
+
+// check refuses what would not be dense or is there already, before anything is written.
+func (l *MemoryLog) check(b app.Batch) error {
+	touched := map[app.Touch]bool{}
+	for i, r := range b.Rows {
+		if r.Seq != b.After+1+bank.Seq(i) {
+			return fmt.Errorf("row %d has seq %d", i, r.Seq)
+		}
+		for _, t := range r.Touches {
+			if _, taken := l.touches[t.Subject][t.Version]; taken || touched[t] {
+				return fmt.Errorf("version %d of %s exists", t.Version, t.Subject)
+			}
+			touched[t] = true
+		}
+	}
+	keys := map[app.Key]bool{}
+	for _, o := range b.Outcomes {
+		if _, taken := l.outcomes[o.Key]; taken || keys[o.Key] {
+			return fmt.Errorf("outcome %x exists", o.Key)
+		}
+		keys[o.Key] = true
+	}
+	return nil
+}
+
+// Resolve implements app.Log.
+func (l *MemoryLog) Resolve(ctx context.Context, b app.Batch) (bool, app.Head, error) {
+	if err := ctx.Err(); err != nil {
+		return false, app.Head{}, err
+	}
+	if f := l.fault(); f.Resolve != nil {
+		if err := f.Resolve(b); err != nil {
+			return false, app.Head{}, err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.head.Term != b.Term {
+		return false, app.Head{}, app.ErrFenced
+	}
+	committed := l.head.Batch == b.Number
+	if !committed && l.head.Batch+1 != b.Number {
+		return false, app.Head{}, errors.New("resolve: not the last batch of its term")
+	}
+	l.head.Term++
+	return committed, l.head, nil
+}

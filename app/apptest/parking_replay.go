@@ -1,0 +1,114 @@
+package apptest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+// checkReplay lets a handler and a replayer work on one key at the same time, as the router does. Each
+// of them holds the key's order only by what the store locks.
+func checkReplay(ctx context.Context, s router.Store) error {
+	const handler, key, messages = "replay", "k", 60
+	if err := park(ctx, s, message(handler, key, 1, router.Failed), 1); err != nil {
+		return err
+	}
+	consumed, replayed := make(chan error, 1), make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		consumed <- consume(ctx, s, handler, key, messages)
+	}()
+	go func() { replayed <- replay(ctx, s, handler, key, done) }()
+	if err := errors.Join(<-consumed, <-replayed); err != nil {
+		return err
+	}
+	if c, err := at(ctx, s, effects(key)); err != nil || c.Position.Seq != messages {
+		return fmt.Errorf("%d of %d messages had their effect, %v", c.Position.Seq, messages, err)
+	}
+	return expectHead(ctx, s, handler, key, 0)
+}
+
+// effects is where a handler of these checks counts what it has done for a key.
+func effects(key string) router.Stream {
+	return router.Stream{Handler: "effects", Topic: bank.Topic(key)}
+}
+
+// take is what a handler does: it must see each number of a key once, and in order.
+func take(ctx context.Context, s router.Store, key string, seq bank.Seq) error {
+	c, err := s.Checkpoint(ctx, effects(key))
+	if err != nil {
+		return err
+	}
+	if c.Position.Seq+1 != seq {
+		return fmt.Errorf("message %d of key %s came behind %d", seq, key, c.Position.Seq)
+	}
+	pause()
+	return s.Advance(ctx, effects(key), router.Checkpoint{Position: handlers.Position{Seq: seq}})
+}
+
+// consume handles messages 2 … n, or parks them behind what is parked.
+func consume(ctx context.Context, s router.Store, handler, key string, n bank.Seq) error {
+	for seq := bank.Seq(2); seq <= n; seq++ {
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			if _, err := s.Checkpoint(ctx, stream(handler)); err != nil {
+				return err
+			}
+			blocked, err := s.Blocked(ctx, handler, []string{key})
+			if err != nil {
+				return err
+			}
+			pause()
+			if len(blocked) > 0 {
+				_, err = s.Park(ctx, message(handler, key, seq, router.Waiting), nil)
+			} else if err = take(ctx, s, key, seq); err == nil && seq%8 == 0 {
+				// The next one fails, so that the key is parked again.
+				seq++
+				_, err = s.Park(ctx, message(handler, key, seq, router.Failed), nil)
+			}
+			if err != nil {
+				return err
+			}
+			return s.Advance(ctx, stream(handler), router.Checkpoint{Position: handlers.End(seq)})
+		})
+		if err != nil {
+			return fmt.Errorf("handler: %w", err)
+		}
+	}
+	return nil
+}
+
+// replay empties the sequence until nothing can come into it any more.
+func replay(ctx context.Context, s router.Store, handler, key string, done <-chan struct{}) error {
+	for {
+		last := false
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+		found := false
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			p, ok, err := s.Head(ctx, handler, key)
+			if err != nil || !ok {
+				return err
+			}
+			found = true
+			if err := take(ctx, s, key, p.Position.Seq); err != nil {
+				return err
+			}
+			return s.Resolve(ctx, p, router.Resolved, time.UnixMicro(1))
+		})
+		if err != nil {
+			return fmt.Errorf("replayer: %w", err)
+		}
+		if last && !found {
+			return nil
+		}
+	}
+}

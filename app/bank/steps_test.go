@@ -1,0 +1,292 @@
+package bank
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	"pgregory.net/rapid"
+)
+
+// step is one command of a random life of the bank, and how much time passes before it.
+type step struct {
+	wait    Time
+	command Command
+}
+
+// the people and accounts that steps are about; the last account is never opened.
+var (
+	people = []CustomerID{{}, anna, ben}
+	pool   = []AccountID{
+		alice, bob, carol, dollars, named16[Account]("savings"), named16[Account]("late"), nowhere, CashAccount(eur),
+	}
+	money = []Currency{eur, usd}
+)
+
+// lives draws lives: some accounts with money, then whatever comes, wrong and extreme things included.
+func lives() *rapid.Generator[[]step] {
+	return rapid.Custom(func(t *rapid.T) []step {
+		steps := []step{
+			{0, open(alice, anna, eur)}, {0, open(bob, ben, eur)}, {0, open(carol, ben, eur)},
+			{0, open(dollars, anna, usd)}, {0, open(pool[4], ben, usd)},
+			{0, deposit("first", alice, 500)},
+			{0, Deposit{Terms: terms("second"), Account: dollars, Amount: must(NewAmount(500, usd))}},
+		}
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			d := drawing{t, i}
+			steps = append(steps, step{d.wait(), d.command()})
+		}
+		return steps
+	})
+}
+
+// drawing draws the nth command. Ids of transactions and holds are the numbers of the commands that made them.
+type drawing struct {
+	t *rapid.T
+	n int
+}
+
+func (d drawing) wait() Time {
+	return rapid.SampledFrom([]Time{0, 0, 0, 1, hour / 2, hour, 13 * hour, -hour}).Draw(d.t, "wait")
+}
+
+func (d drawing) account() AccountID {
+	usual := rapid.SampledFrom(pool[:5])
+	return rapid.OneOf(usual, usual, usual, rapid.SampledFrom(pool)).Draw(d.t, "account")
+}
+
+func (d drawing) minor() int64 {
+	usual := rapid.Int64Range(1, 300)
+	extreme := rapid.SampledFrom([]int64{1, MaxAmount, MaxAmount - 1, MaxAmount / 2})
+	return rapid.OneOf(usual, usual, usual, usual, extreme).Draw(d.t, "minor")
+}
+
+func (d drawing) amount() Amount {
+	return must(NewAmount(d.minor(), rapid.SampledFrom(money).Draw(d.t, "currency")))
+}
+
+// amountOrAll is the zero Amount one time in three.
+func (d drawing) amountOrAll() Amount {
+	if rapid.IntRange(0, 2).Draw(d.t, "all") == 0 {
+		return Amount{}
+	}
+	return d.amount()
+}
+
+func (d drawing) limit() Limit {
+	return Limit(rapid.OneOf(
+		rapid.Int64Range(0, 400), rapid.SampledFrom([]int64{-2, -1, 0, MaxAmount, MaxAmount + 1}),
+	).Draw(d.t, "limit"))
+}
+
+func (d drawing) who() CustomerID { return rapid.SampledFrom(people).Draw(d.t, "who") }
+
+func (d drawing) earlier() string {
+	return rapid.OneOf(
+		rapid.Just("first"), rapid.Map(rapid.IntRange(0, d.n), strconv.Itoa),
+	).Draw(d.t, "earlier")
+}
+
+func (d drawing) version() Version {
+	return rapid.SampledFrom([]Version{0, 0, 0, 0, 1, 2, 3}).Draw(d.t, "version")
+}
+
+func (d drawing) terms() Terms { return terms(strconv.Itoa(d.n)) }
+
+func (d drawing) transfer() Transfer {
+	return Transfer{
+		Terms: d.terms(), By: d.who(), From: d.account(), To: d.account(), Amount: d.amount(), ExpectedVersion: d.version(),
+	}
+}
+
+func (d drawing) bulk() Bulk {
+	b := Bulk{Atomic: rapid.Bool().Draw(d.t, "atomic")}
+	for i := range rapid.IntRange(1, 5).Draw(d.t, "items") {
+		item := d.transfer()
+		item.ID = txn(fmt.Sprintf("%d.%d", d.n, i))
+		b.Items = append(b.Items, item)
+	}
+	return b
+}
+
+func (d drawing) command() Command {
+	switch rapid.IntRange(0, 15).Draw(d.t, "kind") {
+	case 0, 1, 2:
+		return d.transfer()
+	case 3, 4:
+		return Deposit{Terms: d.terms(), Account: d.account(), Amount: d.amount()}
+	case 5:
+		return Withdraw{
+			Terms: d.terms(), By: d.who(), Account: d.account(), Amount: d.amount(), ExpectedVersion: d.version(),
+		}
+	case 6, 7:
+		return PlaceHold{
+			ID: held(strconv.Itoa(d.n)), By: d.who(), Account: d.account(), Amount: d.amount(),
+			ExpiresAt: noon + Time(rapid.Int64Range(-1, 60).Draw(d.t, "expires"))*hour, ExpectedVersion: d.version(),
+		}
+	case 8, 9:
+		c := Capture{
+			Terms: d.terms(), By: d.who(), Hold: held(d.earlier()), Amount: d.amountOrAll(),
+			Final: rapid.Bool().Draw(d.t, "final"), ExpectedVersion: d.version(),
+		}
+		if rapid.Bool().Draw(d.t, "to") {
+			c.To = d.account()
+		}
+		return c
+	case 10:
+		return VoidHold{By: d.who(), ID: held(d.earlier())}
+	case 11, 12:
+		return Reverse{Terms: d.terms(), Of: txn(d.earlier()), Amount: d.amountOrAll(), Reason: "wrong"}
+	case 13:
+		return DecidePending{ID: txn(d.earlier()), Approve: rapid.Bool().Draw(d.t, "approve"), Reason: "seen"}
+	case 14:
+		return d.bulk()
+	default:
+		return d.operation()
+	}
+}
+
+// operation draws what is done to accounts.
+func (d drawing) operation() Command {
+	id, version := d.account(), d.version()
+	switch rapid.IntRange(0, 6).Draw(d.t, "operation") {
+	case 0:
+		c := open(id, d.who(), rapid.SampledFrom(money).Draw(d.t, "currency"))
+		c.Details.ExternalID = rapid.SampledFrom([]string{"", "x", "y"}).Draw(d.t, "external")
+		return c
+	case 1:
+		return ChangeAccount{ID: id, IfVersion: version, OverdraftLimit: new(d.limit())}
+	case 2:
+		return ChangeAccount{ID: id, IfVersion: version, DailyDebitLimit: new(d.limit())}
+	case 3:
+		return ChangeAccount{
+			ID: id, ExternalID: new(rapid.SampledFrom([]string{"", "x", "y"}).Draw(d.t, "external")),
+			Label: new(rapid.SampledFrom([]string{"", "l"}).Draw(d.t, "label")),
+		}
+	case 4:
+		return SetReview{ID: id, IfVersion: version}
+	case 5:
+		a := d.amount()
+		return SetReview{ID: id, Above: &Review{a.Minor(), a.Currency()}}
+	default:
+		to := rapid.SampledFrom([]AccountStatus{Active, Active, Frozen, Closed}).Draw(d.t, "status")
+		return SetStatus{ID: id, IfVersion: version, To: to}
+	}
+}
+
+// live runs a life with the given evolve, and tells the first thing that is wrong.
+func live(steps []step, evolve func(*State, Event)) (*ledger, []Code, error) {
+	l := newLedger()
+	l.evolve = evolve
+	var refusals []Code
+	for i, st := range steps {
+		code, err := l.step(st)
+		if err != nil {
+			return l, refusals, fmt.Errorf("step %d, %T: %w", i, st.command, err)
+		}
+		refusals = append(refusals, code)
+	}
+	return l, refusals, l.replay()
+}
+
+func (l *ledger) step(st step) (Code, error) {
+	l.now += st.wait
+	if err := l.take(Expire(l.State, l.now, 2)); err != nil {
+		return "", err
+	}
+	l.bring(st.command)
+	before := everything(l.State)
+	events, err := Decide(l.State, st.command, l.now)
+	again, errAgain := Decide(l.State, st.command, l.now)
+	if !reflect.DeepEqual(events, again) || !reflect.DeepEqual(err, errAgain) {
+		return "", fmt.Errorf("decided twice: %v, %v and %v, %v", events, err, again, errAgain)
+	}
+	mark := l.Mark()
+	for _, e := range events {
+		l.evolve(l.State, e)
+	}
+	l.Rollback(mark)
+	if err := same("decided and rolled back", everything(l.State), before); err != nil {
+		return "", err
+	}
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		return refusal.Code, nil
+	}
+	return "", l.take(events)
+}
+
+// replay takes the log into a new state, and restores one from what the live one exports. All three are the same.
+func (l *ledger) replay() error {
+	l.Settle()
+	want := everything(l.State)
+	s := NewState()
+	for _, e := range l.log {
+		s.Evolve(e)
+	}
+	s.Settle()
+	if err := same("replayed", everything(s), want); err != nil {
+		return err
+	}
+	s, err := RestoreState(l.Seq(), l.Time(), l.Accounts(), l.Holds(), l.Pending())
+	if err != nil {
+		return err
+	}
+	return same("restored", everything(s), want)
+}
+
+// whole is everything that a state says and keeps, to be compared.
+type whole struct {
+	seq          Seq
+	time         Time
+	accounts     []Account
+	details      []Details
+	external     map[string]AccountID
+	holds        map[HoldID]Hold
+	transactions map[TransactionID]Transaction
+	due          map[deadline]bool
+	next         Time
+}
+
+func everything(s *State) whole {
+	w := whole{
+		seq: s.seq, time: s.time, external: map[string]AccountID{}, holds: map[HoldID]Hold{},
+		transactions: map[TransactionID]Transaction{}, due: map[deadline]bool{},
+	}
+	for a := range s.Accounts() {
+		if found, ok := s.Account(a.ID); !ok || found != a {
+			panic("the list of accounts is not what is found")
+		}
+		if a.Details != nil {
+			w.details = append(w.details, *a.Details)
+			a.Details = nil
+		}
+		w.accounts = append(w.accounts, a)
+	}
+	for k, v := range s.external.rows {
+		w.external[k] = v
+	}
+	for k, v := range s.holds.rows {
+		w.holds[k] = *v
+	}
+	for k, v := range s.transactions.rows {
+		w.transactions[k] = *v
+	}
+	for _, d := range s.due.queue {
+		w.due[d] = true
+	}
+	w.next, _ = s.NextExpiry()
+	return w
+}
+
+// same compares two of them part by part, and tells the first that differs.
+func same(what string, got, want whole) error {
+	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
+	for i := range g.NumField() {
+		if a, b := fmt.Sprintf("%+v", g.Field(i)), fmt.Sprintf("%+v", w.Field(i)); a != b {
+			return fmt.Errorf("%s, %s are %s, and were %s", what, g.Type().Field(i).Name, a, b)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package codec
+
+import (
+	"fmt"
+	"slices"
+
+	"bankforge/app/bank"
+)
+
+// The field numbers are documented in event.proto. They are permanent.
+
+// Encode appends the stored form of e and m to dst. One event has exactly one form.
+// It panics when the type of e is none of bank's: such an event must never reach the log.
+func Encode(dst []byte, e *bank.Event, m Meta) []byte {
+	if Name(e.Type) == "" {
+		panic(fmt.Sprintf("codec: there is no type %d of events", e.Type))
+	}
+	f := forms[e.Type]
+	b := appendUint(dst, 1, f.number)
+	b = appendUint(b, 2, f.version)
+	b = appendUint(b, 3, uint64(e.Seq))
+	b = appendInt(b, 4, int64(e.Time))
+	b = appendText(b, 5, m.CorrelationID)
+	b = appendText(b, 6, m.CausationID)
+	b = appendText(b, 7, m.Actor)
+	b = appendText(b, 8, m.IdempotencyKey)
+	b = appendText(b, 9, m.TraceParent)
+	in := frame{e.Seq, e.Time, m.CorrelationID, e.Legs}
+	for i := range e.Legs {
+		b = appendLeg(b, 10, &e.Legs[i])
+	}
+	if e.Opening != nil {
+		b = appendOpening(b, 11, e.Opening)
+	}
+	if e.Details != nil {
+		b = appendDetails(b, 12, e.Details)
+	}
+	for i := range e.Transactions {
+		b = in.appendTransaction(b, 13, &e.Transactions[i])
+	}
+	if e.Hold != nil {
+		b = in.appendHold(b, 14, e.Hold)
+	}
+	return appendText(b, 15, e.Reason)
+}
+
+// Decode reads what Encode has written, in this version of the program or in an earlier one. What it
+// returns shares nothing with data. Its errors wrap ErrMalformed.
+func Decode(data []byte) (bank.Event, Meta, error) { return written.decode(data) }
+
+func (d *decoder) decode(data []byte) (e bank.Event, m Meta, err error) {
+	var rest []byte
+	if e.Type, rest, err = d.header(data); err != nil {
+		return bank.Event{}, Meta{}, err
+	}
+	r := reader{what: "event", data: rest, num: 2}
+	for r.next() {
+		switch r.num {
+		case 3:
+			e.Seq = bank.Seq(r.varint())
+		case 4:
+			e.Time = bank.Time(r.int())
+		case 5:
+			m.CorrelationID = r.text()
+		case 6:
+			m.CausationID = r.text()
+		case 7:
+			m.Actor = r.text()
+		case 8:
+			m.IdempotencyKey = r.text()
+		case 9:
+			m.TraceParent = r.text()
+		case 10:
+			e.Legs = append(grow(e.Legs, 2), readLeg(&r))
+		case 11:
+			e.Opening = readOpening(&r)
+		case 12:
+			e.Details = readDetails(&r)
+		case 13:
+			in := frame{e.Seq, e.Time, m.CorrelationID, e.Legs}
+			e.Transactions = append(grow(e.Transactions, 1), in.readTransaction(&r))
+		case 14:
+			in := frame{e.Seq, e.Time, m.CorrelationID, e.Legs}
+			h := in.readHold(&r)
+			e.Hold = &h
+		case 15:
+			e.Reason = r.text()
+		default:
+			r.unknown()
+		}
+	}
+	if r.err != nil {
+		return bank.Event{}, Meta{}, r.err
+	}
+	return e, m, nil
+}
+
+// grow makes room for the usual number of elements at once.
+func grow[E any](s []E, n int) []E {
+	if s == nil {
+		return slices.Grow(s, n)
+	}
+	return s
+}

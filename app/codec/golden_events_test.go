@@ -1,0 +1,191 @@
+package codec
+
+import (
+	"testing"
+
+	"bankforge/app/bank"
+)
+
+// The events of the golden files. They may not change; new ones may be added.
+
+const noon bank.Time = 1_760_000_000_123_456
+
+func id16(n byte) (b [16]byte) {
+	b[0], b[15] = 1, n
+	return b
+}
+
+func accountID(n byte) bank.AccountID   { return bank.MakeID[bank.Account](id16(n)) }
+func customerID(n byte) bank.CustomerID { return bank.MakeID[bank.Customer](id16(n)) }
+func txID(n byte) bank.TransactionID    { return bank.MakeID[bank.Transaction](id16(n)) }
+func holdID(n byte) bank.HoldID         { return bank.MakeID[bank.Hold](id16(n)) }
+
+func currency(t testing.TB) bank.Currency {
+	t.Helper()
+	c, err := bank.ParseCurrency("EUR")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func amount(t testing.TB, minor int64) bank.Amount {
+	t.Helper()
+	a, err := bank.NewAmount(minor, currency(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func legOn(t testing.TB, n byte, moved, balance, held int64, v bank.Version) bank.Leg {
+	t.Helper()
+	return bank.Leg{
+		Account: accountID(n), Customer: customerID(n), Currency: currency(t), Amount: moved,
+		After: bank.AccountState{
+			Version: v, Status: bank.Active, Balance: balance, Held: held,
+			DailyDebitLimit: bank.NoLimit, ReviewAbove: bank.NoLimit, Day: noon.Date(), DebitedToday: max(-moved, 0),
+		},
+	}
+}
+
+func cashLeg(t testing.TB, moved, balance int64, v bank.Version) bank.Leg {
+	t.Helper()
+	return bank.Leg{
+		Account: bank.CashAccount(currency(t)), Currency: currency(t), Amount: moved,
+		After: bank.AccountState{
+			Version: v, Status: bank.Active, Balance: balance, DailyDebitLimit: bank.NoLimit, ReviewAbove: bank.NoLimit,
+		},
+	}
+}
+
+func meta() Meta {
+	return Meta{CorrelationID: "req-7f3a.1", Actor: "teller-1", IdempotencyKey: "9f0c2c34-2d1e-4a57-8a4e-5d8f2f0b7a11"}
+}
+
+// posted is a transaction that the event's legs are the entries of.
+func posted(t testing.TB, n byte, kind bank.TransactionKind, minor int64, seq bank.Seq, legs []bank.Leg) bank.Transaction {
+	t.Helper()
+	tx := bank.Transaction{
+		ID: txID(n), Kind: kind, Status: bank.Posted, Version: 1, Amount: amount(t, minor),
+		ValueDate: noon.Date(), CorrelationID: meta().CorrelationID, CreatedAt: noon, PostedAt: noon, Seq: seq,
+		Entries: entriesOf(legs),
+	}
+	for _, e := range tx.Entries {
+		switch {
+		case bank.IsInternal(e.Account):
+		case e.Amount < 0:
+			tx.From = e.Account
+		default:
+			tx.To = e.Account
+		}
+	}
+	return tx
+}
+
+func transfer(t testing.TB) golden {
+	t.Helper()
+	legs := []bank.Leg{legOn(t, 1, -2500, 7500, 0, 4), legOn(t, 2, 2500, 2500, 0, 2)}
+	tx := posted(t, 9, bank.TransferKind, 2500, 12, legs)
+	tx.Reference, tx.Description = "invoice 2025-17", "Schöne Grüße 👋"
+	tx.Metadata = bank.Metadata{"order": "17", "empty": "", "": "no key"}
+	return golden{
+		event: bank.Event{
+			Seq: 12, Type: bank.TransactionMade, Time: noon, Legs: legs, Transactions: []bank.Transaction{tx},
+		},
+		meta: meta(),
+	}
+}
+
+// movements are transaction.made in its other kinds.
+func movements(t testing.TB) []golden {
+	t.Helper()
+	in := []bank.Leg{cashLeg(t, -10000, -10000, 1), legOn(t, 1, 10000, 10000, 0, 2)}
+	back := []bank.Leg{legOn(t, 2, -500, 2000, 0, 3), legOn(t, 1, 500, 8000, 0, 5)}
+	original := transfer(t).event.Transactions[0]
+	original.Version, original.Status, original.Reversed = 2, bank.PartiallyReversed, 500
+	original.CreatedAt, original.PostedAt, original.CorrelationID = noon-5_000_000, noon-5_000_000, "req-earlier"
+	reversal := posted(t, 10, bank.ReversalKind, 500, 13, back)
+	reversal.Reverses = original.ID
+	out := []bank.Leg{legOn(t, 1, -300, 7700, 700, 7), cashLeg(t, 300, -9700, 2)}
+	capture := posted(t, 11, bank.CaptureKind, 300, 15, out)
+	capture.Hold = holdID(1)
+	hold := heldOn(t, 2, bank.HoldActive)
+	hold.Captured, hold.Remaining = 300, 700
+	made := func(variant string, seq bank.Seq, legs []bank.Leg, txs ...bank.Transaction) golden {
+		e := bank.Event{Seq: seq, Type: bank.TransactionMade, Time: noon, Legs: legs, Transactions: txs}
+		return golden{e, meta(), variant}
+	}
+	all := []golden{
+		made("deposit", 3, in, posted(t, 8, bank.DepositKind, 10000, 3, in)),
+		made("reversal", 13, back, reversal, original),
+		made("capture", 15, out, capture),
+	}
+	all[1].event.Reason = "sent twice"
+	all[2].event.Hold = hold
+	return all
+}
+
+func heldOn(t testing.TB, v bank.Version, status bank.HoldStatus) *bank.Hold {
+	t.Helper()
+	h := &bank.Hold{
+		ID: holdID(1), Account: accountID(1), Customer: customerID(1), Amount: amount(t, 1000), Remaining: 1000,
+		Status: status, Reference: "hotel", CreatedAt: noon, ExpiresAt: noon + 7*86_400_000_000, Version: v,
+	}
+	if status != bank.HoldActive {
+		h.Remaining = 0
+		h.CreatedAt -= 60_000_000
+	}
+	return h
+}
+
+func goldenEvents(t testing.TB) []golden {
+	t.Helper()
+	account := func(typ bank.EventType, v bank.Version, reason string, status bank.AccountStatus) golden {
+		l := legOn(t, 1, 0, 7500, 0, v)
+		l.After.Status = status
+		return golden{
+			event: bank.Event{Seq: 20 + bank.Seq(v), Type: typ, Time: noon, Legs: []bank.Leg{l}, Reason: reason},
+			meta:  Meta{Actor: "fraud", CausationID: "fraud/12.0", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		}
+	}
+	opened := account(bank.AccountOpened, 1, "", bank.Active)
+	opened.event.Legs[0].After.Balance, opened.event.Legs[0].After.OverdraftLimit = 0, 50000
+	opened.event.Legs[0].After.DetailsVersion = 1
+	opened.event.Opening = &bank.Opening{Customer: customerID(1), Currency: currency(t), Type: bank.Current}
+	opened.event.Details = &bank.Details{Label: "Haushalt", ExternalID: "X-1", Metadata: bank.Metadata{"a": "1", "b": "2"}}
+	changed := account(bank.AccountChanged, 2, "", bank.Active)
+	changed.event.Legs[0].After.DailyDebitLimit, changed.event.Legs[0].After.DetailsVersion = 100000, 2
+	changed.event.Details = &bank.Details{}
+	review := account(bank.ReviewSet, 5, "unusual transfers", bank.Active)
+	review.event.Legs[0].After.ReviewAbove = 0
+
+	pending := transfer(t)
+	pending.event.Type, pending.event.Legs = bank.TransferPending, []bank.Leg{legOn(t, 1, 0, 10000, 2500, 4)}
+	tx := &pending.event.Transactions[0]
+	tx.Status, tx.PostedAt, tx.Entries = bank.PendingReview, 0, nil
+	approved := transfer(t)
+	approved.event.Type, approved.event.Reason = bank.TransferApproved, "called the customer"
+	approved.event.Transactions[0].Version, approved.event.Transactions[0].CreatedAt = 2, noon-3_600_000_000
+	rejected := pending
+	rejected.event.Type, rejected.event.Legs = bank.TransferRejected, []bank.Leg{legOn(t, 1, 0, 10000, 0, 5)}
+	rejected.event.Transactions = []bank.Transaction{*tx}
+	rejected.event.Transactions[0].Status, rejected.event.Transactions[0].Version = bank.Rejected, 2
+
+	hold := func(typ bank.EventType, v bank.Version, status bank.HoldStatus, held int64) golden {
+		return golden{bank.Event{
+			Seq: 30 + bank.Seq(v), Type: typ, Time: noon, Legs: []bank.Leg{legOn(t, 1, 0, 7500, held, 5+v)},
+			Hold: heldOn(t, v, status),
+		}, meta(), ""}
+	}
+	all := []golden{
+		opened, changed, review, transfer(t), pending, approved, rejected,
+		account(bank.AccountFrozen, 3, "stolen card", bank.Frozen),
+		account(bank.AccountUnfrozen, 4, "found again", bank.Active),
+		account(bank.AccountClosed, 6, "moved away", bank.Closed),
+		hold(bank.HoldPlaced, 1, bank.HoldActive, 1000),
+		hold(bank.HoldVoidedEvent, 2, bank.HoldVoided, 0),
+		hold(bank.HoldExpiredEvent, 3, bank.HoldExpired, 0),
+	}
+	return append(all, movements(t)...)
+}

@@ -1,0 +1,265 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"bankforge/app/bank"
+)
+
+// commit appends the batch, if there is something to append, and answers its requests. When it fails, the
+// state is as it was before the batch.
+func (l *Ledger) commit(b *batch) error {
+	start := time.Now()
+	if len(b.Rows) > 0 || len(b.Outcomes) > 0 {
+		if err := l.append(b); err != nil {
+			l.state.Rollback(b.mark)
+			l.rest()
+			b.fail(err)
+			return err
+		}
+		l.conf.Metrics.Committed(len(b.answered), len(b.Rows), time.Since(start))
+	}
+	l.state.Settle()
+	if n := len(b.Rows); n > 0 {
+		l.head.Seq, l.head.Chain = b.Rows[n-1].Seq, b.chain
+		l.tide.rise(l.head.Seq, l.conf.Clock())
+	}
+	b.succeed(Timing{Decide: b.decided.Sub(b.start), Commit: time.Since(start)})
+	return nil
+}
+
+// append returns nil only when the batch is in the log, and keeps the head.
+func (l *Ledger) append(b *batch) error {
+	err := l.tryAppend(b)
+	switch {
+	case err == nil:
+		l.head.Batch = b.Number
+		return nil
+	case errors.Is(err, ErrUnknownCommit):
+		l.conf.Logger.Warn("a commit is unknown; resolving it", "batch", b.Number, "error", err)
+		return l.resolve(b)
+	case errors.Is(err, ErrFenced):
+		l.stepDown(err)
+		return unavailable(err)
+	default:
+		l.conf.Logger.Error("a batch could not be appended", "batch", b.Number, "error", err)
+		return unavailable(err)
+	}
+}
+
+// tryAppend takes a panic for what it is: nobody knows what was committed.
+func (l *Ledger) tryAppend(b *batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v", ErrUnknownCommit, p)
+			l.conf.Logger.Error("appending panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
+	defer cancel()
+	return l.conf.Log.Append(ctx, b.Batch)
+}
+
+// resolve asks until it is known whether the batch was committed: nil says yes. Callers are not kept waiting
+// longer than ResolveWithin; then they are told that the outcome is unknown, and no commands are taken
+// until it is known.
+func (l *Ledger) resolve(b *batch) error {
+	deadline := time.Now().Add(l.conf.ResolveWithin)
+	patient := true
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
+		committed, head, err := l.conf.Log.Resolve(ctx, b.Batch)
+		cancel()
+		switch {
+		case err == nil:
+			l.fault.Store(nil)
+			return l.resolved(b, committed, head)
+		case errors.Is(err, ErrFenced):
+			return l.resolveFenced(b, err)
+		}
+		l.conf.Logger.Warn("an unknown commit is not resolved yet", "batch", b.Number, "error", err)
+		if patient && time.Now().After(deadline) {
+			patient = false
+			fault := fmt.Errorf("the commit of batch %d is unknown: %w", b.Number, err)
+			l.fault.Store(&fault)
+			b.fail(outcomeUnknown(err))
+		}
+		if !patient {
+			l.turnAway()
+		}
+		select {
+		case <-time.After(pause):
+		case <-l.ctx.Done():
+			return l.giveUp(b, l.ctx.Err())
+		}
+		if !patient && l.closing.Load() {
+			return l.giveUp(b, errStopped)
+		}
+	}
+}
+
+// giveUp leaves a commit unknown: the next start finds it in the log, or not.
+func (l *Ledger) giveUp(b *batch, err error) error {
+	l.stepDown(fmt.Errorf("batch %d is left unresolved: %w", b.Number, err))
+	return outcomeUnknown(err)
+}
+
+// turnAway answers what is queued while nothing can be decided.
+func (l *Ledger) turnAway() {
+	for {
+		select {
+		case r := <-l.queue:
+			if r.claim() {
+				r.err = unavailable(l.Ready())
+				r.finish()
+			}
+		default:
+			return
+		}
+	}
+}
+
+// resolved goes on from the head that Resolve has left.
+func (l *Ledger) resolved(b *batch, committed bool, head Head) error {
+	want, number := b.After, b.Number-1
+	if committed {
+		want, number = b.After+bank.Seq(len(b.Rows)), b.Number
+	}
+	if head.Seq != want || head.Batch != number {
+		err := fmt.Errorf("the head is at event %d, batch %d instead of %d, %d", head.Seq, head.Batch, want, number)
+		l.stepDown(err)
+		return outcomeUnknown(err)
+	}
+	l.head.Term, l.head.Batch = head.Term, head.Batch
+	if !committed {
+		return unavailable(ErrUnknownCommit)
+	}
+	return nil
+}
+
+// resolveFenced ends a term: somebody else owns the ledger, so nothing more of the batch can get into the log, and what
+// is there of its outcomes tells what became of all of it.
+func (l *Ledger) resolveFenced(b *batch, fenced error) error {
+	l.stepDown(fenced)
+	if len(b.Outcomes) == 0 {
+		return outcomeUnknown(fenced)
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
+	defer cancel()
+	key := b.Outcomes[0].Key
+	found, err := l.conf.Lookup.Outcomes(ctx, []Key{key})
+	if err != nil {
+		return outcomeUnknown(err)
+	}
+	if o, ok := found[key]; !ok {
+		return unavailable(fenced)
+	} else if o.Seq != b.Outcomes[0].Seq || o.At != b.Outcomes[0].At {
+		return unavailable(fenced) // the same command, decided by somebody else
+	}
+	return nil
+}
+
+// stepDown ends the decider after this batch.
+func (l *Ledger) stepDown(err error) {
+	err = fmt.Errorf("stepped down: %w", err)
+	l.fault.Store(&err)
+	l.conf.Logger.Error("the ledger stops deciding", "error", err)
+}
+
+// fail answers all requests of the batch that have none yet.
+func (b *batch) fail(err error) {
+	for _, r := range b.answered {
+		r.answer, r.err = Answer{}, refusal(err)
+		r.finish()
+	}
+	b.answered = nil
+}
+
+// succeed answers all requests of the batch.
+func (b *batch) succeed(t Timing) {
+	for _, r := range b.answered {
+		if r.first != nil {
+			r.answer, r.err = r.first.answer, r.first.err
+			r.answer.Replayed = true
+		}
+		r.answer.Timing = t
+		r.answer.Timing.Queue = b.start.Sub(r.arrived)
+		r.finish()
+	}
+	b.answered = nil
+}
+
+// tide tells readers how far the log has come.
+type tide struct {
+	mu    sync.Mutex
+	seq   bank.Seq
+	next  chan struct{} // closed by the next rise; nil: nobody waits
+	marks []tideMark    // the last seconds, oldest first
+}
+
+type tideMark struct {
+	since, until time.Time // of the commits that it stands for
+	seq          bank.Seq  // of the last of them
+}
+
+const (
+	tideMarks = 16
+	tideSpan  = 250 * time.Millisecond // what one mark stands for
+)
+
+// start sets the tide to what had been committed before.
+func (t *tide) start(seq bank.Seq) { t.seq, t.marks = seq, []tideMark{{seq: seq}} }
+
+func (t *tide) rise(seq bank.Seq, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seq = seq
+	if t.next != nil {
+		close(t.next)
+		t.next = nil
+	}
+	last := &t.marks[len(t.marks)-1]
+	if now.Sub(last.since) < tideSpan {
+		last.until, last.seq = now, seq
+		return
+	}
+	if len(t.marks) == tideMarks {
+		t.marks = append(t.marks[:0], t.marks[1:]...)
+	}
+	t.marks = append(t.marks, tideMark{now, now, seq})
+}
+
+// Committed is the last event that is in the log for good.
+func (l *Ledger) Committed() bank.Seq {
+	l.tide.mu.Lock()
+	defer l.tide.mu.Unlock()
+	return l.tide.seq
+}
+
+// Next returns a channel that is closed by the next commit of an event. Ask for it before Committed, and no commit
+// is missed between the two.
+func (l *Ledger) Next() <-chan struct{} {
+	l.tide.mu.Lock()
+	defer l.tide.mu.Unlock()
+	if l.tide.next == nil {
+		l.tide.next = make(chan struct{})
+	}
+	return l.tide.next
+}
+
+// CommittedBefore is an event that had been committed at a time of the last seconds, and about the last one then.
+func (l *Ledger) CommittedBefore(at time.Time) bank.Seq {
+	l.tide.mu.Lock()
+	defer l.tide.mu.Unlock()
+	for i := len(l.tide.marks) - 1; i >= 0; i-- {
+		if m := l.tide.marks[i]; !m.until.After(at) {
+			return m.seq
+		}
+	}
+	return 0
+}

@@ -1,0 +1,63 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"bankforge/app/bank"
+)
+
+// hints are the channels that only say that there is something to load again, and who may hear them.
+var hints = map[string][]Role{
+	"ops":      {RoleOperator, RoleAuditor},
+	"failures": {RoleOperator, RoleAuditor},
+	"fraud":    {RoleFraud, RoleAuditor},
+}
+
+// replayers may watch how a replay of parked messages goes.
+var replayers = []Role{RoleOperator, RoleAuditor}
+
+// maxReplayID is how long the id of a replay may be.
+const maxReplayID = 64
+
+// MaySubscribe reports whether the principal may watch a live channel: account:{id}, transaction:{id}, customer:{id},
+// ops, failures, fraud, replay:{id}. It asks the log, which is never behind, and says no to what does not exist just as to
+// what is somebody else's. An error means that it could not be found out.
+func (a *App) MaySubscribe(ctx context.Context, p Principal, channel string) (bool, error) {
+	kind, id, hasID := strings.Cut(channel, ":")
+	if roles, isHint := hints[kind]; isHint {
+		return !hasID && p.Has(roles...), nil
+	}
+	switch kind {
+	case "account":
+		account, err := bank.ParseID[bank.Account](id)
+		if err != nil {
+			return false, nil //nolint:nilerr // no such account, then
+		}
+		return allowed(a.mayReadAccount(ctx, p, account))
+	case "transaction":
+		if _, err := bank.ParseID[bank.Transaction](id); err != nil {
+			return false, nil //nolint:nilerr // no such transaction, then
+		}
+		e, found, err := a.latest(ctx, id)
+		return found && touches(p)(&e), err
+	case "customer":
+		customer, err := bank.ParseID[bank.Customer](id)
+		return err == nil && p.MayRead(customer), nil
+	case "replay":
+		return id != "" && len(id) <= maxReplayID && p.Has(replayers...), nil
+	default:
+		return false, nil
+	}
+}
+
+// allowed tells a no from not knowing.
+func allowed(err error) (bool, error) {
+	var refused *bank.Error
+	if errors.As(err, &refused) && slices.Contains([]bank.Code{bank.NotFound, CodeForbidden}, refused.Code) {
+		return false, nil
+	}
+	return err == nil, err
+}

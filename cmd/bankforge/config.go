@@ -1,0 +1,242 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// CLI is the whole command line. Every flag can also be set by an environment variable
+// (BANKFORGE_ and its name in capitals) and by a key of the file that --config names, in this order of precedence.
+type CLI struct {
+	Config    string `help:"YAML file with a key for each flag." placeholder:"FILE"`
+	Data      string `help:"Directory of the embedded stores and of the keys." default:"./data" placeholder:"DIR"`
+	LogLevel  string `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat string `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
+
+	Serve    Serve       `cmd:"" default:"withargs" help:"Run the bank (the default command)."`
+	Token    Token       `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
+	Verify   VerifyCmd   `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
+	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. Needs the server stopped."`
+	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
+	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
+	Version  VersionCmd  `cmd:"" help:"Print the version."`
+	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
+	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
+}
+
+// Serve are the settings of a running bank.
+type Serve struct {
+	HTTP     string   `name:"http" help:"Address of the API, live updates and the console." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Admin    string   `help:"Address of /metrics and /debug/pprof; empty: none." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Target   []string `help:"Modules to run: all, or some of ${modules}." default:"all" placeholder:"MODULE,…"`
+	Store    string   `help:"Where the log is: ${enum}." enum:"sqlite" default:"sqlite"`
+	Broker   string   `help:"What carries messages: ${enum} (the log itself)." enum:"log" default:"log"`
+	Balances string   `help:"Where balances are read: ${enum}." enum:"store" default:"store"`
+	History  string   `help:"Where history is read: ${enum}." enum:"store" default:"store"`
+
+	TLSCert      string   `name:"tls-cert" help:"Certificate (PEM)." placeholder:"FILE"`
+	TLSKey       string   `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	InsecureHTTP bool     `name:"insecure-http" help:"Allow plain HTTP on other than loopback addresses."`
+	Origins      []string `help:"Pages that may open the WebSocket and use cookies." placeholder:"URL,…"`
+	Demo         bool     `help:"A bank with customers, accounts and a trickle of transactions, to look at."`
+
+	Queue         int           `help:"Commands that may wait for the decider; more are refused with 503." default:"8192"`
+	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
+	SnapshotEvery int           `help:"Events between two snapshots of the decider's state; 0: only at the end." default:"1000000"`
+	Poll          time.Duration `help:"How often handlers look for events that nobody told them of." default:"1s"`
+	Delivery      int           `help:"Messages that a handler gets at once at most." default:"256"`
+	ParkedPerKey  int           `help:"Messages that may be parked for one key before its handler pauses." default:"10000"`
+	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
+	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"50"`
+	RateBurst     int           `help:"Requests of one customer at once." default:"100"`
+	Grace         time.Duration `help:"How long ending may take before what runs is cut off." default:"25s"`
+}
+
+// modules are the names that --target takes.
+func moduleNames() []string {
+	var names []string
+	for _, m := range modules {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// parse reads the command line, the environment and the configuration file. done: help was printed.
+func parse(cli *CLI, args, env []string, opts ...kong.Option) (ctx *kong.Context, done bool, err error) {
+	settings, err := loadSettings(args, env)
+	if err != nil {
+		return nil, false, err
+	}
+	ended := false
+	parser, err := kong.New(cli, append([]kong.Option{
+		kong.Name("bankforge"),
+		kong.Description("A bank's core: event-sourced, message-driven, in one binary."),
+		kong.Vars{"modules": strings.Join(moduleNames(), ", ")},
+		kong.Resolvers(settings),
+		kong.Exit(func(int) { ended = true }),
+	}, opts...)...)
+	if err != nil {
+		return nil, false, err
+	}
+	ctx, err = parser.Parse(args)
+	if ended {
+		return nil, true, nil
+	}
+	return ctx, false, err
+}
+
+// settings resolves flags from the environment first and the configuration file second.
+type settings struct {
+	env  map[string]string
+	file map[string]any
+	path string
+}
+
+func loadSettings(args, env []string) (*settings, error) {
+	s := &settings{env: map[string]string{}}
+	for _, e := range env {
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "BANKFORGE_") {
+			s.env[name] = value
+		}
+	}
+	s.path = s.env["BANKFORGE_CONFIG"]
+	for i, a := range args {
+		if value, ok := strings.CutPrefix(a, "--config="); ok {
+			s.path = value
+		} else if a == "--config" && i+1 < len(args) {
+			s.path = args[i+1]
+		}
+	}
+	if s.path == "" {
+		return s, nil
+	}
+	b, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if err := yaml.Unmarshal(b, &s.file); err != nil {
+		return nil, fmt.Errorf("--config %s: %w", s.path, err)
+	}
+	return s, nil
+}
+
+// Validate refuses keys that no flag has: a misspelt limit must not pass in silence.
+func (s *settings) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+		if f, ok := node.(*kong.Flag); ok {
+			known[f.Name] = true
+		}
+		return next(nil)
+	})
+	for key := range s.file {
+		if !known[key] {
+			return fmt.Errorf("--config %s: unknown key %q", s.path, key)
+		}
+	}
+	return err
+}
+
+// Resolve implements kong.Resolver.
+func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if v, ok := s.env[variable(flag.Name)]; ok {
+		return v, nil
+	}
+	v, ok := s.file[flag.Name]
+	if !ok {
+		return nil, nil //nolint:nilnil // kong's way to say "not set here"
+	}
+	if list, ok := v.([]any); ok {
+		parts := make([]string, len(list))
+		for i, p := range list {
+			parts[i] = fmt.Sprint(p)
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return fmt.Sprint(v), nil
+}
+
+func variable(flag string) string {
+	return "BANKFORGE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Validate checks what kong cannot, before anything is opened.
+func (s *Serve) Validate() error {
+	if err := s.validateTarget(); err != nil {
+		return err
+	}
+	for name, addr := range map[string]string{"--http": s.HTTP, "--admin": s.Admin} {
+		if name == "--admin" && addr == "" {
+			continue
+		}
+		if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key: give both or neither")
+	}
+	if s.TLSCert == "" && !s.InsecureHTTP && !loopback(s.HTTP) {
+		return fmt.Errorf("--http %s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http", s.HTTP)
+	}
+	for _, o := range s.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
+			return fmt.Errorf("--origins: %q is not an origin such as https://bank.example", o)
+		}
+	}
+	return s.validateLimits()
+}
+
+func (s *Serve) validateTarget() error {
+	for _, t := range s.Target {
+		if t != "all" && !slices.Contains(moduleNames(), t) {
+			return fmt.Errorf("--target: unknown module %q; there are all, %s", t, strings.Join(moduleNames(), ", "))
+		}
+	}
+	return nil
+}
+
+func (s *Serve) validateLimits() error {
+	for _, l := range []struct {
+		flag      string
+		value     int
+		low, high int
+	}{
+		{"--queue", s.Queue, 1, 1 << 20},
+		{"--batch", s.Batch, 1, 1 << 14},
+		{"--snapshot-every", s.SnapshotEvery, 0, 1 << 40},
+		{"--delivery", s.Delivery, 1, 4096},
+		{"--parked-per-key", s.ParkedPerKey, 1, 1 << 30},
+		{"--live-clients", s.LiveClients, 1, 1 << 20},
+		{"--rate-burst", s.RateBurst, 1, 1 << 20},
+	} {
+		if l.value < l.low || l.value > l.high {
+			return fmt.Errorf("%s %d is not from %d to %d", l.flag, l.value, l.low, l.high)
+		}
+	}
+	if s.RateLimit < 0 {
+		return fmt.Errorf("--rate-limit %v is below 0", s.RateLimit)
+	}
+	if s.Poll < time.Millisecond || s.Grace <= 0 {
+		return errors.New("--poll is at least 1ms, and --grace above 0")
+	}
+	return nil
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+const (
+	demoSubject = "demo"
+	demoPace    = 700 * time.Millisecond // between two transactions
+	demoFunds   = 5_000_00               // minor units that each account starts with
+)
+
+// demo fills a bank that has no demo accounts yet, and then keeps a trickle of transactions going.
+type demo struct {
+	bank     *app.App
+	log      *slog.Logger
+	accounts []bank.AccountID
+	seq      int
+}
+
+var demoCustomers = []struct {
+	details  app.CustomerDetails
+	accounts []string // currency:type:label
+}{
+	{app.CustomerDetails{Name: "Ada Lovelace", Email: "ada@example.com", Locale: "en-GB", ExternalID: "demo-ada"},
+		[]string{"EUR:current:Household", "EUR:savings:Holidays"}},
+	{app.CustomerDetails{Name: "Emmy Noether", Email: "emmy@example.com", Locale: "de-DE", ExternalID: "demo-emmy"},
+		[]string{"EUR:current:Everyday", "EUR:savings:Bicycle"}},
+	{app.CustomerDetails{Name: "Katherine Johnson", Email: "kat@example.com", Locale: "en-US", ExternalID: "demo-kat"},
+		[]string{"EUR:current:Shop", "USD:current:Travel"}},
+	{app.CustomerDetails{Name: "Hedwig Bleuler", Phone: "+41 44 000 00 00", Locale: "de-CH", ExternalID: "demo-hedwig"},
+		[]string{"EUR:current:Rent", "EUR:savings:Emergency"}},
+}
+
+// run returns when ctx ends.
+func (d *demo) run(ctx context.Context) error {
+	if err := d.fill(ctx); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	tick := time.NewTicker(demoPace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			d.move(ctx)
+		}
+	}
+}
+
+// fill asks for everything under fixed keys, so that a second start finds what the first has made.
+func (d *demo) fill(ctx context.Context) error {
+	for i, c := range demoCustomers {
+		customer, err := d.customer(ctx, c.details)
+		if err != nil {
+			return err
+		}
+		for j, spec := range c.accounts {
+			if err := d.open(ctx, customer, fmt.Sprintf("demo-%d-%d", i+1, j+1), spec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *demo) customer(ctx context.Context, details app.CustomerDetails) (bank.CustomerID, error) {
+	found, err := d.bank.Customers(ctx, d.principal(),
+		app.CustomerFilter{Page: app.Page{Limit: 1}, ExternalID: details.ExternalID})
+	if err != nil {
+		return bank.CustomerID{}, err
+	}
+	if len(found) > 0 {
+		return found[0].ID, nil
+	}
+	made, err := d.bank.CreateCustomer(ctx, d.call("customer "+details.ExternalID), details)
+	return made.Customer.ID, err
+}
+
+func (d *demo) open(ctx context.Context, customer bank.CustomerID, name, spec string) error {
+	currency, err := bank.ParseCurrency(spec[:3])
+	if err != nil {
+		return err
+	}
+	kind, label := bank.Current, spec[len("EUR:current:"):]
+	if spec[4:7] == "sav" {
+		kind = bank.Savings
+	}
+	opened, err := d.bank.OpenAccount(ctx, d.call("open "+name), bank.OpenAccount{
+		Opening:         bank.Opening{Customer: customer, Currency: currency, Type: kind},
+		Details:         bank.Details{Label: label, ExternalID: name},
+		DailyDebitLimit: bank.NoLimit,
+	})
+	if err != nil {
+		return err
+	}
+	amount, err := bank.NewAmount(demoFunds, currency)
+	if err != nil {
+		return err
+	}
+	_, err = d.bank.Deposit(ctx, d.call("fund "+name), bank.Deposit{
+		Terms: bank.Terms{Reference: "opening deposit"}, Account: opened.Account.ID, Amount: amount,
+	})
+	if currency.String() == "EUR" {
+		d.accounts = append(d.accounts, opened.Account.ID)
+	}
+	return err
+}
+
+// move makes one transfer; a refusal (no funds left, frozen by hand) is part of the show.
+func (d *demo) move(ctx context.Context) {
+	from, to := rand.IntN(len(d.accounts)), rand.IntN(len(d.accounts)-1) //nolint:gosec // a show, not a secret
+	if to >= from {
+		to++
+	}
+	eur, err := bank.ParseCurrency("EUR")
+	if err != nil {
+		return
+	}
+	amount, err := bank.NewAmount(1+rand.Int64N(50_00), eur) //nolint:gosec // likewise
+	if err != nil {
+		return
+	}
+	d.seq++
+	key := "transfer " + strconv.FormatInt(time.Now().UnixNano(), 36) + " " + strconv.Itoa(d.seq)
+	_, err = d.bank.Transfer(ctx, d.call(key), bank.Transfer{
+		Terms: bank.Terms{Reference: "demo " + strconv.Itoa(d.seq)},
+		From:  d.accounts[from], To: d.accounts[to], Amount: amount,
+	})
+	var refused *bank.Error
+	if err != nil && !errors.As(err, &refused) && ctx.Err() == nil {
+		d.log.Warn("demo transfer failed", "error", err)
+	}
+}
+
+func (*demo) principal() app.Principal {
+	return app.Principal{Subject: demoSubject, Roles: []app.Role{app.RoleTeller}}
+}
+
+func (d *demo) call(key string) app.Call {
+	return app.Call{
+		Principal: d.principal(), Key: sha256.Sum256([]byte(demoSubject + "\n" + key)), IdempotencyKey: key,
+		Fingerprint: sha256.Sum256([]byte(key)), CorrelationID: "demo-" + strconv.Itoa(d.seq),
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// answer is an HTTP response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// isHeader tells headers from bodies among the arguments of req.
+var isHeader = regexp.MustCompile(`^[A-Za-z-]+: ?`)
+
+func reqCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 3, "req STATUS METHOD PATH [HEADER: VALUE]… [BODY]")
+	j := of(ts)
+	header, body := j.headers(ts, args[1]), ""
+	for _, a := range args[3:] {
+		name, value, _ := strings.Cut(a, ":")
+		switch {
+		case !isHeader.MatchString(a):
+			body = a
+			header.Set("Content-Type", "application/json")
+		case strings.TrimSpace(value) == "":
+			header.Del(name)
+		default:
+			header.Set(name, strings.TrimSpace(value))
+		}
+	}
+	a, err := ask(args[1], ts.Getenv("URL")+args[2], header, body)
+	ts.Check(err)
+	j.answer = a
+	fmt.Fprintf(ts.Stdout(), "%s\n", a.body)
+	if got := strconv.Itoa(a.status); got != args[0] {
+		ts.Fatalf("status %s, want %s", got, args[0])
+	}
+}
+
+// headers are those that every request has unless it says otherwise; "Name:" alone leaves one out.
+func (j *journey) headers(ts *testscript.TestScript, method string) http.Header {
+	h := http.Header{}
+	if token := ts.Getenv("TOKEN"); token != "" {
+		h.Set("Authorization", "Bearer "+token)
+	}
+	if method == http.MethodPost {
+		j.keys++
+		h.Set("Idempotency-Key", "journey-"+strconv.Itoa(j.keys))
+	}
+	return h
+}
+
+func ask(method, url string, header http.Header, body string) (answer, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header = header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, b}, err
+}
+
+// at finds a value: "data.0.balance.amount", "data.#" (how many). What is not there is "absent".
+func (a answer) at(path string) (string, error) {
+	var v any
+	d := json.NewDecoder(bytes.NewReader(a.body))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return "", fmt.Errorf("the answer is not JSON: %w: %s", err, a.body)
+	}
+	for step := range strings.SplitSeq(path, ".") {
+		switch in := v.(type) {
+		case map[string]any:
+			var ok bool
+			if v, ok = in[step]; !ok {
+				return "absent", nil
+			}
+		case []any:
+			n, err := strconv.Atoi(step)
+			switch {
+			case step == "#":
+				v = len(in)
+			case err == nil && n < len(in):
+				v = in[n]
+			default:
+				return "absent", nil
+			}
+		default:
+			return "absent", nil
+		}
+	}
+	return text(v), nil
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case map[string]any, []any:
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func getCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "get NAME PATH")
+	v, err := of(ts).answer.at(args[1])
+	ts.Check(err)
+	if v == "absent" {
+		ts.Fatalf("the answer has no %s: %s", args[1], of(ts).answer.body)
+	}
+	ts.Setenv(args[0], v)
+}
+
+func wantCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) == 2, "[!] want PATH VALUE")
+	got, err := of(ts).answer.at(args[0])
+	ts.Check(err)
+	compare(ts, neg, args[0], got, args[1])
+}
+
+func headerCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) == 2, "[!] header NAME VALUE")
+	compare(ts, neg, args[0], of(ts).answer.header.Get(args[0]), args[1])
+}
+
+func compare(ts *testscript.TestScript, neg bool, what, got, want string) {
+	if (got == want) == neg {
+		not := ""
+		if neg {
+			not = "not "
+		}
+		ts.Fatalf("%s is %q, want %s%q; the answer: %s", what, got, not, want, of(ts).answer.body)
+	}
+}
+
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "await URLPATH PATH VALUE")
+	j := of(ts)
+	var got string
+	ok := until(patience, func() bool {
+		a, err := ask(http.MethodGet, ts.Getenv("URL")+args[0], j.headers(ts, http.MethodGet), "")
+		if err != nil {
+			got = err.Error()
+			return false
+		}
+		j.answer = a
+		got, err = a.at(args[1])
+		return err == nil && got == args[2]
+	})
+	if !ok {
+		ts.Fatalf("%s of %s is %q, and did not become %q; the answer: %s", args[1], args[0], got, args[2], j.answer.body)
+	}
+}

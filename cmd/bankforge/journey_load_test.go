@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// loadAccounts is how many accounts the clients of a load move money between. Each starts with loadFunds.
+const (
+	loadAccounts = 4
+	loadFunds    = 1_000_000_00
+)
+
+// load is a number of clients that move money until the bank is gone. It remembers what it was told.
+type load struct {
+	url      string
+	header   http.Header
+	accounts []string
+	quit     chan struct{}
+	clients  sync.WaitGroup
+	stopped  sync.Once
+
+	mu    sync.Mutex
+	sent  []transfer // also what was never answered
+	acked int
+	other []string // answers that a load must not get
+}
+
+// transfer is one command of a client.
+type transfer struct {
+	key, body string
+	id        string // of the transaction; "" when there was no answer
+}
+
+func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 0, "load start CLIENTS | wait COUNT | stop | check")
+	j := of(ts)
+	switch n := count(args); {
+	case args[0] == "start" && n > 0:
+		l, err := startLoad(ts.Getenv("URL"), j.headers(ts, http.MethodGet), n)
+		ts.Check(err)
+		j.load = l
+	case args[0] == "wait" && n > 0:
+		if !until(patience, func() bool { return j.load.acknowledged() >= n }) {
+			ts.Fatalf("only %d acknowledged: %v", j.load.acknowledged(), j.load.other)
+		}
+	case args[0] == "stop":
+		j.load.stop()
+		ts.Logf("%d sent, %d acknowledged", len(j.load.sent), j.load.acked)
+	case args[0] == "check":
+		ts.Check(j.load.check())
+	default:
+		ts.Fatalf("load: unknown %q", args)
+	}
+}
+
+func count(args []string) int {
+	if len(args) != 2 {
+		return 0
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func startLoad(url string, header http.Header, clients int) (*load, error) {
+	l := &load{url: url, header: header, quit: make(chan struct{})}
+	for i := range loadAccounts {
+		a, err := l.post("/v1/accounts", fmt.Sprintf("load-open-%d", i), `{"currency":"EUR"}`)
+		if err != nil {
+			return nil, err
+		}
+		id, err := a.at("id")
+		if err != nil || a.status != http.StatusCreated {
+			return nil, fmt.Errorf("open: %w: %d %s", err, a.status, a.body)
+		}
+		l.accounts = append(l.accounts, id)
+		a, err = l.post("/v1/deposits", fmt.Sprintf("load-fund-%d", i),
+			fmt.Sprintf(`{"account_id":%q,"amount":{"amount":"%d","currency":"EUR"}}`, id, loadFunds))
+		if err != nil || a.status != http.StatusCreated {
+			return nil, fmt.Errorf("deposit: %w: %d %s", err, a.status, a.body)
+		}
+	}
+	for c := range clients {
+		l.clients.Go(func() { l.client(c) })
+	}
+	return l, nil
+}
+
+func (l *load) post(path, key, body string) (answer, error) {
+	h := l.header.Clone()
+	h.Set("Idempotency-Key", key)
+	h.Set("Content-Type", "application/json")
+	return ask(http.MethodPost, l.url+path, h, body)
+}
+
+// client sends one transfer after the other, until one is not answered.
+func (l *load) client(c int) {
+	for i := 0; ; i++ {
+		select {
+		case <-l.quit:
+			return
+		default:
+		}
+		t := transfer{key: fmt.Sprintf("load-%d-%d", c, i), body: fmt.Sprintf(
+			`{"from_account_id":%q,"to_account_id":%q,"amount":{"amount":"%d","currency":"EUR"}}`,
+			l.accounts[(c+i)%loadAccounts], l.accounts[(c+i+1+i%(loadAccounts-1))%loadAccounts], 1+i%100)}
+		a, err := l.post("/v1/transfers", t.key, t.body)
+		if !l.note(t, a, err) {
+			return
+		}
+	}
+}
+
+// note remembers what became of a transfer, and reports whether the bank still answers.
+func (l *load) note(t transfer, a answer, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && a.status == http.StatusCreated {
+		t.id, err = a.at("id")
+	}
+	if err == nil && a.status != http.StatusCreated && a.status != http.StatusServiceUnavailable {
+		l.other = append(l.other, fmt.Sprintf("%d %s", a.status, a.body))
+	}
+	l.sent = append(l.sent, t)
+	if t.id != "" {
+		l.acked++
+	}
+	return err == nil && a.status == http.StatusCreated
+}
+
+func (l *load) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acked
+}
+
+func (l *load) stop() {
+	l.stopped.Do(func() { close(l.quit) })
+	l.clients.Wait()
+}
+
+// check sends everything again under its old key. What was acknowledged must be known, as the same transaction; what
+// was not, is now done once. Then the history must have each of them exactly once, and no money may be missing.
+func (l *load) check() error {
+	if len(l.other) > 0 {
+		return fmt.Errorf("unexpected answers: %v", l.other)
+	}
+	want := map[string]bool{}
+	for _, t := range l.sent {
+		a, err := l.post("/v1/transfers", t.key, t.body)
+		if err != nil {
+			return err
+		}
+		id, err := a.at("id")
+		switch {
+		case err != nil || a.status != http.StatusCreated:
+			return fmt.Errorf("%s again: %w: %d %s", t.key, err, a.status, a.body)
+		case t.id != "" && (id != t.id || a.header.Get("Idempotency-Replayed") != "true"):
+			return fmt.Errorf("%s was acknowledged as %s, and is now %s, replayed: %q",
+				t.key, t.id, id, a.header.Get("Idempotency-Replayed"))
+		case want[id]:
+			return fmt.Errorf("two transfers are the same transaction %s", id)
+		}
+		want[id] = true
+	}
+	return errors.Join(l.checkHistory(want), l.checkMoney())
+}
+
+func (l *load) checkHistory(want map[string]bool) error {
+	for cursor := ""; ; {
+		a, err := ask(http.MethodGet, l.url+"/v1/transactions?kind=transfer&limit=200&cursor="+cursor, l.header, "")
+		if err != nil {
+			return err
+		}
+		for i := 0; ; i++ {
+			id, err := a.at(fmt.Sprintf("data.%d.id", i))
+			if err != nil {
+				return err
+			}
+			if id == "absent" {
+				break
+			}
+			if !want[id] {
+				return fmt.Errorf("the history has %s twice, or nobody asked for it", id)
+			}
+			delete(want, id)
+		}
+		if cursor, err = a.at("next_cursor"); err != nil {
+			return err
+		}
+		if cursor == "null" || cursor == "absent" || cursor == "" {
+			break
+		}
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("the history lacks %d transfers", len(want))
+	}
+	return nil
+}
+
+func (l *load) checkMoney() error {
+	sum := 0
+	for _, id := range l.accounts {
+		a, err := ask(http.MethodGet, l.url+"/v1/accounts/"+id, l.header, "")
+		if err != nil {
+			return err
+		}
+		balance, err := a.at("balance.amount")
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(balance)
+		if err != nil {
+			return err
+		}
+		sum += n
+	}
+	if sum != loadAccounts*loadFunds {
+		return fmt.Errorf("the accounts hold %d together, and should hold %d", sum, loadAccounts*loadFunds)
+	}
+	return nil
+}

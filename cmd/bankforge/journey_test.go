@@ -1,0 +1,124 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a journey waits for what must happen soon, on a slow machine with the race detector.
+const patience = 30 * time.Second
+
+// TestMain lets the test binary be the program: a script that runs bankforge runs a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bankforge": main})
+}
+
+// TestJourneys runs the scripts in testdata, each against banks of its own. Beside testscript's own commands they
+// have those below.
+func TestJourneys(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup:               setUpJourney,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"serve":  serveCommand,  // serve [FLAG…]: start the bank on $ADDR and ./data, and wait until it is ready
+			"crash":  crashCommand,  // crash: kill -9
+			"term":   termCommand,   // term: SIGTERM, and it must end with status 0 in time
+			"as":     asCommand,     // as NAME ROLE [FLAG…]: whose token req sends from now on
+			"req":    reqCommand,    // req STATUS METHOD PATH [HEADER: VALUE]… [BODY]
+			"get":    getCommand,    // get NAME PATH: set $NAME to a value of the last answer
+			"want":   wantCommand,   // [!] want PATH VALUE: compare with a value of the last answer
+			"header": headerCommand, // [!] header NAME VALUE: compare with a header of the last answer
+			"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
+			"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check
+			"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows
+			"flip":   flipCommand,   // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
+		},
+	})
+}
+
+// journey is what one script has running.
+type journey struct {
+	bank   *process
+	answer answer // the last one
+	keys   int    // idempotency keys made so far
+	load   *load
+}
+
+func setUpJourney(env *testscript.Env) error {
+	addr, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	j := &journey{}
+	env.Values[journey{}] = j
+	env.Setenv("ADDR", addr)
+	env.Setenv("URL", "http://"+addr)
+	env.Setenv("BANKFORGE_DATA", filepath.Join(env.WorkDir, "data"))
+	env.Setenv("BANKFORGE_HTTP", addr)
+	env.Setenv("BANKFORGE_ADMIN", "")
+	env.Setenv("BANKFORGE_RATE_LIMIT", "0")
+	env.Defer(func() {
+		if j.load != nil {
+			j.load.stop()
+		}
+		if j.bank != nil {
+			j.bank.kill()
+		}
+	})
+	return nil
+}
+
+func of(ts *testscript.TestScript) *journey {
+	j, ok := ts.Value(journey{}).(*journey)
+	if !ok {
+		ts.Fatalf("the script was not set up")
+	}
+	return j
+}
+
+// freeAddress finds a port that nobody uses now. It is taken again at once by the bank that is started.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// until asks ok every few milliseconds, and reports whether it came true within d: what it watches is a real
+// process, which nothing else can tell of.
+func until(d time.Duration, ok func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
+		if ok() {
+			return true
+		}
+	}
+	return ok()
+}
+
+// usage ends the script when a command has not the arguments that it needs.
+func usage(ts *testscript.TestScript, ok bool, form string) {
+	if !ok {
+		ts.Fatalf("usage: %s", form)
+	}
+}
+
+// tail is the end of a log, for messages.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}

@@ -1,0 +1,218 @@
+package ports
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// request is what is known of one request on its way through the doors.
+type request struct {
+	*doors
+	gin         *gin.Context
+	route       *route
+	principal   app.Principal
+	correlation string
+	failed      error // what it was refused with, for the log
+}
+
+const requestKey = "bankforge"
+
+func requestOf(c *gin.Context) *request {
+	v, _ := c.Get(requestKey)
+	q, _ := v.(*request)
+	return q
+}
+
+// middleware is the way of every request, outermost first. What comes behind it depends on
+// the route, and is in doors.enter.
+func (d *doors) middleware() []gin.HandlerFunc {
+	return []gin.HandlerFunc{
+		d.correlated, // 1 before anything that answers or logs
+		d.observed,   // 2 sees every status, that of a panic included
+		d.recovered,  // 3 outside everything that could panic
+		d.secured,    // 4 on every answer
+	}
+}
+
+// correlated takes the caller's correlation id, or makes one.
+func (d *doors) correlated(c *gin.Context) {
+	id := c.Request.Header.Get("X-Correlation-Id")
+	if !isCorrelation(id) {
+		id = strings.ToLower(rand.Text())
+	}
+	c.Set(requestKey, &request{doors: d, gin: c, correlation: id})
+	c.Writer.Header()["X-Correlation-Id"] = []string{id}
+	c.Next()
+}
+
+const maxCorrelation = 64
+
+func isCorrelation(s string) bool {
+	if s == "" || len(s) > maxCorrelation {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Observation is one request that has been answered. Route is as in the OpenAPI document, "" when there is none.
+type Observation struct {
+	Method, Route string
+	Status        int
+	Took          time.Duration
+}
+
+// observed logs and counts. Faults are errors, refusals are information, and what went well is for debugging.
+// Neither bodies nor queries are logged: they may be personal.
+func (d *doors) observed(c *gin.Context) {
+	start := time.Now()
+	c.Next()
+	took, status, q := time.Since(start), c.Writer.Status(), requestOf(c)
+	pattern := ""
+	if q.route != nil {
+		pattern = q.route.path
+	}
+	if d.Observe != nil {
+		d.Observe(Observation{c.Request.Method, pattern, status, took})
+	}
+	level := slog.LevelDebug
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case status >= http.StatusBadRequest:
+		level = slog.LevelInfo
+	}
+	ctx := c.Request.Context()
+	if !d.Log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", c.Request.Method), slog.String("route", pattern), slog.Int("status", status),
+		slog.Duration("took", took), slog.String("correlation_id", q.correlation), slog.String("subject", q.principal.Subject),
+	}
+	if q.failed != nil {
+		attrs = append(attrs, slog.Any("error", q.failed))
+	}
+	d.Log.LogAttrs(ctx, level, "answered", attrs...)
+}
+
+// recovered answers what panics with 500, if nothing has been answered yet.
+func (d *doors) recovered(c *gin.Context) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		if fault == http.ErrAbortHandler { //nolint:errorlint,err113 // it is a value, not an error
+			panic(fault)
+		}
+		d.Log.Error("panic", "correlation_id", requestOf(c).correlation, "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		if c.Writer.Written() {
+			panic(http.ErrAbortHandler) // the rest of the answer is lost: let the caller see that
+		}
+		fail(c, fmt.Errorf("panic: %v", fault))
+	}()
+	c.Next()
+}
+
+// secured keeps browsers from doing with answers what nobody wants. Pages set a policy of their own.
+func (d *doors) secured(c *gin.Context) {
+	h := c.Writer.Header()
+	h["X-Content-Type-Options"] = nosniff
+	h["Content-Security-Policy"] = nothingAllowed
+	h["Referrer-Policy"] = noReferrer
+	if strings.HasPrefix(c.Request.URL.Path, "/v1/") {
+		h["Cache-Control"] = noCache
+	}
+	c.Next()
+}
+
+// Header values are shared by all answers, which never write to them.
+var (
+	nosniff        = []string{"nosniff"}
+	nothingAllowed = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer     = []string{"no-referrer"}
+	noCache        = []string{"private, no-cache"} // keep it, but ask with If-None-Match before showing it again
+)
+
+// enter is the rest of the way: whose request it is, whether it may, whether it may now; then its handler.
+func (d *doors) enter(r *route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		q := requestOf(c)
+		q.route = r
+		if err := q.admit(); err != nil {
+			fail(c, err)
+			return
+		}
+		out, err := r.handle(q)
+		if err != nil {
+			fail(c, err)
+			return
+		}
+		q.answer(out)
+	}
+}
+
+func (q *request) admit() error {
+	if q.route.may.open {
+		return nil
+	}
+	token := bearer(q.gin.Request)
+	if token == "" {
+		return refuse(codeUnauthenticated, "Send a token: Authorization: Bearer …")
+	}
+	p, err := q.Auth.Authenticate(q.gin.Request.Context(), token)
+	if err != nil {
+		return err
+	}
+	q.principal = p
+	if !p.Has(q.route.may.roles...) {
+		return refuse(app.CodeForbidden, "Your role does not allow this.")
+	}
+	if wait := q.limit.take(&p, q.Now()); wait > 0 {
+		q.gin.Header("Retry-After", seconds(wait))
+		return refuse(codeRateLimited, "Too many requests in a short time.")
+	}
+	return nil
+}
+
+// seconds rounds up, for Retry-After.
+func seconds(d time.Duration) string {
+	return fmt.Sprint(int((d + time.Second - 1) / time.Second))
+}
+
+// response is what a handler answers. The zero response says that the handler has answered by itself.
+type response struct {
+	status   int
+	body     any          // written as JSON; nil: none
+	version  bank.Version // of the one resource that the answer shows; 0: no ETag
+	location string
+	stale    bool
+	done     *app.Done // of commands
+	tags     bool      // If-None-Match and If-Match are obeyed: a GET on one resource
+}
+
+func writeJSON(c *gin.Context, status int, contentType string, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Errorf("answer %T: %w", v, err)) // a mistake in the program
+	}
+	c.Data(status, contentType, text)
+}

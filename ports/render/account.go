@@ -1,0 +1,87 @@
+package render
+
+import (
+	"reflect"
+
+	"bankforge/app/bank"
+)
+
+var moneyType = reflect.TypeFor[Money]()
+
+// Account is an account.
+type Account struct {
+	ID              string            `json:"id" example:"acc_01jrt8c2n4v6x8z0b2d4f6h8k0"`
+	CustomerID      *string           `json:"customer_id" example:"cus_01jrt8c2n4v6x8z0b2d4f6h8k0"`
+	Currency        string            `json:"currency" pattern:"^[A-Z]{3}$" example:"EUR"`
+	Type            string            `json:"type" enum:"current,savings,internal"`
+	Label           *string           `json:"label" example:"Household"`
+	ExternalID      *string           `json:"external_id" example:"crm-4711"`
+	Metadata        map[string]string `json:"metadata"`
+	Status          string            `json:"status" enum:"active,frozen,closed"`
+	ReviewAbove     MaybeMoney        `json:"review_above" doc:"Transfers of this amount or more wait for a decision."`
+	Version         uint64            `json:"version" minimum:"1" example:"7"`
+	Balance         Money             `json:"balance"`
+	Held            Money             `json:"held"`
+	Available       Money             `json:"available" doc:"balance − held + overdraft_limit"`
+	OverdraftLimit  Money             `json:"overdraft_limit"`
+	DailyDebitLimit MaybeMoney        `json:"daily_debit_limit"`
+	OpenedAt        string            `json:"opened_at" format:"date-time"`
+	UpdatedAt       string            `json:"updated_at" format:"date-time"`
+	Stream          Stream            `json:"stream" doc:"Where to subscribe to the account's live updates from."`
+}
+
+// Stream is a place in a live stream.
+type Stream struct {
+	Epoch  string `json:"epoch"`
+	Offset uint64 `json:"offset"`
+}
+
+// AccountOf renders an account; epoch is the ledger's incarnation.
+func AccountOf(a *bank.Account, epoch string) Account {
+	out := Account{
+		ID:              a.ID.String(),
+		CustomerID:      maybe(a.Customer.String()),
+		Currency:        a.Currency.String(),
+		Type:            AccountType(a.Type),
+		Metadata:        map[string]string{},
+		Status:          AccountStatus(a.Status),
+		ReviewAbove:     limitOf(a.ReviewAbove, a.Currency),
+		Version:         uint64(a.Version),
+		Balance:         MoneyOf(a.Balance, a.Currency),
+		Held:            MoneyOf(a.Held, a.Currency),
+		Available:       MoneyOf(a.Available(), a.Currency),
+		OverdraftLimit:  MoneyOf(int64(a.OverdraftLimit), a.Currency),
+		DailyDebitLimit: limitOf(a.DailyDebitLimit, a.Currency),
+		OpenedAt:        Time(a.OpenedAt),
+		UpdatedAt:       Time(a.UpdatedAt),
+		Stream:          Stream{epoch, uint64(a.Version)},
+	}
+	if d := a.Details; d != nil {
+		out.Label, out.ExternalID, out.Metadata = maybe(d.Label), maybe(d.ExternalID), metadata(d.Metadata)
+	}
+	return out
+}
+
+// AccountType names a type of accounts.
+func AccountType(t bank.AccountType) string {
+	switch t {
+	case bank.Current:
+		return "current"
+	case bank.Savings:
+		return "savings"
+	default:
+		return "internal"
+	}
+}
+
+// AccountStatus names a state of accounts.
+func AccountStatus(s bank.AccountStatus) string {
+	switch s {
+	case bank.Frozen:
+		return "frozen"
+	case bank.Closed:
+		return "closed"
+	default:
+		return "active"
+	}
+}

@@ -1,0 +1,211 @@
+package ports
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/ports/body"
+	"bankforge/ports/strictjson"
+)
+
+// query is the parameters of the URL. Each is read once, with its rules; the first mistake is kept.
+type query struct {
+	values url.Values
+	err    error
+}
+
+// query reads the URL's parameters: only those that the route knows, each once.
+func (q *request) query() *query {
+	out := &query{}
+	raw := q.gin.Request.URL.RawQuery
+	if raw == "" {
+		return out
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		out.err = refuse(app.CodeInvalidRequest, "The query of the URL is malformed.")
+	}
+	out.values = values
+	for name, v := range values {
+		switch {
+		case !slices.Contains(q.route.query, name):
+			out.fail(name, "unknown_parameter", "no such parameter is known here")
+		case len(v) > 1:
+			out.fail(name, "repeated", "the parameter stands twice")
+		case strings.ContainsFunc(v[0], func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }):
+			out.fail(name, "pattern", "the parameter has characters that no value has")
+		}
+	}
+	return out
+}
+
+func (p *query) fail(name, reason, detail string) {
+	if p.err == nil {
+		p.err = badParameter(name, reason, detail)
+	}
+}
+
+// text is a parameter as it is, "" when absent. Given, it may not be empty: that would select everything.
+func (p *query) text(name string) string {
+	v, given := p.values[name]
+	if !given {
+		return ""
+	}
+	if v[0] == "" || len(v[0]) > maxParameter {
+		p.fail(name, "length", "1 to 255 bytes were expected")
+	}
+	return v[0]
+}
+
+const maxParameter = 255
+
+// number is a whole number from low to high, or zero when absent.
+func (p *query) number(name string, low, high uint64) uint64 {
+	s := p.text(name)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n < low || n > high {
+		p.fail(name, "range", "a whole number from "+strconv.FormatUint(low, 10)+" to "+strconv.FormatUint(high, 10)+
+			" was expected")
+	}
+	return n
+}
+
+// instant is a time; ok is false when absent.
+func (p *query) instant(name string) (t bank.Time, ok bool) {
+	s := p.text(name)
+	if s == "" {
+		return 0, false
+	}
+	at, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(s, " ", "+")) // a + that was not escaped
+	if err != nil {
+		p.fail(name, "format", "a time such as 2026-05-31T12:00:00Z was expected")
+	}
+	return bank.TimeOf(at), true
+}
+
+// choice is one of the options, or "" when absent.
+func (p *query) choice(name string, options ...string) string {
+	s := p.text(name)
+	if s != "" && !slices.Contains(options, s) {
+		p.fail(name, "enum", "one of "+strings.Join(options, ", ")+" was expected")
+	}
+	return s
+}
+
+// parse is for parameters that name something; what names nothing that could exist selects nothing.
+func parse[T any](p *query, name string, read func(string) (T, error)) (v T) {
+	s := p.text(name)
+	if s == "" {
+		return v
+	}
+	v, err := read(s)
+	if err != nil {
+		p.fail(name, "format", err.Error())
+	}
+	return v
+}
+
+// single is the value of a header that may stand once.
+func (q *request) single(name string) (string, error) {
+	v := q.gin.Request.Header[name]
+	switch len(v) {
+	case 0:
+		return "", nil
+	case 1:
+		return v[0], nil
+	default:
+		return "", badParameter(name, "repeated", "the header stands twice")
+	}
+}
+
+// Limits of bodies in bytes.
+const (
+	maxBody = 64 << 10
+	maxBulk = 1 << 20
+)
+
+// read takes the body in, up to its limit, and reads it strictly. An empty body is null.
+func (q *request) read() (strictjson.Value, error) {
+	r := q.gin.Request
+	limit := int64(maxBody)
+	if q.route.bulk {
+		limit = maxBulk
+	}
+	if r.ContentLength > limit {
+		q.gin.Header("Connection", "close") // the rest is not read
+		return strictjson.Value{}, tooLarge(limit)
+	}
+	text, err := readAll(http.MaxBytesReader(q.gin.Writer, r.Body, limit), r.ContentLength)
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return strictjson.Value{}, tooLarge(limit)
+	case err != nil:
+		return strictjson.Value{}, refuse(app.CodeInvalidRequest, "The body did not arrive whole.")
+	case len(text) == 0:
+		return strictjson.Value{}, nil
+	}
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return strictjson.Value{}, refuse(codeMediaType, "Send the body as Content-Type: application/json.")
+	}
+	v, bad := strictjson.Parse(text)
+	if bad != nil {
+		return v, refuse(app.CodeInvalidRequest, "The body is not JSON as it is taken here: "+bad.Detail+".",
+			ProblemError{Pointer: bad.Pointer, Code: "json", Detail: bad.Detail})
+	}
+	return v, nil
+}
+
+// readAll reads the body into memory of its own size, when that is known.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(r)
+	}
+	text := make([]byte, length)
+	_, err := io.ReadFull(r, text)
+	return text, err
+}
+
+func tooLarge(limit int64) error {
+	return refuse(codeTooLarge, "The body has more than "+strconv.FormatInt(limit, 10)+" bytes.")
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	t, params, err := mime.ParseMediaType(contentType)
+	if err != nil || t != "application/json" {
+		return false
+	}
+	charset, given := params["charset"]
+	return !given || strings.EqualFold(charset, "utf-8")
+}
+
+// malformed refuses a body that could not be read.
+func malformed(report *body.Report) error {
+	if len(report.Invalid) == 0 {
+		return nil
+	}
+	parts := make([]ProblemError, len(report.Invalid))
+	for i, p := range report.Invalid {
+		parts[i] = ProblemError{Pointer: p.Pointer, Code: p.Reason, Detail: p.Detail}
+	}
+	where := parts[0].Pointer
+	if where == "" {
+		where = "the body"
+	}
+	return refuse(app.CodeInvalidRequest, "The body is malformed: "+where+": "+parts[0].Detail+".", parts...)
+}

@@ -1,0 +1,195 @@
+package ports
+
+import (
+	"net/http"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/ports/body"
+	"bankforge/ports/render"
+)
+
+type depositBody struct {
+	AccountID   body.Account               `json:"account_id"`
+	Amount      body.Money                 `json:"amount"`
+	Reference   body.Opt[body.Reference]   `json:"reference,omitzero"`
+	Description body.Opt[body.Description] `json:"description,omitzero"`
+	Metadata    body.Opt[body.Metadata]    `json:"metadata,omitzero"`
+	ValueDate   body.Opt[body.Date]        `json:"value_date,omitzero"`
+}
+
+func deposit(q *request, call app.Call, in *depositBody) (response, error) {
+	done, err := q.App.Deposit(q.ctx(), call, bank.Deposit{
+		Terms:   termsOf(&in.Reference, &in.Description, &in.Metadata, &in.ValueDate),
+		Account: in.AccountID.AccountID, Amount: in.Amount.Amount,
+	})
+	return q.transactionMade(&call, &done, err)
+}
+
+type withdrawalBody struct {
+	AccountID       body.Account               `json:"account_id"`
+	Amount          body.Money                 `json:"amount"`
+	Reference       body.Opt[body.Reference]   `json:"reference,omitzero"`
+	Description     body.Opt[body.Description] `json:"description,omitzero"`
+	Metadata        body.Opt[body.Metadata]    `json:"metadata,omitzero"`
+	ValueDate       body.Opt[body.Date]        `json:"value_date,omitzero"`
+	ExpectedVersion body.Opt[body.Version]     `json:"expected_version,omitzero"`
+}
+
+func withdraw(q *request, call app.Call, in *withdrawalBody) (response, error) {
+	done, err := q.App.Withdraw(q.ctx(), call, bank.Withdraw{
+		Terms:   termsOf(&in.Reference, &in.Description, &in.Metadata, &in.ValueDate),
+		Account: in.AccountID.AccountID, Amount: in.Amount.Amount, ExpectedVersion: in.ExpectedVersion.Value.Version,
+	})
+	return q.transactionMade(&call, &done, err)
+}
+
+type transferBody struct {
+	From            body.Account               `json:"from_account_id"`
+	To              body.Account               `json:"to_account_id"`
+	Amount          body.Money                 `json:"amount"`
+	Reference       body.Opt[body.Reference]   `json:"reference,omitzero"`
+	Description     body.Opt[body.Description] `json:"description,omitzero"`
+	Metadata        body.Opt[body.Metadata]    `json:"metadata,omitzero"`
+	ValueDate       body.Opt[body.Date]        `json:"value_date,omitzero"`
+	ExpectedVersion body.Opt[body.Version]     `json:"expected_version,omitzero"`
+}
+
+func (b *transferBody) command() bank.Transfer {
+	return bank.Transfer{
+		Terms: termsOf(&b.Reference, &b.Description, &b.Metadata, &b.ValueDate),
+		From:  b.From.AccountID, To: b.To.AccountID, Amount: b.Amount.Amount,
+		ExpectedVersion: b.ExpectedVersion.Value.Version,
+	}
+}
+
+func transfer(q *request, call app.Call, in *transferBody) (response, error) {
+	done, err := q.App.Transfer(q.ctx(), call, in.command())
+	return q.transactionMade(&call, &done, err)
+}
+
+func termsOf(
+	r *body.Opt[body.Reference], d *body.Opt[body.Description], m *body.Opt[body.Metadata], v *body.Opt[body.Date],
+) bank.Terms {
+	return bank.Terms{
+		Reference: string(r.Value), Description: string(d.Value), Metadata: m.Value.Metadata, ValueDate: v.Value.Date,
+	}
+}
+
+type reversalBody struct {
+	Amount body.Opt[body.Money] `json:"amount,omitzero"`
+	Reason body.Reason          `json:"reason"`
+}
+
+func reverse(q *request, call app.Call, in *reversalBody) (response, error) {
+	id, err := pathID(q, bank.ParseID[bank.Transaction])
+	if err != nil {
+		return response{}, err
+	}
+	done, err := q.App.Reverse(q.ctx(), call, bank.Reverse{
+		Of: id, Amount: in.Amount.Value.Amount, Reason: string(in.Reason),
+	})
+	return q.transactionMade(&call, &done, err)
+}
+
+// decidePending makes the handlers of approve and reject.
+func decidePending(approve bool) func(*request, app.Call, *reasonBody) (response, error) {
+	return func(q *request, call app.Call, in *reasonBody) (response, error) {
+		id, err := pathID(q, bank.ParseID[bank.Transaction])
+		if err != nil {
+			return response{}, err
+		}
+		cmd := bank.DecidePending{ID: id, Approve: approve, Reason: string(in.Reason)}
+		done, err := q.App.DecidePending(q.ctx(), call, cmd)
+		if err != nil {
+			return response{}, err
+		}
+		return response{
+			status: http.StatusOK, body: q.transaction(&done.Transaction), version: done.Transaction.Version, done: &done.Done,
+		}, nil
+	}
+}
+
+// transactionMade answers 201; 202 while it waits for review; 200 when it only would be made.
+func (q *request) transactionMade(call *app.Call, done *app.TransactionDone, err error) (response, error) {
+	if err != nil {
+		return response{}, err
+	}
+	t := &done.Transaction
+	shown := render.TransactionOf(t, q.reader(), call.DryRun)
+	if call.DryRun {
+		return response{status: http.StatusOK, body: shown, done: &done.Done}, nil
+	}
+	return response{
+		status: statusOf(t), body: shown, version: t.Version, done: &done.Done,
+		location: "/v1/transactions/" + t.ID.String(),
+	}, nil
+}
+
+func statusOf(t *bank.Transaction) int {
+	if t.Status == bank.PendingReview {
+		return http.StatusAccepted
+	}
+	return http.StatusCreated
+}
+
+func (q *request) transaction(t *bank.Transaction) render.Transaction {
+	return render.TransactionOf(t, q.reader(), false)
+}
+
+// reader is zero for those who see everything, else the customer that the caller is.
+func (q *request) reader() render.Reader {
+	if q.principal.MayRead(bank.CustomerID{}) {
+		return render.Reader{}
+	}
+	return render.Reader{Customer: q.principal.Customer}
+}
+
+func getTransaction(q *request) (response, error) {
+	id, err := pathID(q, bank.ParseID[bank.Transaction])
+	if err != nil {
+		return response{}, err
+	}
+	if params := q.query(); params.err != nil {
+		return response{}, params.err
+	}
+	t, fresh, err := q.App.Transaction(q.ctx(), q.principal, id)
+	if err != nil {
+		return response{}, err
+	}
+	return response{
+		status: http.StatusOK, body: q.transaction(&t), version: t.Version, stale: fresh.Stale, tags: true,
+	}, nil
+}
+
+func listTransactions(q *request) (response, error) {
+	params := q.query()
+	page := q.page(params)
+	f := app.TransactionFilter{
+		Page:           page.Page,
+		Account:        parse(params, "account_id", bank.ParseID[bank.Account]),
+		Customer:       parse(params, "customer_id", bank.ParseID[bank.Customer]),
+		Kind:           parse(params, "kind", bank.ParseTransactionKind),
+		Status:         parse(params, "status", bank.ParseTransactionStatus),
+		Reference:      params.text("reference"),
+		Hold:           parse(params, "hold_id", bank.ParseID[bank.Hold]),
+		CorrelationID:  params.text("correlation_id"),
+		IdempotencyKey: params.text("idempotency_key"),
+	}
+	if params.err != nil {
+		return response{}, params.err
+	}
+	f.Limit++ // one more tells whether there is a next page
+	found, fresh, err := q.App.Transactions(q.ctx(), q.principal, f)
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: listOf(page, found, q.transaction, placeOf), stale: fresh.Stale}, nil
+}
+
+func placeOf(t *bank.Transaction) place {
+	if t.PostedAt == 0 {
+		return place{t.CreatedAt, t.ID.String()}
+	}
+	return place{t.PostedAt, t.ID.String()}
+}

@@ -1,0 +1,211 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+)
+
+// Delivery is what one Watermill message carries: facts of one partition of a topic, in order.
+type Delivery struct {
+	Incarnation string
+	Prev        handlers.Position // what came before the first fact in the partition
+	Through     handlers.Position // nothing of the partition up to here is left out; at least the last fact's
+	Facts       []handlers.Fact   // may be empty: the topic is silent up to Through
+	bad         map[int]broken    // by the index of facts that could not be read; those have only a position
+}
+
+// broken is a message that cannot be decoded, as it came.
+type broken struct {
+	key string
+	raw raw
+	err error
+}
+
+// raw is a message as a broker carries it and as the parking lot keeps it.
+type raw struct {
+	metadata map[string]string
+	payload  []byte
+}
+
+// key is what the i-th fact is ordered by.
+func (d *Delivery) key(i int) string {
+	if b, ok := d.bad[i]; ok {
+		return b.key
+	}
+	return d.Facts[i].Key()
+}
+
+// stored is the i-th fact as a message.
+func (d *Delivery) stored(i int) (raw, error) {
+	if b, ok := d.bad[i]; ok {
+		return b.raw, nil
+	}
+	msg, err := Encode(&d.Facts[i], handlers.Position{})
+	if err != nil {
+		return raw{}, err
+	}
+	return raw{msg.Metadata, msg.Payload}, nil
+}
+
+// poison is why the first unreadable fact is unreadable; nil when all can be read.
+func (d *Delivery) poison() error {
+	for i := range d.Facts {
+		if b, ok := d.bad[i]; ok {
+			return b.err
+		}
+	}
+	return nil
+}
+
+// filter keeps the facts that keep says, in order.
+func (d *Delivery) filter(keep func(i int) bool) *Delivery {
+	out := *d
+	out.Facts, out.bad = make([]handlers.Fact, 0, len(d.Facts)), nil
+	for i := range d.Facts {
+		if !keep(i) {
+			continue
+		}
+		if b, ok := d.bad[i]; ok {
+			if out.bad == nil {
+				out.bad = map[int]broken{}
+			}
+			out.bad[len(out.Facts)] = b
+		}
+		out.Facts = append(out.Facts, d.Facts[i])
+	}
+	return &out
+}
+
+// after leaves out what is not above p.
+func (d *Delivery) after(p handlers.Position) *Delivery {
+	if len(d.Facts) == 0 || p.Before(d.Facts[0].Position()) {
+		return d
+	}
+	return d.filter(func(i int) bool { return p.Before(d.Facts[i].Position()) })
+}
+
+// split makes one delivery of each fact. The last one takes over d's Through.
+func (d *Delivery) split() []*Delivery {
+	out := make([]*Delivery, len(d.Facts))
+	prev := d.Prev
+	for i := range d.Facts {
+		one := d.filter(func(j int) bool { return j == i })
+		one.Prev, one.Through = prev, d.Facts[i].Position()
+		prev = one.Through
+		out[i] = one
+	}
+	out[len(out)-1].Through = d.Through
+	return out
+}
+
+type deliveryKey struct{}
+
+func withDelivery(ctx context.Context, d *Delivery) context.Context {
+	return context.WithValue(ctx, deliveryKey{}, d)
+}
+
+// deliveryOf is the delivery that the steps are working on.
+func deliveryOf(msg *message.Message) *Delivery {
+	d, _ := msg.Context().Value(deliveryKey{}).(*Delivery)
+	return d
+}
+
+// NewMessage wraps d for delivery within this process: the facts travel in the message's context,
+// decoded, and the payload only says which they are.
+func NewMessage(ctx context.Context, d *Delivery) *message.Message {
+	payload := fmt.Appendf(nil, `{"after":%q,"through":%q,"facts":%d}`,
+		formatPosition(d.Prev), formatPosition(d.Through), len(d.Facts))
+	id := d.Incarnation + "-" + formatPosition(d.Through)
+	return message.NewMessageWithContext(withDelivery(ctx, d), id, payload)
+}
+
+// Facts are the facts that a message carries: those in its context when it was made in this process, or
+// else what its payload and headers say (one message, or a JSON array of them, see Batch).
+func Facts(msg *message.Message) ([]handlers.Fact, error) {
+	d, err := open(msg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.poison(); err != nil {
+		return nil, err
+	}
+	return d.Facts, nil
+}
+
+// open is the delivery of a message, decoded if need be. It fails only when a message does not say
+// where it stands; a fact that cannot be decoded otherwise is kept as broken.
+func open(msg *message.Message) (*Delivery, error) {
+	if d := deliveryOf(msg); d != nil {
+		return d, nil
+	}
+	parts := []part{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
+	if msg.Metadata.Get(headerContentType) == batchType {
+		parts = nil
+		if err := json.Unmarshal(msg.Payload, &parts); err != nil {
+			return nil, poison("a batch of messages: %w", err)
+		}
+	}
+	return assemble(parts)
+}
+
+func assemble(parts []part) (*Delivery, error) {
+	if len(parts) == 0 {
+		return nil, poison("a batch without messages")
+	}
+	d := &Delivery{Facts: make([]handlers.Fact, 0, len(parts))}
+	for i, p := range parts {
+		h, err := readHeaders(p.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			d.Incarnation, d.Prev = h.fact.Incarnation, h.prev
+		} else if d.Incarnation != h.fact.Incarnation || !d.Through.Before(h.fact.Position()) {
+			return nil, poison("a batch of messages that do not follow each other")
+		}
+		d.Through = h.fact.Position()
+		d.Facts = append(d.Facts, h.fact)
+		if err := today.payload(&d.Facts[i], h, p.Payload); err != nil {
+			if d.bad == nil {
+				d.bad = map[int]broken{}
+			}
+			d.Facts[i] = handlers.Fact{Change: bank.Change{Seq: h.fact.Seq, N: h.fact.N}}
+			d.bad[i] = broken{h.key, raw{p.Metadata, p.Payload}, err}
+		}
+	}
+	return d, nil
+}
+
+// part is one message of a batch.
+type part struct {
+	Metadata map[string]string `json:"metadata"`
+	Payload  json.RawMessage   `json:"payload"`
+}
+
+// batchType marks a payload that is an array of messages.
+const batchType = "application/vnd.bankforge.batch+json"
+
+// Batch makes one message of several of one partition, in order, as a batching subscriber delivers them.
+func Batch(uuid string, msgs []*message.Message) (*message.Message, error) {
+	parts := make([]part, len(msgs))
+	for i, m := range msgs {
+		payload := json.RawMessage(m.Payload)
+		if !json.Valid(payload) {
+			payload, _ = json.Marshal(string(payload)) // broken bytes stay broken, and are still seen
+		}
+		parts[i] = part{m.Metadata, payload}
+	}
+	payload, err := json.Marshal(parts)
+	if err != nil {
+		return nil, err
+	}
+	out := message.NewMessage(uuid, payload)
+	out.Metadata.Set(headerContentType, batchType)
+	return out, nil
+}

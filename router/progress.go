@@ -1,0 +1,92 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"bankforge/app/bank"
+)
+
+// Progress is app.Progress: it knows how far each handler of this process has come. It is safe for concurrent use.
+type Progress struct {
+	mu    sync.Mutex
+	views map[string]*view
+}
+
+type view struct {
+	at    bank.Seq
+	moved chan struct{} // closed with the next move; nil while nobody waits
+	store Store
+}
+
+// NewProgress knows nothing yet. Routers tell it.
+func NewProgress() *Progress { return &Progress{views: map[string]*view{}} }
+
+// At is the last event of which the handler has taken in everything.
+func (p *Progress) At(handler string) bank.Seq {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view(handler).at
+}
+
+// Await returns once the handler has taken in everything up to seq, or when ctx ends, and reports whether it has.
+func (p *Progress) Await(ctx context.Context, handler string, seq bank.Seq) bool {
+	for {
+		p.mu.Lock()
+		v := p.view(handler)
+		if v.at >= seq {
+			p.mu.Unlock()
+			return true
+		}
+		if v.moved == nil {
+			v.moved = make(chan struct{})
+		}
+		moved := v.moved
+		p.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return p.At(handler) >= seq
+		}
+	}
+}
+
+// Parked reports whether what happened to the key waits in the handler's parking lot.
+func (p *Progress) Parked(ctx context.Context, handler, key string) (parked bool, err error) {
+	p.mu.Lock()
+	store := p.view(handler).store
+	p.mu.Unlock()
+	if store == nil {
+		return false, fmt.Errorf("handler %q does not run here", clip(handler))
+	}
+	keys, err := store.Blocked(ctx, handler, []string{key})
+	return len(keys) > 0, err
+}
+
+// view is the handler's; p.mu is held.
+func (p *Progress) view(handler string) *view {
+	v, ok := p.views[handler]
+	if !ok {
+		v = &view{}
+		p.views[handler] = v
+	}
+	return v
+}
+
+func (p *Progress) register(handler string, s Store) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view(handler).store = s
+}
+
+func (p *Progress) took(handler string, seq bank.Seq) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.view(handler)
+	v.at = seq
+	if v.moved != nil {
+		close(v.moved)
+		v.moved = nil
+	}
+}

@@ -1,0 +1,109 @@
+package router_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	_ "modernc.org/sqlite"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+// The suite that defines Watermill's Publisher and Subscriber runs against Tail over a table in a
+// real SQLite file, one row a message, with a publisher that only this test has.
+
+// tableFeed is a log of arbitrary messages.
+type tableFeed struct {
+	db    *sql.DB
+	hints *router.Hints
+}
+
+func openTable(t *testing.T) *tableFeed {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "messages.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)"+
+		"&_pragma=synchronous(OFF)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	_, err = db.Exec(`CREATE TABLE message (
+		seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, uuid TEXT NOT NULL, metadata TEXT NOT NULL, payload BLOB);
+		CREATE INDEX message_topic ON message (topic, seq)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tableFeed{db, router.NewHints()}
+}
+
+func (f *tableFeed) Next(ctx context.Context, topic string, after bank.Seq) (*message.Message, bank.Seq, error) {
+	var seq bank.Seq
+	var uuid, metadata string
+	var payload []byte
+	err := f.db.QueryRowContext(ctx, `SELECT seq, uuid, metadata, payload FROM message
+		WHERE topic = ? AND seq > ? ORDER BY seq LIMIT 1`, topic, after).Scan(&seq, &uuid, &metadata, &payload)
+	if err == sql.ErrNoRows {
+		return nil, after, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	msg := message.NewMessageWithContext(ctx, uuid, payload)
+	return msg, seq, json.Unmarshal([]byte(metadata), &msg.Metadata)
+}
+
+// Publish appends the messages in one transaction.
+func (f *tableFeed) Publish(topic string, messages ...*message.Message) error {
+	tx, err := f.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, m := range messages {
+		metadata, err := json.Marshal(m.Metadata)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO message (topic, uuid, metadata, payload) VALUES (?, ?, ?, ?)`,
+			topic, m.UUID, string(metadata), []byte(m.Payload))
+		if err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	f.hints.Wake()
+	return nil
+}
+
+func (f *tableFeed) Close() error { return nil }
+
+func TestTailPassesWatermillsSuite(t *testing.T) {
+	t.Parallel()
+	features := tests.Features{
+		ConsumerGroups:                   true,
+		ExactlyOnceDelivery:              false, // the checkpoint beside the handler's writes makes the effect exactly once
+		GuaranteedOrder:                  true,
+		Persistent:                       true,
+		NewSubscriberReceivesOldMessages: true,
+	}
+	table := openTable(t)
+	open := func(t *testing.T, _ string) (message.Publisher, message.Subscriber) {
+		return table, router.NewTail(router.TailConfig{
+			Feed:  table,
+			Start: func(context.Context, string) (handlers.Position, error) { return handlers.Position{}, nil },
+			Hints: table.hints, Poll: time.Second, Again: time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		})
+	}
+	tests.TestPubSub(t, features, func(t *testing.T) (message.Publisher, message.Subscriber) { return open(t, "") }, open)
+}

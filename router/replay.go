@@ -1,0 +1,86 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/handlers"
+)
+
+// ErrNoSequence means that nothing is parked for the key.
+var ErrNoSequence = errors.New("nothing is parked for this key")
+
+// ReplayHead handles the first parked message of the key again, through the same handler and in one transaction,
+// and ends its waiting when that succeeds. A failure is added to the message's attempts, and returned.
+// It does not pass gate, parking and checkpoint, and may run beside the handler.
+func (r *Router) ReplayHead(ctx context.Context, handler, key string) error {
+	w := r.worker(handler)
+	if w == nil || w.Kind == Newest {
+		return fmt.Errorf("there is no handler %q with a parking lot", clip(handler))
+	}
+	var head Parked
+	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
+		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) (err error) {
+			head, err = w.again(ctx, key)
+			return err
+		})
+	}))
+	began := time.Now()
+	_, err := step(message.NewMessageWithContext(ctx, "replay", nil))
+	if err == nil || head.Key == "" || ctx.Err() != nil {
+		return err
+	}
+	class := w.class(err)
+	w.metrics.Tried(w.Name, class, time.Since(began))
+	return errors.Join(err, w.attempted(ctx, head, attemptOf(err, class, began, time.Since(began))))
+}
+
+// ReplaySequence replays the key's messages in their order, until none waits or one fails. It
+// returns how many were handled.
+func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handled int, err error) {
+	for {
+		err := r.ReplayHead(ctx, handler, key)
+		if errors.Is(err, ErrNoSequence) && handled > 0 {
+			return handled, nil
+		}
+		if err != nil {
+			return handled, err
+		}
+		handled++
+	}
+}
+
+// again handles the head of the sequence within a transaction.
+func (w *worker) again(ctx context.Context, key string) (Parked, error) {
+	head, ok, err := w.Store.Head(ctx, w.Name, key)
+	if err != nil {
+		return Parked{}, err
+	}
+	if !ok {
+		return Parked{}, ErrNoSequence
+	}
+	fact, err := today.decode(head.Metadata, head.Payload)
+	if err != nil {
+		return head, err
+	}
+	ctx = handlers.WithOrigin(ctx, fact.Origin())
+	if err := w.Handler(ctx, []handlers.Fact{fact}); err != nil && w.class(err) != handlers.Rejected {
+		return head, err
+	}
+	return head, w.Store.Resolve(ctx, head, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+}
+
+// attempted records a failed replay, if the message still waits at the head.
+func (w *worker) attempted(ctx context.Context, p Parked, a Attempt) error {
+	return w.Store.InTx(ctx, func(ctx context.Context) error {
+		head, ok, err := w.Store.Head(ctx, w.Name, p.Key)
+		if err != nil || !ok || head.Position != p.Position || head.Incarnation != p.Incarnation {
+			return err
+		}
+		return w.Store.Attempted(ctx, head, a)
+	})
+}

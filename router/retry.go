@@ -1,0 +1,97 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/handlers"
+)
+
+// attempts are the failed tries of one delivery, for the parking lot.
+type attempts struct{ list []Attempt }
+
+type attemptsKey struct{}
+
+func withAttempts(ctx context.Context, a *attempts) context.Context {
+	return context.WithValue(ctx, attemptsKey{}, a)
+}
+
+// maxAttempts bounds what is remembered of one message in memory: the first ones and the last.
+const maxAttempts = 100
+
+func (a *attempts) add(one Attempt) {
+	if len(a.list) == maxAttempts {
+		a.list = a.list[:maxAttempts-1]
+	}
+	a.list = append(a.list, one)
+}
+
+// retried tries again in place what may help, and holds as long as something is down. What it returns is errEnding,
+// a gap, or an error to give up on. Facts that come together are not tried again together when one of
+// them may be the cause: parking tries them one by one.
+func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		ctx := msg.Context()
+		tries := map[handlers.Class]int{}
+		for {
+			began := time.Now()
+			_, err := next(msg)
+			if err == nil {
+				w.release(ctx)
+				return nil, nil
+			}
+			if w.over(ctx) {
+				return nil, errEnding
+			}
+			var missing *gap
+			if errors.As(err, &missing) {
+				return nil, err
+			}
+			class := w.note(ctx, err, began)
+			tries[class]++
+			switch {
+			case class == handlers.Unavailable:
+				if err := w.hold(ctx, tries[class], err); err != nil {
+					return nil, err
+				}
+			case tries[class] >= w.policy.Tries[class] || class == handlers.Unknown && len(deliveryOf(msg).Facts) > 1:
+				return nil, err
+			case !w.wait(ctx, w.policy.Backoff.After(tries[class])):
+				return nil, errEnding
+			}
+		}
+	}
+}
+
+// note counts and remembers a failed try.
+func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.Class {
+	class := w.class(err)
+	took := time.Since(began)
+	w.metrics.Tried(w.Name, class, took)
+	w.standing.failed(err)
+	if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
+		a.add(attemptOf(err, class, began, took))
+	}
+	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", err)
+	return class
+}
+
+func attemptOf(err error, class handlers.Class, began time.Time, took time.Duration) Attempt {
+	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error()}
+	var p *panicked
+	if errors.As(err, &p) {
+		one.Stack = p.stack
+	}
+	return one
+}
+
+// class is Classify with what makes a handler wait.
+func (w *worker) class(err error) handlers.Class {
+	if errors.Is(err, ErrOtherLog) || errors.Is(err, ErrLotFull) {
+		return handlers.Unavailable
+	}
+	return Classify(err, w.classify...)
+}

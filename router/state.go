@@ -1,0 +1,134 @@
+package router
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+)
+
+// State is what a handler is doing. The texts are permanent.
+type State string
+
+// A handler is stopped until its router runs and after it ended. Held means that something that it needs is
+// down, or that it must not go on: it alarms, tries again with growing pauses, and goes on by itself.
+// Paused is what operators make it.
+const (
+	Stopped State = "stopped"
+	Running State = "running"
+	Paused  State = "paused"
+	Held    State = "held"
+)
+
+// HandlerStatus is where a handler stands.
+type HandlerStatus struct {
+	Handler   string
+	Topic     bank.Topic
+	State     State
+	Position  handlers.Position
+	Lag       bank.Seq  // events that the log has and the handler has not taken in
+	LastError string    // the last failure, also one that was mended since
+	FailedAt  time.Time // when; zero: never
+}
+
+// standing is the changing part of a handler.
+type standing struct {
+	handler string
+	metrics Metrics
+
+	mu       sync.Mutex
+	running  bool
+	paused   bool
+	held     bool
+	resumed  chan struct{} // closed with each resume
+	position handlers.Position
+	lastErr  string
+	failedAt time.Time
+	failing  map[string]bool // keys that failed without a success since
+}
+
+func newStanding(handler string, m Metrics) *standing {
+	return &standing{handler: handler, metrics: m, resumed: make(chan struct{}), failing: map[string]bool{}}
+}
+
+// change does something under the lock, and tells when the state is another one afterwards.
+func (s *standing) change(do func()) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.state()
+	do()
+	after := s.state()
+	if before != after {
+		s.metrics.Became(s.handler, after)
+	}
+	return before != after
+}
+
+func (s *standing) state() State {
+	switch {
+	case !s.running:
+		return Stopped
+	case s.paused:
+		return Paused
+	case s.held:
+		return Held
+	default:
+		return Running
+	}
+}
+
+func (s *standing) pause() { s.change(func() { s.paused = true }) }
+
+// resume ends a pause, forgets what looked like an outage, and makes a held handler try at once.
+func (s *standing) resume() {
+	s.change(func() {
+		s.paused = false
+		clear(s.failing)
+		close(s.resumed)
+		s.resumed = make(chan struct{})
+	})
+}
+
+// failed notes a failure that has just happened.
+func (s *standing) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastErr, s.failedAt = err.Error(), time.Now()
+}
+
+// outage notes that a key failed for good, and reports whether so many have that nothing should be parked any more.
+func (s *standing) outage(key string, limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing[key] = true
+	return len(s.failing) >= limit
+}
+
+// succeeded notes that the handler has handled something.
+func (s *standing) succeeded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.failing)
+}
+
+// waiting returns what ends a wait early, and whether the handler is paused.
+func (s *standing) waiting() (resumed <-chan struct{}, paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumed, s.paused
+}
+
+// await waits; false: the session is over, and the handler must let go of its message.
+func await(ctx context.Context, draining, early <-chan struct{}, after <-chan time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-draining:
+		return false
+	case <-early:
+	case <-after:
+	}
+	return true
+}

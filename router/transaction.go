@@ -1,0 +1,139 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/handlers"
+)
+
+// transactional makes each try one transaction: it locks the checkpoint, leaves out what was seen before, parks what
+// belongs behind something parked, lets the handler write, and advances the checkpoint.
+func (w *worker) transactional(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		d := deliveryOf(msg)
+		var done result
+		err := w.Store.InTx(msg.Context(), func(ctx context.Context) (err error) {
+			done, err = w.transact(ctx, msg, next, d)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if done.handled {
+			w.standing.succeeded()
+		}
+		for range done.blocked {
+			w.metrics.Parked(w.Name, Waiting)
+		}
+		w.took(done.at)
+		return nil, nil
+	}
+}
+
+// result is what a transaction did.
+type result struct {
+	at      handlers.Position
+	handled bool
+	blocked int
+}
+
+func (w *worker) transact(
+	ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery,
+) (result, error) {
+	at, fresh, err := w.fresh(ctx, d)
+	if err != nil || fresh == nil {
+		return result{at: at.Position}, err
+	}
+	rest, blocked, err := w.part(ctx, fresh)
+	if err != nil {
+		return result{}, err
+	}
+	if err := w.parkAll(ctx, blocked); err != nil {
+		return result{}, err
+	}
+	if len(rest.Facts) > 0 {
+		if err := w.call(ctx, msg, next, rest); err != nil {
+			return result{}, err
+		}
+	}
+	done := result{at: d.Through, handled: len(rest.Facts) > 0, blocked: len(blocked.Facts)}
+	return done, w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
+}
+
+// fresh locks the checkpoint, and returns what of d is above it; nil: nothing, not even silence.
+func (w *worker) fresh(ctx context.Context, d *Delivery) (Checkpoint, *Delivery, error) {
+	at, err := w.Store.Checkpoint(ctx, w.stream())
+	switch {
+	case err != nil:
+		return at, nil, err
+	case at.Incarnation != "" && at.Incarnation != d.Incarnation:
+		return at, nil, ErrOtherLog
+	case !at.Position.Before(d.Through):
+		return at, nil, nil
+	case at.Position.Before(d.Prev):
+		return at, nil, &gap{at.Position, d.Prev}
+	}
+	return at, d.after(at.Position), nil
+}
+
+// part splits off the facts whose keys are parked.
+func (w *worker) part(ctx context.Context, d *Delivery) (rest, blocked *Delivery, err error) {
+	if len(d.Facts) == 0 {
+		return d, &Delivery{}, nil
+	}
+	keys := make([]string, len(d.Facts))
+	for i := range keys {
+		keys[i] = d.key(i)
+	}
+	parked, err := w.Store.Blocked(ctx, w.Name, keys)
+	if err != nil || len(parked) == 0 {
+		return d, &Delivery{}, err
+	}
+	is := map[string]bool{}
+	for _, key := range parked {
+		is[key] = true
+	}
+	return d.filter(func(i int) bool { return !is[keys[i]] }), d.filter(func(i int) bool { return is[keys[i]] }), nil
+}
+
+// parkAll parks facts behind those that failed before them.
+func (w *worker) parkAll(ctx context.Context, d *Delivery) error {
+	for i := range d.Facts {
+		if err := w.parkOne(ctx, d, i, Waiting, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) parkOne(ctx context.Context, d *Delivery, i int, as Status, tries []Attempt) error {
+	stored, err := d.stored(i)
+	if err != nil {
+		return err
+	}
+	waiting, err := w.Store.Park(ctx, Parked{
+		Stream: w.stream(), Key: d.key(i), Incarnation: d.Incarnation, Position: d.Facts[i].Position(), Status: as,
+		At: time.Now().UTC().Truncate(time.Microsecond), Metadata: stored.metadata, Payload: stored.payload,
+	}, tries)
+	if err == nil && waiting > w.policy.PerKey {
+		return ErrLotFull
+	}
+	return err
+}
+
+// call runs the handler on facts that can all be read. A single fact that is rejected is done with: the
+// handler has decided about it. Of facts that come together it is not known which one was rejected.
+func (w *worker) call(ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery) error {
+	if err := d.poison(); err != nil {
+		return err
+	}
+	err := within(withDelivery(ctx, d), msg, next)
+	if err != nil && len(d.Facts) == 1 && w.class(err) == handlers.Rejected {
+		w.log.InfoContext(ctx, "rejected", "handler", w.Name, "fact", d.Facts[0].ID(), "reason", err)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/handlers"
+)
+
+// worker is one handler with all that its steps need.
+type worker struct {
+	Route
+	policy   Policy
+	feed     facts
+	standing *standing
+	progress *Progress
+	metrics  Metrics
+	classify []Classifier
+	log      *slog.Logger
+	draining <-chan struct{}
+	tail     *Tail
+}
+
+func (w *worker) stream() Stream { return Stream{Handler: w.Name, Topic: w.Topic} }
+
+// start is where the handler goes on: the position of its checkpoint.
+func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error) {
+	c, err := w.Store.Checkpoint(ctx, w.stream())
+	if err != nil {
+		return handlers.Position{}, err
+	}
+	w.took(c.Position)
+	return c.Position, nil
+}
+
+// newest is where a handler starts that only wants what happens from now on.
+func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error) {
+	head, err := w.feed.source.Head(ctx)
+	return handlers.End(head.Seq), err
+}
+
+// took tells everyone that all up to p has been committed.
+func (w *worker) took(p handlers.Position) {
+	w.standing.mu.Lock()
+	w.standing.position = p
+	w.standing.mu.Unlock()
+	w.progress.took(w.Name, p.Whole())
+}
+
+// wait sleeps for d, or until the handler is resumed; false: the session of ctx is over.
+func (w *worker) wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	resumed, _ := w.standing.waiting()
+	return await(ctx, w.draining, resumed, timer.C)
+}
+
+// hold waits for what is down to come back: n is how often it has been tried.
+func (w *worker) hold(ctx context.Context, n int, err error) error {
+	if w.standing.change(func() { w.standing.held = true }) {
+		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "error", err)
+	}
+	if !w.wait(ctx, w.policy.Hold.After(n)) {
+		return errEnding
+	}
+	return w.gate(ctx)
+}
+
+// gate returns once the handler is not paused, or with errEnding.
+func (w *worker) gate(ctx context.Context) error {
+	for {
+		resumed, paused := w.standing.waiting()
+		if !paused {
+			return nil
+		}
+		if !await(ctx, w.draining, resumed, nil) {
+			return errEnding
+		}
+	}
+}
+
+// release ends what hold began.
+func (w *worker) release(ctx context.Context) {
+	if w.standing.change(func() { w.standing.held = false }) {
+		w.log.InfoContext(ctx, "handler goes on", "handler", w.Name)
+	}
+}
+
+// over reports whether the session of ctx is over: then errors mean nothing.
+func (w *worker) over(ctx context.Context) bool { return ctx.Err() != nil || closed(w.draining) }
+
+// within calls next with another context in the message, and puts the old one back.
+func within(ctx context.Context, msg *message.Message, next message.HandlerFunc) error {
+	before := msg.Context()
+	msg.SetContext(ctx)
+	defer msg.SetContext(before)
+	_, err := next(msg)
+	return err
+}

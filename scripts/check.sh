@@ -1,0 +1,26 @@
+#!/bin/bash
+# Compares what is committed with what would be generated, and says which command mends a difference.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+bad=0
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+
+wrong() {
+    echo "check: $*" >&2
+    bad=1
+}
+
+unformatted=$(gofmt -s -l $(find . -name '*.go' -not -path './.tools/*' -not -path '*/node_modules/*'))
+[ -z "$unformatted" ] || wrong "not formatted, run gofmt -s -w: $unformatted"
+
+go mod tidy -diff || wrong "go.mod or go.sum differs: run go mod tidy"
+go mod verify
+
+scripts/generate.sh "$fresh"
+for document in openapi.yaml asyncapi.yaml; do
+    diff -u "api/$document" "$fresh/$document" || wrong "api/$document differs: run make generate"
+done
+
+[ $bad -eq 0 ] && echo "check: what is committed is what is generated"
+exit $bad

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Runs everything that a change must pass, goes on after a failure, and sums up at the end.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+
+logs=$PWD/.tools/logs
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+summary=()
+failed=0
+
+step() { # step NAME COMMAND...
+    local name=$1 began=$SECONDS verdict=ok
+    shift
+    echo "=== $name: $*"
+    "$@" 2>&1 | tee "$logs/$name.log" || { verdict=FAILED; failed=1; }
+    summary+=("$(printf '%-8s %-6s %4d s' "$name" "$verdict" $((SECONDS - began)))")
+    echo "--- $name: $verdict"
+}
+
+step check scripts/check.sh
+step vet go vet ./...
+step lint golangci-lint run ./...
+step go go test -v -race -timeout 15m ./...
+step browser scripts/browser.sh
+step schema scripts/schemathesis.sh
+
+echo
+echo "=== summary"
+printf '%s\n' "${summary[@]}"
+count() { grep -cE "^ *--- $1: " "$logs/go.log"; }
+echo "Go tests: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
+grep -hE '^ *--- FAIL: |^FAIL|^panic: |DATA RACE' "$logs/go.log"
+if [ $failed -eq 0 ]; then echo "all passed in $SECONDS s"; else echo "FAILED after $SECONDS s; the logs are in .tools/logs"; fi
+exit $failed
