@@ -38,6 +38,8 @@ type Call struct {
 	TraceParent    string
 	DryRun         bool // decide, answer, store nothing
 	AckPublished   bool // answer only after the broker's acknowledgement
+	// Refusal is what the port has found wrong with a well-formed command. It is the outcome, unless the key is known.
+	Refusal *bank.Error
 }
 
 // Done is what every answer to a command says beside its result.

@@ -76,6 +76,9 @@ func New(p Parts) (*App, error) {
 
 // execute sends a command to the ledger, and remembers for the caller's reads what it has been told.
 func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
+	if ask.Refusal == nil {
+		ask.Refusal = ask.Call.Refusal
+	}
 	got, err := a.parts.Ledger.Execute(ctx, ask)
 	if err != nil {
 		return got, err

@@ -240,7 +240,10 @@ func (b *batch) decide(r *request) {
 	before := b.l.state.Seq()
 	events, items, err := b.ask(r)
 	if err != nil {
-		r.err = refusal(err)
+		r.err = refusedAs(r.Call.CorrelationID, refusal(err))
+	}
+	for i := range items {
+		items[i].Refused = refusedAs(r.Call.CorrelationID, items[i].Refused)
 	}
 	r.answer = Answer{Events: events, Items: items}
 	r.answer.Seq = before + bank.Seq(len(events))
@@ -259,6 +262,16 @@ func (b *batch) decide(r *request) {
 		r.answer.Account = b.account(r.Command)
 	}
 	b.remember(r, before)
+}
+
+// refusedAs is the refusal e of the command with that correlation id; nil when e is.
+func refusedAs(correlation string, e *bank.Error) *bank.Error {
+	if e == nil {
+		return nil
+	}
+	own := *e // what ports have found may be shared
+	own.CorrelationID = correlation
+	return &own
 }
 
 // ask puts the command to the domain.

@@ -112,7 +112,8 @@ func (a *App) CreateCustomer(ctx context.Context, c Call, d CustomerDetails) (Cu
 	case known && m.Fingerprint != c.Fingerprint:
 		return CustomerDone{}, keyReused()
 	case m.Code != "":
-		return CustomerDone{}, bank.Refuse(m.Code, "external_id", "Another customer has this external_id.")
+		done := CustomerDone{Done: Done{Replayed: known}}
+		return done, bank.Refuse(m.Code, "external_id", "Another customer has this external_id.")
 	}
 	made, found, err := a.customer(ctx, m.Customer)
 	if err == nil && !found {

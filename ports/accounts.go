@@ -4,6 +4,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/ports/body"
+	"bankforge/ports/cursor"
 	"bankforge/ports/render"
 )
 
@@ -145,7 +146,7 @@ func (q *request) accountInPath() (id bank.AccountID, version bank.Version, err 
 
 func (q *request) accountDone(status int, done *app.AccountDone, err error) (response, error) {
 	if err != nil {
-		return response{}, err
+		return response{done: &done.Done}, err
 	}
 	out := response{
 		status: status, body: q.account(&done.Account), version: done.Account.Version, done: &done.Done,
@@ -156,7 +157,7 @@ func (q *request) accountDone(status int, done *app.AccountDone, err error) (res
 	return out, nil
 }
 
-func (q *request) account(a *bank.Account) render.Account { return render.AccountOf(a, q.Epoch()) }
+func (q *request) account(a *bank.Account) render.Account { return render.AccountOf(a, q.Epoch) }
 
 // getAccount shows an account as it is, or as it was.
 func getAccount(q *request) (response, error) {
@@ -210,6 +211,6 @@ func listAccounts(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, q.account, func(a *bank.Account) place { return place{a.OpenedAt, a.ID.String()} })
+	out := listOf(page, found, q.account, func(a *bank.Account) cursor.Place { return cursor.Place{Time: a.OpenedAt, ID: a.ID.String()} })
 	return response{status: 200, body: out, stale: fresh.Stale}, nil
 }

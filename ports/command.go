@@ -3,6 +3,9 @@ package ports
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
+	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +32,7 @@ func command[B any](do func(q *request, call app.Call, in *B) (response, error))
 // reading is command for those who look at the refused parts themselves.
 func reading[B any](do func(*request, app.Call, *B, *body.Report) (response, error)) action {
 	shape := body.Of[B]()
-	return action{body: schemaOf[B](), handle: func(q *request) (response, error) {
+	return action{body: reflect.TypeFor[B](), handle: func(q *request) (response, error) {
 		call, err := q.call()
 		if err != nil {
 			return response{}, err
@@ -139,24 +142,23 @@ func fingerprint(rawQuery string, v *strictjson.Value) app.Hash {
 	return sha256.Sum256(v.AppendCanonical(append(b, 0)))
 }
 
-// made is the answer to what made something: 201, or 200 when nothing was stored.
-func made(call *app.Call, path string, v any, version bank.Version, done *app.Done) response {
-	if call.DryRun {
-		return response{status: 200, body: v, done: done}
+// tell writes the headers that answers of commands have, refusals too.
+func (q *request) tell(out *response) {
+	h, d := q.gin.Writer.Header(), out.done
+	if d == nil {
+		return
 	}
-	return response{status: 201, body: v, version: version, location: path, done: done}
-}
-
-// changed is the answer to what changed something.
-func changed(call *app.Call, v any, version bank.Version, done *app.Done) response {
-	if call.DryRun {
-		version = 0
+	h["Server-Timing"] = []string{serverTiming(&d.Timing)}
+	if d.Replayed {
+		h["Idempotency-Replayed"] = []string{"true"}
 	}
-	return response{status: 200, body: v, version: version, done: done}
+	if d.Published {
+		h["Preference-Applied"] = []string{"ack=published"}
+	}
 }
 
 // answer writes what a handler has answered.
-func (q *request) answer(out response) {
+func (q *request) answer(out *response) {
 	if out.status == 0 {
 		return
 	}
@@ -170,23 +172,14 @@ func (q *request) answer(out response) {
 	if out.stale {
 		h["Bankforge-Stale"] = []string{"true"}
 	}
-	if d := out.done; d != nil {
-		h["Server-Timing"] = []string{serverTiming(&d.Timing)}
-		if d.Replayed {
-			h["Idempotency-Replayed"] = []string{"true"}
-		}
-		if d.Published {
-			h["Preference-Applied"] = []string{"ack=published"}
-		}
-	}
 	if out.tags {
 		unchanged, err := q.compareTags(out.version)
-		switch {
-		case err != nil:
+		if err != nil {
 			fail(q.gin, err)
 			return
-		case unchanged:
-			q.gin.Status(304)
+		}
+		if unchanged {
+			q.gin.Status(http.StatusNotModified)
 			return
 		}
 	}
@@ -203,4 +196,113 @@ func serverTiming(t *app.Timing) string {
 		b = strconv.AppendFloat(b, float64(part.took.Microseconds())/1000, 'f', -1, 64)
 	}
 	return string(b)
+}
+
+// etag is a version as an entity tag.
+func etag(v bank.Version) string { return `"` + strconv.FormatUint(uint64(v), 10) + `"` }
+
+// noVersion is what no resource has: a condition that nothing meets.
+const noVersion bank.Version = math.MaxUint64
+
+// tags is what a conditional header lists.
+type tags struct {
+	any      bool           // *
+	versions []bank.Version // of strong and, for If-None-Match, weak tags; tags that are not ours are left out
+}
+
+// parseTags reads the value of If-Match or If-None-Match (RFC 9110). Weak tags only count where weak says so.
+func parseTags(value string, weak bool) (t tags, ok bool) {
+	rest := strings.TrimSpace(value)
+	if rest == "*" {
+		return tags{any: true}, true
+	}
+	for {
+		rest = strings.TrimLeft(rest, " \t,")
+		if rest == "" {
+			return t, true
+		}
+		isWeak := strings.HasPrefix(rest, "W/")
+		rest = strings.TrimPrefix(rest, "W/")
+		if rest == "" || rest[0] != '"' {
+			return t, false
+		}
+		end := strings.IndexByte(rest[1:], '"')
+		if end < 0 {
+			return t, false
+		}
+		opaque := rest[1 : 1+end]
+		rest = strings.TrimLeft(rest[end+2:], " \t")
+		if rest != "" && rest[0] != ',' {
+			return t, false
+		}
+		n, err := strconv.ParseUint(opaque, 10, 64)
+		if err == nil && n > 0 && strconv.FormatUint(n, 10) == opaque && (weak || !isWeak) {
+			t.versions = append(t.versions, bank.Version(n))
+		}
+	}
+}
+
+func (t *tags) match(v bank.Version) bool {
+	if t.any {
+		return true
+	}
+	for _, have := range t.versions {
+		if have == v {
+			return true
+		}
+	}
+	return false
+}
+
+// conditional reads one of the two headers; given is false when it is not there.
+func (q *request) conditional(header string, weak bool) (t tags, given bool, err error) {
+	values := q.gin.Request.Header[header]
+	if len(values) == 0 {
+		return t, false, nil
+	}
+	t, ok := parseTags(strings.Join(values, ","), weak)
+	if !ok {
+		return t, true, badParameter(header, "format", `entity tags such as "7" were expected, or *`)
+	}
+	return t, true, nil
+}
+
+// compareTags obeys both headers on a GET: unchanged means that the caller has this version already.
+func (q *request) compareTags(v bank.Version) (unchanged bool, err error) {
+	want, given, err := q.conditional("If-Match", false)
+	if err != nil {
+		return false, err
+	}
+	if given && !want.match(v) {
+		return false, bank.Refuse(bank.PreconditionFailed, "", "The version is "+strconv.FormatUint(uint64(v), 10)+".")
+	}
+	have, given, err := q.conditional("If-None-Match", true)
+	return given && err == nil && have.match(v), err
+}
+
+// ifVersion is the version that If-Match asks for, 0 when it does not. The ledger compares it, after it has looked the
+// key up. Of several it is the one that the account has.
+func (q *request) ifVersion(id bank.AccountID) (bank.Version, error) {
+	want, given, err := q.conditional("If-Match", false)
+	switch {
+	case err != nil, !given, want.any:
+		return 0, err
+	case len(want.versions) == 0:
+		return noVersion, nil
+	case len(want.versions) == 1:
+		return want.versions[0], nil
+	}
+	if a, _, err := q.App.Account(q.gin.Request.Context(), q.principal, id, 0); err == nil && want.match(a.Version) {
+		return a.Version, nil
+	}
+	return want.versions[0], nil
+}
+
+// pathID reads the id in the path. What cannot be an id names nothing.
+func pathID[T any](q *request, parse func(string) (T, error)) (T, error) {
+	id, err := parse(q.gin.Param("id"))
+	if err != nil {
+		return id, bank.Refuse(bank.NotFound, "", "There is no such thing.")
+	}
+	return id, nil
 }

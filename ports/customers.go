@@ -6,6 +6,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/ports/body"
+	"bankforge/ports/cursor"
 	"bankforge/ports/render"
 )
 
@@ -44,7 +45,7 @@ func createCustomer(q *request, call app.Call, in *customerBody) (response, erro
 		Locale: string(in.Locale.Value), ExternalID: string(in.ExternalID.Value),
 	})
 	if err != nil {
-		return response{}, err
+		return response{done: &done.Done}, err
 	}
 	c := &done.Customer
 	return response{
@@ -82,6 +83,6 @@ func listCustomers(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, customerShown, func(c *app.Customer) place { return place{c.CreatedAt, c.ID.String()} })
+	out := listOf(page, found, customerShown, func(c *app.Customer) cursor.Place { return cursor.Place{Time: c.CreatedAt, ID: c.ID.String()} })
 	return response{status: http.StatusOK, body: out}, nil
 }

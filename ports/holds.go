@@ -6,6 +6,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/ports/body"
+	"bankforge/ports/cursor"
 	"bankforge/ports/render"
 )
 
@@ -23,7 +24,7 @@ func placeHold(q *request, call app.Call, in *holdBody) (response, error) {
 		Reference: string(in.Reference.Value), ExpectedVersion: in.ExpectedVersion.Value.Version,
 	})
 	if err != nil {
-		return response{}, err
+		return response{done: &done.Done}, err
 	}
 	out := holdDone(&call, &done)
 	if !call.DryRun {
@@ -60,7 +61,7 @@ func voidHold(q *request, call app.Call, _ *emptyBody) (response, error) {
 	}
 	done, err := q.App.VoidHold(q.ctx(), call, bank.VoidHold{ID: id})
 	if err != nil {
-		return response{}, err
+		return response{done: &done.Done}, err
 	}
 	return holdDone(&call, &done), nil
 }
@@ -106,6 +107,6 @@ func listHolds(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, holdShown, func(h *bank.Hold) place { return place{h.CreatedAt, h.ID.String()} })
+	out := listOf(page, found, holdShown, func(h *bank.Hold) cursor.Place { return cursor.Place{Time: h.CreatedAt, ID: h.ID.String()} })
 	return response{status: http.StatusOK, body: out, stale: fresh.Stale}, nil
 }

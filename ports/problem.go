@@ -105,16 +105,19 @@ type ProblemError struct {
 
 // refusal is an error with more to say than one field, or with another status than its code has.
 type refusal struct {
-	*bank.Error
+	what   *bank.Error
 	parts  []ProblemError
 	status int // 0: that of the code
 }
 
+// Error is for logs.
+func (r *refusal) Error() string { return r.what.Error() }
+
 // Unwrap makes it the error of the bank that it is.
-func (r *refusal) Unwrap() error { return r.Error }
+func (r *refusal) Unwrap() error { return r.what }
 
 func refuse(code bank.Code, detail string, parts ...ProblemError) error {
-	return &refusal{Error: bank.Refuse(code, "", detail), parts: parts}
+	return &refusal{what: bank.Refuse(code, "", detail), parts: parts}
 }
 
 // badParameter refuses a query parameter or a header.
@@ -130,6 +133,9 @@ func problemOf(err error, instance, correlation string) Problem {
 		if _, ok := meanings[known.Code]; ok {
 			e = known
 		}
+	}
+	if e.CorrelationID != "" {
+		correlation = e.CorrelationID // a replay says what was said the first time
 	}
 	m := meanings[e.Code]
 	code := string(publicCode(e.Code))

@@ -14,6 +14,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/ports/body"
+	"bankforge/ports/cursor"
 	"bankforge/ports/strictjson"
 )
 
@@ -37,7 +38,7 @@ func (q *request) query() *query {
 	out.values = values
 	for name, v := range values {
 		switch {
-		case !slices.Contains(q.route.query, name):
+		case !q.route.takes(name):
 			out.fail(name, "unknown_parameter", "no such parameter is known here")
 		case len(v) > 1:
 			out.fail(name, "repeated", "the parameter stands twice")
@@ -117,17 +118,56 @@ func parse[T any](p *query, name string, read func(string) (T, error)) (v T) {
 	return v
 }
 
-// single is the value of a header that may stand once.
-func (q *request) single(name string) (string, error) {
-	v := q.gin.Request.Header[name]
-	switch len(v) {
-	case 0:
-		return "", nil
-	case 1:
-		return v[0], nil
-	default:
-		return "", badParameter(name, "repeated", "the header stands twice")
+// page is what all lists have in common.
+type page struct {
+	app.Page
+	list cursor.List
+}
+
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// page reads limit, order, cursor, from and to, as far as the route knows them.
+func (q *request) page(params *query) page {
+	p := page{list: cursor.Of(q.gin.Request.URL.Path, params.values)}
+	if p.Limit = int(params.number("limit", 1, maxLimit)); p.Limit == 0 { //nolint:gosec // at most 200
+		p.Limit = defaultLimit
 	}
+	p.Ascending = params.choice("order", "asc", "desc") == "asc"
+	p.From, _ = params.instant("from")
+	p.To, _ = params.instant("to")
+	if text := params.values.Get("cursor"); params.values.Has("cursor") {
+		after, ok := p.list.Decode(text)
+		if !ok && params.err == nil {
+			params.err = refuse(app.CodeInvalidCursor, "The cursor does not belong to this list, its filters and its order.",
+				ProblemError{"", "cursor", string(app.CodeInvalidCursor), "the cursor was not made for this list"})
+		}
+		p.AfterTime, p.AfterID = after.Time, after.ID
+	}
+	return p
+}
+
+// List is one page of a list.
+type List[T any] struct {
+	Data       []T     `json:"data" nullable:"false"`
+	NextCursor *string `json:"next_cursor" doc:"For the next page; null on the last one."`
+}
+
+// listOf makes the page of what was found, which is one element longer when there is a next page.
+func listOf[E, T any](p page, found []E, show func(*E) T, at func(*E) cursor.Place) List[T] {
+	var next *string
+	if len(found) > p.Limit {
+		found = found[:p.Limit]
+		text := p.list.Encode(at(&found[p.Limit-1]))
+		next = &text
+	}
+	out := List[T]{Data: make([]T, len(found)), NextCursor: next}
+	for i := range found {
+		out.Data[i] = show(&found[i])
+	}
+	return out
 }
 
 // Limits of bodies in bytes.

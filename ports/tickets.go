@@ -90,15 +90,10 @@ func (t *Tickets) remove(text string) {
 	}
 }
 
-// liveAuthenticator knows the bearers of tokens.
-type liveAuthenticator interface {
-	Authenticate(ctx context.Context, token string) (app.Principal, error)
-}
-
 // LiveTokens knows what a live connection may connect with: a ticket, or a bearer token.
 type LiveTokens struct {
 	Tickets *Tickets
-	Bearer  liveAuthenticator
+	Bearer  Authenticator
 }
 
 // Authenticate uses a ticket up, or asks whose the token is.

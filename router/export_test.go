@@ -1,6 +1,13 @@
 package router
 
-import "github.com/ThreeDotsLabs/watermill/message"
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/handlers"
+)
 
 // Chain is the handler behind all of its steps, as Watermill calls it.
 func (r *Router) Chain(handler string) message.HandlerFunc {
@@ -28,4 +35,19 @@ func (r *Router) StepNames(handler string) (names []string) {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// Types are the types of all messages that this program writes.
+func Types() (types []string) {
+	for name, version := range today.versions {
+		types = append(types, fmt.Sprintf("%s%s.v%d", typePrefix, name, version))
+	}
+	slices.Sort(types)
+	return types
+}
+
+// DecodeWith decodes as a program would in which name has a newer version.
+func DecodeWith(name string, version int, from string, up func([]byte) ([]byte, error), msg *message.Message) (handlers.Fact, error) {
+	d := decoder{versions: map[string]int{name: version}, lifts: map[string]lift{from: up}}
+	return d.decode(msg.Metadata, msg.Payload)
 }

@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -108,24 +107,6 @@ type entryJSON struct {
 	Version      bank.Version `json:"version"`
 }
 
-// names are the permanent texts of a type of small numbers, from 1.
-type names []string
-
-func text[K ~uint8](n names, k K) string {
-	if k < 1 || int(k) > len(n) {
-		return ""
-	}
-	return n[k-1]
-}
-
-var (
-	accountTypes     = names{"current", "savings", "internal"}
-	accountStatuses  = names{"active", "frozen", "closed"}
-	kinds            = names{"deposit", "withdrawal", "transfer", "capture", "reversal"}
-	transactionStats = names{"posted", "pending_review", "rejected", "partially_reversed", "reversed"}
-	holdStatuses     = names{"active", "captured", "voided", "expired"}
-)
-
 func payloadOf(c *bank.Change) any {
 	if c.Leg == nil {
 		return transactionPayload{
@@ -138,7 +119,7 @@ func payloadOf(c *bank.Change) any {
 		Transaction: transactionOf(c.Transaction), Reason: c.Reason,
 	}
 	if o := c.Opening; o != nil {
-		p.Opening = &openingJSON{o.Customer.String(), o.Currency.String(), text(accountTypes, o.Type)}
+		p.Opening = &openingJSON{o.Customer.String(), o.Currency.String(), o.Type.String()}
 	}
 	if d := c.Details; d != nil {
 		p.Details = &detailsJSON{d.Label, d.ExternalID, d.Metadata}
@@ -150,7 +131,7 @@ func accountOf(l *bank.Leg) accountJSON {
 	a, c := &l.After, l.Currency
 	return accountJSON{
 		ID: l.Account.String(), Customer: l.Customer.String(), Version: a.Version,
-		Status: text(accountStatuses, a.Status), Balance: minor(a.Balance, c), Held: minor(a.Held, c),
+		Status: a.Status.String(), Balance: minor(a.Balance, c), Held: minor(a.Held, c),
 		Available: minor(a.Available(), c), OverdraftLimit: minor(int64(a.OverdraftLimit), c),
 		DailyDebitLimit: limit(a.DailyDebitLimit, c), ReviewAbove: limit(a.ReviewAbove, c),
 		Day: a.Day.String(), DebitedToday: minor(a.DebitedToday, c), DetailsVersion: a.DetailsVersion,
@@ -165,7 +146,7 @@ func holdOf(h *bank.Hold) *holdJSON {
 	return &holdJSON{
 		ID: h.ID.String(), Account: h.Account.String(), Customer: h.Customer.String(),
 		Amount: minor(h.Amount.Minor(), c), Captured: minor(h.Captured, c), Remaining: minor(h.Remaining, c),
-		Status: text(holdStatuses, h.Status), Reference: h.Reference,
+		Status: h.Status.String(), Reference: h.Reference,
 		CreatedAt: instant(h.CreatedAt), ExpiresAt: instant(h.ExpiresAt), Version: h.Version,
 	}
 }
@@ -176,7 +157,7 @@ func transactionOf(t *bank.Transaction) *transactionJSON {
 	}
 	c := t.Amount.Currency()
 	out := &transactionJSON{
-		ID: t.ID.String(), Kind: text(kinds, t.Kind), Status: text(transactionStats, t.Status), Version: t.Version,
+		ID: t.ID.String(), Kind: t.Kind.String(), Status: t.Status.String(), Version: t.Version,
 		Amount: minor(t.Amount.Minor(), c), Reversed: minor(t.Reversed, c), From: t.From.String(), To: t.To.String(),
 		Reference: t.Reference, Description: t.Description, Metadata: t.Metadata, Reverses: t.Reverses.String(),
 		Hold: t.Hold.String(), ValueDate: t.ValueDate.String(), CorrelationID: t.CorrelationID,
@@ -217,6 +198,7 @@ func readPayload(c *bank.Change, data []byte) error {
 		var r reading
 		c.Transaction, c.Reason = r.transaction(&p.Transaction), p.Reason
 		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
+		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
 		return r.err
 	}
 	var p accountPayload
@@ -228,7 +210,7 @@ func readPayload(c *bank.Change, data []byte) error {
 	if p.Opening != nil {
 		c.Opening = &bank.Opening{
 			Customer: optional(&r, bank.ParseID[bank.Customer], p.Opening.Customer), Currency: r.currency(p.Opening.Currency),
-			Type: enum[bank.AccountType](&r, accountTypes, "type", p.Opening.Type),
+			Type: required(&r, bank.ParseAccountType, p.Opening.Type),
 		}
 	}
 	if p.Details != nil {
@@ -245,11 +227,4 @@ func readPayload(c *bank.Change, data []byte) error {
 		r.err = errors.New("an opening belongs to account.opened, and nowhere else")
 	}
 	return r.err
-}
-
-// fail keeps the first error.
-func (r *reading) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf(format, args...)
-	}
 }

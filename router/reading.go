@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -10,6 +11,13 @@ import (
 // reading turns the values of a payload into the domain's, and keeps the first error.
 type reading struct{ err error }
 
+// fail keeps the first error.
+func (r *reading) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
+	}
+}
+
 func (r *reading) leg(p *accountPayload) *bank.Leg {
 	a := &p.Account
 	c := r.currency(a.Balance.Currency)
@@ -18,7 +26,7 @@ func (r *reading) leg(p *accountPayload) *bank.Leg {
 		Customer: optional(r, bank.ParseID[bank.Customer], a.Customer),
 		Currency: c, Amount: r.minor(p.Amount, c),
 		After: bank.AccountState{
-			Version: a.Version, Status: enum[bank.AccountStatus](r, accountStatuses, "status", a.Status),
+			Version: a.Version, Status: required(r, bank.ParseAccountStatus, a.Status),
 			Balance: r.minor(a.Balance, c), Held: r.natural(a.Held, c),
 			OverdraftLimit:  bank.Limit(r.natural(a.OverdraftLimit, c)),
 			DailyDebitLimit: r.limit(a.DailyDebitLimit, c), ReviewAbove: r.limit(a.ReviewAbove, c),
@@ -38,7 +46,7 @@ func (r *reading) hold(h *holdJSON) *bank.Hold {
 		ID: required(r, bank.ParseID[bank.Hold], h.ID), Account: required(r, bank.ParseID[bank.Account], h.Account),
 		Customer: optional(r, bank.ParseID[bank.Customer], h.Customer), Amount: amount,
 		Captured: r.natural(h.Captured, c), Remaining: r.natural(h.Remaining, c),
-		Status: enum[bank.HoldStatus](r, holdStatuses, "status", h.Status), Reference: h.Reference,
+		Status: required(r, bank.ParseHoldStatus, h.Status), Reference: h.Reference,
 		CreatedAt: r.instant(h.CreatedAt), ExpiresAt: r.instant(h.ExpiresAt), Version: h.Version,
 	}
 }
@@ -47,8 +55,8 @@ func (r *reading) transaction(t *transactionJSON) *bank.Transaction {
 	amount := r.amount(t.Amount)
 	c := amount.Currency()
 	out := &bank.Transaction{
-		ID: required(r, bank.ParseID[bank.Transaction], t.ID), Kind: enum[bank.TransactionKind](r, kinds, "kind", t.Kind),
-		Status:  enum[bank.TransactionStatus](r, transactionStats, "status", t.Status),
+		ID: required(r, bank.ParseID[bank.Transaction], t.ID), Kind: required(r, bank.ParseTransactionKind, t.Kind),
+		Status:  required(r, bank.ParseTransactionStatus, t.Status),
 		Version: t.Version, Amount: amount, Reversed: r.natural(t.Reversed, c),
 		From: optional(r, bank.ParseID[bank.Account], t.From), To: optional(r, bank.ParseID[bank.Account], t.To),
 		Reference: t.Reference, Description: t.Description, Metadata: t.Metadata,
@@ -83,7 +91,7 @@ func (r *reading) entry(e *entryJSON, c bank.Currency) bank.Entry {
 	}
 }
 
-// required reads an id.
+// required reads an id or a name.
 func required[ID any](r *reading, parse func(string) (ID, error), s string) ID {
 	id, err := parse(s)
 	if err != nil {
@@ -98,16 +106,6 @@ func optional[ID any](r *reading, parse func(string) (ID, error), s string) (non
 		return none
 	}
 	return required(r, parse, s)
-}
-
-func enum[K ~uint8](r *reading, n names, field, s string) K {
-	for i, name := range n {
-		if name == s {
-			return K(i + 1)
-		}
-	}
-	r.fail("%s %q is unknown", field, clip(s))
-	return 0
 }
 
 func (r *reading) currency(s string) bank.Currency {

@@ -125,7 +125,7 @@ func (b *book) setFail(fail func(f *handlers.Fact) error) {
 }
 
 // at is how many versions of the account have been taken in.
-func (b *book) at(t testing.TB, i int) bank.Version {
+func (b *book) at(t tb, i int) bank.Version {
 	t.Helper()
 	c, err := b.store.Checkpoint(context.Background(), page(account(i).String()))
 	if err != nil {
@@ -135,7 +135,7 @@ func (b *book) at(t testing.TB, i int) bank.Version {
 }
 
 // check fails the test if something came twice, or out of order.
-func (b *book) check(t testing.TB) {
+func (b *book) check(t tb) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,9 +144,23 @@ func (b *book) check(t testing.TB) {
 	}
 }
 
+// tb is what tests and properties have in common.
+type tb interface {
+	Helper()
+	Cleanup(func())
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 func openStore(t testing.TB) *sqlite.HandlerStore {
 	t.Helper()
-	db, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
+	return openStoreIn(t, t.TempDir())
+}
+
+func openStoreIn(t tb, dir string) *sqlite.HandlerStore {
+	t.Helper()
+	db, err := sqlite.Open(context.Background(), filepath.Join(dir, "views.db"), sqlite.ViewsFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +191,7 @@ type bench struct {
 	progress *router.Progress
 }
 
-func newBench(t testing.TB, l *ledger, s router.Store, p router.Policy) *bench {
+func newBench(t tb, l *ledger, s router.Store, p router.Policy) *bench {
 	t.Helper()
 	b := &bench{ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
 	var err error
@@ -193,7 +207,7 @@ func newBench(t testing.TB, l *ledger, s router.Store, p router.Policy) *bench {
 }
 
 // start runs the router until stop is called, or the test ends.
-func (b *bench) start(t testing.TB) (stop func()) {
+func (b *bench) start(t tb) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -209,7 +223,7 @@ func (b *bench) start(t testing.TB) (stop func()) {
 }
 
 // await waits until the handler has taken in the whole log.
-func (b *bench) await(t testing.TB) {
+func (b *bench) await(t tb) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -218,7 +232,7 @@ func (b *bench) await(t testing.TB) {
 	}
 }
 
-func (b *bench) status(t testing.TB) router.HandlerStatus {
+func (b *bench) status(t tb) router.HandlerStatus {
 	t.Helper()
 	all, err := b.Status(context.Background())
 	if err != nil {
@@ -228,7 +242,7 @@ func (b *bench) status(t testing.TB) router.HandlerStatus {
 }
 
 // awaitState polls: states are told to metrics, and to whoever asks.
-func (b *bench) awaitState(t testing.TB, want router.State) {
+func (b *bench) awaitState(t tb, want router.State) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for b.status(t).State != want {
@@ -240,7 +254,7 @@ func (b *bench) awaitState(t testing.TB, want router.State) {
 }
 
 // head is what waits first for an account.
-func (b *bench) head(t testing.TB, i int) (p router.Parked, ok bool) {
+func (b *bench) head(t tb, i int) (p router.Parked, ok bool) {
 	t.Helper()
 	err := b.store.InTx(context.Background(), func(ctx context.Context) (err error) {
 		p, ok, err = b.store.Head(ctx, handlerName, account(i).String())

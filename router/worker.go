@@ -39,7 +39,11 @@ func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error)
 // newest is where a handler starts that only wants what happens from now on.
 func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error) {
 	head, err := w.feed.source.Head(ctx)
-	return handlers.End(head.Seq), err
+	if err != nil {
+		return handlers.Position{}, err
+	}
+	w.took(handlers.End(head.Seq))
+	return handlers.End(head.Seq), nil
 }
 
 // took tells everyone that all up to p has been committed.

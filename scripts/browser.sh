@@ -3,4 +3,4 @@
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 go build -buildvcs=false -o bin/bankforge ./cmd/bankforge
-BANKFORGE_BINARY=$PWD/bin/bankforge node --test --test-reporter=spec console/test/*.test.mjs
+BANKFORGE_BINARY=$PWD/bin/bankforge npm run --silent --prefix console browser

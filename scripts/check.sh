@@ -22,5 +22,7 @@ for document in openapi.yaml asyncapi.yaml; do
     diff -u "api/$document" "$fresh/$document" || wrong "api/$document differs: run make generate"
 done
 
+npm run --silent --prefix console check || wrong "console/dist differs: run npm run build in console"
+
 [ $bad -eq 0 ] && echo "check: what is committed is what is generated"
 exit $bad

@@ -15,7 +15,7 @@ import (
 	"bankforge/app/bank"
 )
 
-// Log is the log in bank.db. It implements app.Log and app.Lookup.
+// Log is the log in bank.db. It implements app.Log, app.Lookup and app.VerifiedLog.
 type Log struct {
 	db    *DB
 	write *prepared
@@ -23,8 +23,9 @@ type Log struct {
 }
 
 var (
-	_ app.Log    = (*Log)(nil)
-	_ app.Lookup = (*Log)(nil)
+	_ app.Log         = (*Log)(nil)
+	_ app.Lookup      = (*Log)(nil)
+	_ app.VerifiedLog = (*Log)(nil)
 )
 
 // NewLog gives access to the log in db, which must be the BankFile. The log lives as long as db.

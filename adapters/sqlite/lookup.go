@@ -95,6 +95,27 @@ func (l *Log) VersionsBefore(
 	return l.rows(ctx, selectVersionsBefore, subject, clamp(uint64(before)), max(limit, 0))
 }
 
+// Touches calls each with the index of versions, as far as it is about events up to until.
+func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
+	rows, err := l.db.read.QueryContext(ctx, `SELECT subject, version, seq FROM touch WHERE seq <= ?`, clamp(uint64(until)))
+	if err != nil {
+		return fmt.Errorf("read the index of versions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t app.Touch
+		var version, seq int64
+		if err := rows.Scan(&t.Subject, &version, &seq); err != nil {
+			return fmt.Errorf("read the index of versions: %w", err)
+		}
+		t.Version = bank.Version(version)
+		if err := each(t, bank.Seq(seq)); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // prepared keeps the statements of one pool, which live as long as the pool. It is safe for concurrent use.
 type prepared struct {
 	db    *sql.DB

@@ -120,3 +120,27 @@ func (l *MemoryLog) versions(
 	}
 	return out, nil
 }
+
+// Touches implements app.VerifiedLog.
+func (l *MemoryLog) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
+	if err := l.look(ctx); err != nil {
+		return err
+	}
+	var all []app.Touch
+	seqs := map[app.Touch]bank.Seq{}
+	for subject, versions := range l.touches {
+		for v, seq := range versions {
+			if t := (app.Touch{Subject: subject, Version: v}); seq <= until {
+				all = append(all, t)
+				seqs[t] = seq
+			}
+		}
+	}
+	l.mu.RUnlock()
+	for _, t := range all {
+		if err := each(t, seqs[t]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -105,16 +105,13 @@ func checkGiving(before *Account, after AccountState) error {
 	return nil
 }
 
+var becomes = map[EventType]AccountStatus{AccountFrozen: Frozen, AccountUnfrozen: Active, AccountClosed: Closed}
+
 // checkConstant refuses that an event changes what its type does not.
 func checkConstant(e *Event, before *AccountState, after AccountState) error {
-	status := before.Status
-	switch e.Type {
-	case AccountFrozen:
-		status = Frozen
-	case AccountUnfrozen:
-		status = Active
-	case AccountClosed:
-		status = Closed
+	status, turns := becomes[e.Type]
+	if !turns {
+		status = before.Status
 	}
 	limited := after.OverdraftLimit != before.OverdraftLimit || after.DailyDebitLimit != before.DailyDebitLimit
 	described := e.Details != nil
@@ -269,7 +266,7 @@ func (s *State) Audit() error {
 	total := make(map[Currency]int64)
 	externals := 0
 	for _, a := range s.opened {
-		if err := a.AccountState.audit(a.Type == Internal); err != nil {
+		if err := a.audit(a.Type == Internal); err != nil {
 			return fmt.Errorf("account %s: %w", a.ID, err)
 		}
 		if a.Held != held[a.ID] {

@@ -1,6 +1,7 @@
 package bank
 
 // Command is something that a person or a handler wants of the ledger. Decide says what becomes of it.
+// The events share the command's maps: nobody may write to them afterwards.
 type Command interface {
 	// decide adds to the desk the events that it makes, or refuses with an *Error.
 	decide(d *desk) error

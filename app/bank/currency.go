@@ -61,7 +61,7 @@ var exponents = exponentsOf(map[int]string{
 func exponentsOf(byExponent map[int]string) map[Currency]int {
 	all := make(map[Currency]int)
 	for exponent, codes := range byExponent {
-		for _, code := range strings.Fields(codes) {
+		for code := range strings.FieldsSeq(codes) {
 			all[Currency{[3]byte([]byte(code))}] = exponent
 		}
 	}

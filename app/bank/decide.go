@@ -1,5 +1,7 @@
 package bank
 
+import "errors"
+
 // Decide says what becomes of a command at the time now (raised to the state's own time): events to append,
 // none when there is nothing to do, or an *Error that refuses it. It leaves the state as it was.
 // Of a Bulk that is not atomic it says nothing about the refused items; DecideBulk does.
@@ -66,9 +68,13 @@ func firstOf(refusals ...error) error {
 }
 
 func ofItem(i int, err error) *Error {
-	e := *err.(*Error) // Decide returns no other
-	e.Item = i
-	return &e
+	e, ok := errors.AsType[*Error](err)
+	if !ok { // Decide returns no other
+		return &Error{Code: InvalidRequest, Detail: "The item cannot be decided.", Item: i, Cause: err}
+	}
+	of := *e
+	of.Item = i
+	return &of
 }
 
 // account finds an account that a field of the command names. For a customer, only their own exist.

@@ -22,6 +22,7 @@ func TestOpeningAccounts(t *testing.T) {
 	internal.Type = Internal
 	tell(t, []story{
 		{name: "plain", when: open(other, ben, usd), then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			a, _ := l.Account(other)
 			want := Account{ID: other, Opening: Opening{ben, usd, Current}, OpenedAt: noon, UpdatedAt: noon}
 			want.AccountState = AccountState{Version: 1, Status: Active, DailyDebitLimit: NoLimit, ReviewAbove: NoLimit}
@@ -30,6 +31,7 @@ func TestOpeningAccounts(t *testing.T) {
 			}
 		}},
 		{name: "with details", when: tagged(other, "x"), then: func(t *testing.T, l *ledger, _ []Event) {
+			t.Helper()
 			a, ok := l.AccountByExternalID("x")
 			if !ok || a.ID != other || a.Details.Label != "rent" || a.DetailsVersion != 1 {
 				t.Errorf("found %+v", a)
@@ -71,6 +73,7 @@ func TestChangingAccounts(t *testing.T) {
 	detailed := ChangeAccount{ID: alice, Label: new("pay"), ExternalID: new("a1"), Metadata: &Metadata{"k": "v"}}
 	tell(t, []story{
 		{name: "details", when: detailed, then: func(t *testing.T, l *ledger, _ []Event) {
+			t.Helper()
 			a, _ := l.AccountByExternalID("a1")
 			if a.ID != alice || a.Details.Label != "pay" || a.Details.Metadata["k"] != "v" || a.DetailsVersion != a.Version {
 				t.Errorf("%+v with %+v", a, a.Details)
@@ -79,6 +82,7 @@ func TestChangingAccounts(t *testing.T) {
 		{
 			name: "one of the details", given: []Command{detailed}, when: ChangeAccount{ID: alice, Label: new("rent")},
 			then: func(t *testing.T, l *ledger, _ []Event) {
+				t.Helper()
 				a, _ := l.AccountByExternalID("a1")
 				if a.ID != alice || a.Details.Label != "rent" || !maps.Equal(a.Details.Metadata, Metadata{"k": "v"}) {
 					t.Errorf("%+v with %+v", a, a.Details)
@@ -89,6 +93,7 @@ func TestChangingAccounts(t *testing.T) {
 			name: "all details away", given: []Command{detailed},
 			when: ChangeAccount{ID: alice, Label: new(""), ExternalID: new(""), Metadata: new(Metadata)},
 			then: func(t *testing.T, l *ledger, _ []Event) {
+				t.Helper()
 				a, _ := l.Account(alice)
 				if a.Details != nil || a.DetailsVersion != a.Version {
 					t.Errorf("%+v with %+v", a, a.Details)
@@ -97,6 +102,7 @@ func TestChangingAccounts(t *testing.T) {
 		},
 		{name: "limits leave the details", given: []Command{detailed}, when: overdraft(alice, 5),
 			then: func(t *testing.T, l *ledger, events []Event) {
+				t.Helper()
 				a, _ := l.Account(alice)
 				if a.OverdraftLimit != 5 || a.DetailsVersion != a.Version-1 || events[0].Details != nil {
 					t.Errorf("%+v", a)
@@ -127,6 +133,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	tell(t, []story{
 		{name: "freeze", when: freeze(bob), then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			a, _ := l.Account(bob)
 			if a.Status != Frozen || a.Version != 2 || events[0].Type != AccountFrozen || events[0].Reason != "seen" {
 				t.Errorf("%+v after %+v", a, events)
@@ -157,6 +164,7 @@ func TestReviewBound(t *testing.T) {
 	inDollars := SetReview{ID: bob, Above: &Review{1, usd}, IfVersion: 9}
 	tell(t, []story{
 		{name: "set", when: review(bob, 0), then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			a, _ := l.Account(bob)
 			if a.ReviewAbove != 0 || events[0].Type != ReviewSet || events[0].Reason != "watched" {
 				t.Errorf("%+v after %+v", a, events)

@@ -10,6 +10,7 @@ func TestTransfersUnderReview(t *testing.T) {
 		{name: "below the bound", given: watched, when: transfer("t", alice, bob, 99), then: has(bob, 99, 0)},
 		{name: "at the bound", given: watched, when: transfer("t", alice, bob, 100),
 			then: func(t *testing.T, l *ledger, events []Event) {
+				t.Helper()
 				all(has(alice, 1000, 100), has(bob, 0, 0))(t, l, events)
 				p, ok := l.Transaction(txn("t"))
 				if !ok || p.Status != PendingReview || p.Version != 1 || len(p.Entries) != 0 || p.PostedAt != 0 ||
@@ -43,6 +44,7 @@ func TestDecidingPendingTransfers(t *testing.T) {
 	approve, reject := DecidePending{ID: txn("t"), Approve: true, Reason: "fine"}, DecidePending{ID: txn("t")}
 	tell(t, []story{
 		{name: "approve", given: waiting, when: approve, after: hour, then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			all(has(alice, 600, 0), has(bob, 400, 0))(t, l, events)
 			p := events[0].Transactions[0]
 			if p.Status != Posted || p.Version != 2 || p.PostedAt != noon+hour || p.CreatedAt != noon || p.Seq != l.Seq() ||
@@ -68,6 +70,7 @@ func TestDecidingPendingTransfers(t *testing.T) {
 		},
 		{name: "the payer cannot be closed", given: waiting, when: closing(alice), code: AccountNotEmpty},
 		{name: "reject", given: waiting, when: reject, then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			all(has(alice, 1000, 0), has(bob, 0, 0))(t, l, events)
 			p := events[0].Transactions[0]
 			if p.Status != Rejected || p.Version != 2 || p.PostedAt != 0 || p.Seq != l.Seq()-1 || len(p.Entries) != 0 {
@@ -94,6 +97,7 @@ func TestReversals(t *testing.T) {
 	moved := []Command{transfer("t", alice, bob, 400)}
 	tell(t, []story{
 		{name: "whole", given: moved, when: reverse("r", "t", 0), then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			all(has(alice, 1000, 0), has(bob, 0, 0))(t, l, events)
 			r, o := events[0].Transactions[0], events[0].Transactions[1]
 			if r.Kind != ReversalKind || r.From != bob || r.To != alice || r.Reverses != txn("t") || r.Version != 1 {
@@ -105,6 +109,7 @@ func TestReversals(t *testing.T) {
 			}
 		}},
 		{name: "in part", given: moved, when: reverse("r", "t", 150), then: func(t *testing.T, l *ledger, events []Event) {
+			t.Helper()
 			all(has(alice, 750, 0), has(bob, 250, 0))(t, l, events)
 			if o := events[0].Transactions[1]; o.Status != PartiallyReversed || o.Reversed != 150 {
 				t.Errorf("original %+v", o)
@@ -117,7 +122,8 @@ func TestReversals(t *testing.T) {
 		{
 			name:  "what was approved",
 			given: []Command{review(alice, 0), transfer("t", alice, bob, 1), DecidePending{ID: txn("t"), Approve: true}},
-			when:  reverse("r", "t", 0), then: func(t *testing.T, l *ledger, events []Event) {
+			when:  reverse("r", "t", 0), then: func(t *testing.T, _ *ledger, events []Event) {
+				t.Helper()
 				if o := events[0].Transactions[1]; o.Version != 3 {
 					t.Errorf("%+v", o)
 				}
@@ -132,7 +138,7 @@ func TestReversals(t *testing.T) {
 			then: all(has(alice, 1000, 0), has(CashAccount(eur), -1000, 0)),
 		},
 		{
-			name: "a capture", given: []Command{place("h", alice, 7), capture("c", "h", 0)}, when: reverse("r", "c", 0),
+			name: "a capture", given: []Command{place("h", alice, 7), capture("c", 0)}, when: reverse("r", "c", 0),
 			then: has(alice, 1000, 0),
 		},
 		{name: "into a frozen account", given: plus(moved, freeze(alice)), when: reverse("r", "t", 0)},

@@ -34,6 +34,8 @@ type Error struct {
 	Detail string // one sentence for people; no personal data
 	Item   int    // which item of a bulk, from 0; -1 when it is about the whole command
 	Cause  error  // for operators; never shown to callers
+	// CorrelationID is of the command that was refused, once that is remembered: a replay is told the same.
+	CorrelationID string
 }
 
 // Refuse makes an error about the whole command.

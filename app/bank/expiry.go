@@ -76,9 +76,10 @@ func (d *deadlines) Swap(i, j int) {
 
 // Push is for package heap.
 func (d *deadlines) Push(x any) {
-	next := x.(deadline)
-	d.place[next.hold] = len(d.queue)
-	d.queue = append(d.queue, next)
+	if next, ok := x.(deadline); ok { // always
+		d.place[next.hold] = len(d.queue)
+		d.queue = append(d.queue, next)
+	}
 }
 
 // Pop is for package heap.

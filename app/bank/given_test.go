@@ -59,8 +59,9 @@ func place(name string, on AccountID, minor int64) PlaceHold {
 	return PlaceHold{ID: held(name), Account: on, Amount: euros(minor), ExpiresAt: noon + hour}
 }
 
-func capture(name, hold string, minor int64) Capture {
-	c := Capture{Terms: terms(name), Hold: held(hold), Final: true}
+// capture is of the hold "h"; of all that remains when minor is 0.
+func capture(name string, minor int64) Capture {
+	c := Capture{Terms: terms(name), Hold: held("h"), Final: true}
 	if minor > 0 {
 		c.Amount = euros(minor)
 	}
@@ -73,6 +74,14 @@ func reverse(name, of string, minor int64) Reverse {
 		r.Amount = euros(minor)
 	}
 	return r
+}
+
+// codeOf is the code of a refusal; "" when there is none.
+func codeOf(err error) Code {
+	if refusal, refused := errors.AsType[*Error](err); refused {
+		return refusal.Code
+	}
+	return ""
 }
 
 // plus is given and then more.
@@ -167,26 +176,33 @@ type story struct {
 	then  func(t *testing.T, l *ledger, events []Event)
 }
 
-// tell runs each story in a bank where alice (EUR, anna's) has 1000, bob (EUR, ben's) and carol (EUR, savings,
-// nobody's) have nothing, and dollars is anna's account in USD.
+// newBank is a bank where alice (EUR, anna's) has 1000, bob (EUR, ben's) and carol (EUR, savings, nobody's) have
+// nothing, and dollars is anna's account in USD; and then what is given has happened.
+func newBank(t *testing.T, given []Command) *ledger {
+	t.Helper()
+	l := newLedger()
+	savings := open(carol, CustomerID{}, eur)
+	savings.Type = Savings
+	world := []Command{
+		open(alice, anna, eur), open(bob, ben, eur), savings, open(dollars, anna, usd),
+		deposit("first", alice, 1000),
+	}
+	for _, c := range plus(world, given...) {
+		l.bring(c)
+		if err := l.take(must(Decide(l.State, c, l.now))); err != nil {
+			t.Fatalf("given %+v: %v", c, err)
+		}
+	}
+	return l
+}
+
+// tell runs each story in a newBank.
 func tell(t *testing.T, stories []story) {
 	t.Helper()
 	for _, st := range stories {
 		t.Run(st.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLedger()
-			savings := open(carol, CustomerID{}, eur)
-			savings.Type = Savings
-			world := []Command{
-				open(alice, anna, eur), open(bob, ben, eur), savings, open(dollars, anna, usd),
-				deposit("first", alice, 1000),
-			}
-			for _, c := range append(world, st.given...) {
-				l.bring(c)
-				if err := l.take(must(Decide(l.State, c, l.now))); err != nil {
-					t.Fatalf("given %+v: %v", c, err)
-				}
-			}
+			l := newBank(t, st.given)
 			l.now += st.after
 			if err := l.take(Expire(l.State, l.now, 100)); err != nil {
 				t.Fatal(err)
@@ -200,8 +216,7 @@ func tell(t *testing.T, stories []story) {
 
 func (st *story) compare(t *testing.T, l *ledger, events []Event, err error) {
 	t.Helper()
-	var refusal *Error
-	if errors.As(err, &refusal) {
+	if refusal, refused := errors.AsType[*Error](err); refused {
 		if refusal.Code != st.code || refusal.Field != st.field {
 			t.Errorf("refused with %s of %q, want %q of %q", refusal.Code, refusal.Field, st.code, st.field)
 		}

@@ -14,10 +14,14 @@ type ID[K kind] struct{ text string }
 
 // The ids of the bank. They are distinct types: a HoldID is never mistaken for an AccountID.
 type (
-	AccountID     = ID[Account]
-	CustomerID    = ID[Customer]
+	// AccountID names an account.
+	AccountID = ID[Account]
+	// CustomerID names a customer.
+	CustomerID = ID[Customer]
+	// TransactionID names a transaction.
 	TransactionID = ID[Transaction]
-	HoldID        = ID[Hold]
+	// HoldID names a hold.
+	HoldID = ID[Hold]
 )
 
 // Customer marks ids of customers. What is known of a customer is personal, so it is never part of the ledger.

@@ -47,6 +47,7 @@ func (s *State) Rollback(m Mark) {
 }
 
 // Settle forgets how to undo, and what was brought in: everything up to here has been committed.
+// Who replays a log settles after each page, else all of it is kept to be undone.
 func (s *State) Settle() {
 	s.before = emptied(s.before)
 	s.external.settle(nil)

@@ -7,7 +7,8 @@ func EncodeRefusal(dst []byte, e *bank.Error) []byte {
 	b := appendText(dst, 1, string(e.Code))
 	b = appendText(b, 2, e.Field)
 	b = appendText(b, 3, e.Detail)
-	return appendInt(b, 4, int64(e.Item))
+	b = appendInt(b, 4, int64(e.Item))
+	return appendText(b, 5, e.CorrelationID)
 }
 
 // DecodeRefusal reads what EncodeRefusal has written.
@@ -32,6 +33,8 @@ func readRefusal(m *reader) *bank.Error {
 			e.Detail = m.text()
 		case 4:
 			e.Item = int(m.int())
+		case 5:
+			e.CorrelationID = m.text()
 		default:
 			m.unknown()
 		}

@@ -10,16 +10,14 @@ import (
 	"io"
 	"iter"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"bankforge/app/bank"
 )
 
 // StateSchema is the version of what WriteState writes. A snapshot is a cache: one of another version is thrown away.
 const StateSchema = 1
 
-// A written state is a row of records, each a byte that says what it is, the length, and a message:
-// the header, accounts, holds, pending transfers, and at the end the SHA-256 of all that came before.
+// A written state is a row of records, each a byte that says what it is, the length in four bytes, and a
+// message: the header, accounts, holds, pending transfers, and at the end the SHA-256 of all that came before.
 const (
 	headerRecord byte = iota + 1
 	accountRecord
@@ -78,10 +76,15 @@ func (w *stateWriter) record(kind byte, fill func([]byte) []byte) {
 		w.err = fmt.Errorf("a record of %d bytes; at most %d", len(w.buf), maxRecord)
 		return
 	}
-	head := protowire.AppendVarint([]byte{kind}, uint64(len(w.buf)))
-	if _, w.err = w.to.Write(head); w.err == nil {
+	if _, w.err = w.to.Write(recordHead(kind, len(w.buf))); w.err == nil {
 		_, w.err = w.to.Write(w.buf)
 	}
+}
+
+const recordHeadSize = 5 // bytes
+
+func recordHead(kind byte, n int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{kind}, uint32(n))
 }
 
 // ReadState reads what WriteState has written. An error of the content wraps ErrMalformed.
@@ -121,23 +124,23 @@ func (r *stateReader) fail(err error) {
 
 // next steps to the next record. The sum takes in all records but the last.
 func (r *stateReader) next() {
-	kind, err := r.from.ReadByte()
-	if err != nil {
+	head := make([]byte, recordHeadSize)
+	if _, err := io.ReadFull(r.from, head); err != nil {
 		r.fail(fmt.Errorf("%w: it breaks off: %w", ErrMalformed, err))
 		return
 	}
-	n, err := binary.ReadUvarint(r.from)
-	if err != nil || n > maxRecord {
-		r.fail(fmt.Errorf("%w: a record of %d bytes, %v", ErrMalformed, n, err))
+	n := binary.BigEndian.Uint32(head[1:])
+	if n > maxRecord {
+		r.fail(fmt.Errorf("%w: a record of %d bytes", ErrMalformed, n))
 		return
 	}
-	r.kind, r.body = kind, append(r.body[:0], make([]byte, n)...)
+	r.kind, r.body = head[0], append(r.body[:0], make([]byte, n)...)
 	if _, err := io.ReadFull(r.from, r.body); err != nil {
 		r.fail(fmt.Errorf("%w: it breaks off: %w", ErrMalformed, err))
 		return
 	}
-	if kind != endRecord {
-		r.sum.Write(protowire.AppendVarint([]byte{kind}, n))
+	if r.kind != endRecord {
+		r.sum.Write(head)
 		r.sum.Write(r.body)
 	}
 }

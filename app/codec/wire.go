@@ -74,17 +74,33 @@ func (r *reader) fail(format string, args ...any) {
 	r.data = nil
 }
 
+// number takes a varint in its shortest form off the data.
+func (r *reader) number() (uint64, bool) {
+	if len(r.data) > 0 && r.data[0] < 0x80 {
+		v := r.data[0]
+		r.data = r.data[1:]
+		return uint64(v), true
+	}
+	v, n := protowire.ConsumeVarint(r.data)
+	if n < 0 || n != protowire.SizeVarint(v) {
+		return 0, false
+	}
+	r.data = r.data[n:]
+	return v, true
+}
+
 // next steps to the next field, whose number is then r.num.
 func (r *reader) next() bool {
 	if r.err != nil || len(r.data) == 0 {
 		return false
 	}
-	num, typ, n := protowire.ConsumeTag(r.data)
-	if n < 0 || n != protowire.SizeTag(num) {
-		r.fail("followed by broken bytes")
+	tag, ok := r.number()
+	num, typ := protowire.DecodeTag(tag)
+	if !ok || num < protowire.MinValidNumber {
+		r.fail("is followed by broken bytes")
 		return false
 	}
-	r.prev, r.num, r.typ, r.data = r.num, num, typ, r.data[n:]
+	r.prev, r.num, r.typ = r.num, num, typ
 	if r.num < r.prev {
 		r.fail("comes after field %d", r.prev)
 		return false
@@ -104,12 +120,11 @@ func (r *reader) varint() (v uint64) {
 		r.fail("has wire type %d instead of a number's", r.typ)
 		return 0
 	}
-	v, n := protowire.ConsumeVarint(r.data)
-	if n < 0 || v == 0 || n != protowire.SizeVarint(v) {
+	v, ok := r.number()
+	if !ok || v == 0 {
 		r.fail("is not a number in its shortest form")
 		return 0
 	}
-	r.data = r.data[n:]
 	return v
 }
 
@@ -142,13 +157,13 @@ func (r *reader) bytes() []byte {
 		r.fail("has wire type %d instead of that of bytes", r.typ)
 		return nil
 	}
-	size, n := protowire.ConsumeVarint(r.data)
-	if n < 0 || n != protowire.SizeVarint(size) || size > uint64(len(r.data)-n) {
+	size, ok := r.number()
+	if !ok || size > uint64(len(r.data)) {
 		r.fail("is longer than what is there")
 		return nil
 	}
-	v := r.data[n : n+int(size)]
-	r.data = r.data[n+int(size):]
+	v := r.data[:size]
+	r.data = r.data[size:]
 	return v
 }
 

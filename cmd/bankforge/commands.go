@@ -1,14 +1,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"bankforge/api"
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/ports"
 )
 
 // VersionCmd prints what this binary was built from.
@@ -73,4 +82,81 @@ func plain(v any) any {
 		return []string{}
 	}
 	return v
+}
+
+// Token signs a bearer token.
+type Token struct {
+	Role     []app.Role    `help:"What the bearer may do: customer, teller, service, fraud, operator, auditor, admin." required:"" placeholder:"ROLE,…"`
+	Subject  string        `help:"Who the bearer is." required:"" placeholder:"NAME"`
+	Customer string        `help:"Whose accounts a customer may use." placeholder:"cus_…"`
+	TTL      time.Duration `name:"ttl" help:"How long the token is good." default:"1h"`
+}
+
+// Run prints the token. The key is made if there is none yet, so tokens can be made before the first start.
+func (t *Token) Run(cli *CLI, stdout io.Writer) error {
+	p := app.Principal{Subject: t.Subject, Roles: t.Role}
+	if t.Customer != "" {
+		id, err := bank.ParseID[bank.Customer](t.Customer)
+		if err != nil {
+			return fmt.Errorf("--customer: %w", err)
+		}
+		p.Customer = id
+	}
+	if t.TTL <= 0 {
+		return fmt.Errorf("--ttl %s is not above 0", t.TTL)
+	}
+	if err := ports.CheckPrincipal(p); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cli.Data, 0o700); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	key, err := ports.LoadTokenKey(paths{cli.Data}.signingKey())
+	if err != nil {
+		return err
+	}
+	token, err := key.Sign(p, time.Now(), t.TTL)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, token)
+	return err
+}
+
+// MigrateCmd brings tables up to date.
+type MigrateCmd struct{}
+
+// Run opens every file, which migrates it, and closes it again.
+func (MigrateCmd) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) error {
+	f, err := openFiles(ctx, cli.Data, log)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, "the tables in "+cli.Data+" are up to date")
+	return err
+}
+
+// OpenAPICmd prints the document of the HTTP API.
+type OpenAPICmd struct{}
+
+// Run prints YAML.
+func (OpenAPICmd) Run(stdout io.Writer) error {
+	document, err := ports.OpenAPIYAML("")
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(document)
+	return err
+}
+
+// AsyncAPICmd prints the document of the messages.
+type AsyncAPICmd struct{}
+
+// Run prints YAML.
+func (AsyncAPICmd) Run(stdout io.Writer) error {
+	_, err := stdout.Write(api.AsyncAPI)
+	return err
 }

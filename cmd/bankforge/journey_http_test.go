@@ -61,13 +61,16 @@ func (j *journey) headers(ts *testscript.TestScript, method string) http.Header 
 	return h
 }
 
+// client keeps a connection for each client of a load.
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience}
+
 func ask(method, url string, header http.Header, body string) (answer, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	req.Header = header
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

@@ -79,13 +79,13 @@ func startLoad(url string, header http.Header, clients int) (*load, error) {
 		}
 		id, err := a.at("id")
 		if err != nil || a.status != http.StatusCreated {
-			return nil, fmt.Errorf("open: %w: %d %s", err, a.status, a.body)
+			return nil, fmt.Errorf("open: %v: %d %s", err, a.status, a.body)
 		}
 		l.accounts = append(l.accounts, id)
 		a, err = l.post("/v1/deposits", fmt.Sprintf("load-fund-%d", i),
 			fmt.Sprintf(`{"account_id":%q,"amount":{"amount":"%d","currency":"EUR"}}`, id, loadFunds))
 		if err != nil || a.status != http.StatusCreated {
-			return nil, fmt.Errorf("deposit: %w: %d %s", err, a.status, a.body)
+			return nil, fmt.Errorf("deposit: %v: %d %s", err, a.status, a.body)
 		}
 	}
 	for c := range clients {
@@ -162,7 +162,7 @@ func (l *load) check() error {
 		id, err := a.at("id")
 		switch {
 		case err != nil || a.status != http.StatusCreated:
-			return fmt.Errorf("%s again: %w: %d %s", t.key, err, a.status, a.body)
+			return fmt.Errorf("%s again: %v: %d %s", t.key, err, a.status, a.body)
 		case t.id != "" && (id != t.id || a.header.Get("Idempotency-Replayed") != "true"):
 			return fmt.Errorf("%s was acknowledged as %s, and is now %s, replayed: %q",
 				t.key, t.id, id, a.header.Get("Idempotency-Replayed"))
@@ -175,8 +175,9 @@ func (l *load) check() error {
 }
 
 func (l *load) checkHistory(want map[string]bool) error {
-	for cursor := ""; ; {
-		a, err := ask(http.MethodGet, l.url+"/v1/transactions?kind=transfer&limit=200&cursor="+cursor, l.header, "")
+	const list = "/v1/transactions?kind=transfer&limit=200"
+	for next := list; ; {
+		a, err := ask(http.MethodGet, l.url+next, l.header, "")
 		if err != nil {
 			return err
 		}
@@ -193,12 +194,14 @@ func (l *load) checkHistory(want map[string]bool) error {
 			}
 			delete(want, id)
 		}
-		if cursor, err = a.at("next_cursor"); err != nil {
+		cursor, err := a.at("next_cursor")
+		if err != nil {
 			return err
 		}
 		if cursor == "null" || cursor == "absent" || cursor == "" {
 			break
 		}
+		next = list + "&cursor=" + cursor
 	}
 	if len(want) > 0 {
 		return fmt.Errorf("the history lacks %d transfers", len(want))

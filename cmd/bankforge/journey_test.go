@@ -37,6 +37,7 @@ func TestJourneys(t *testing.T) {
 			"want":   wantCommand,   // [!] want PATH VALUE: compare with a value of the last answer
 			"header": headerCommand, // [!] header NAME VALUE: compare with a header of the last answer
 			"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
+			"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
 			"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check
 			"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows
 			"flip":   flipCommand,   // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
@@ -111,6 +112,13 @@ func usage(ts *testscript.TestScript, ok bool, form string) {
 	if !ok {
 		ts.Fatalf("usage: %s", form)
 	}
+}
+
+func soonCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "soon NAME SECONDS")
+	d, err := time.ParseDuration(args[1] + "s")
+	ts.Check(err)
+	ts.Setenv(args[0], time.Now().Add(d).UTC().Format(time.RFC3339))
 }
 
 // tail is the end of a log, for messages.

@@ -74,7 +74,7 @@ func encode(f *handlers.Fact) []byte {
 func accountData(c *bank.Change) account {
 	l := c.Leg
 	a := account{
-		Status:    accountStatuses[l.After.Status],
+		Status:    l.After.Status.String(),
 		Balance:   moneyOf(l.After.Balance, l.Currency),
 		Held:      moneyOf(l.After.Held, l.Currency),
 		Available: moneyOf(l.After.Available(), l.Currency),
@@ -91,8 +91,8 @@ func accountData(c *bank.Change) account {
 func transactionData(t *bank.Transaction) transaction {
 	d := transaction{
 		ID:             t.ID.String(),
-		Kind:           kinds[t.Kind],
-		Status:         transactionStatuses[t.Status],
+		Kind:           t.Kind.String(),
+		Status:         t.Status.String(),
 		Amount:         moneyOf(t.Amount.Minor(), t.Amount.Currency()),
 		ReversedAmount: moneyOf(t.Reversed, t.Amount.Currency()),
 		FromAccountID:  orNull(t.From.String()),
@@ -122,17 +122,3 @@ func orNull(s string) *string {
 	}
 	return &s
 }
-
-var (
-	accountStatuses = map[bank.AccountStatus]string{
-		bank.Active: "active", bank.Frozen: "frozen", bank.Closed: "closed",
-	}
-	kinds = map[bank.TransactionKind]string{
-		bank.DepositKind: "deposit", bank.WithdrawalKind: "withdrawal", bank.TransferKind: "transfer",
-		bank.CaptureKind: "capture", bank.ReversalKind: "reversal",
-	}
-	transactionStatuses = map[bank.TransactionStatus]string{
-		bank.Posted: "posted", bank.PendingReview: "pending_review", bank.Rejected: "rejected",
-		bank.PartiallyReversed: "partially_reversed", bank.Reversed: "reversed",
-	}
-)

@@ -12,7 +12,7 @@ import (
 )
 
 // printable is the pattern of all texts: control characters other than tabs and ends of lines have no use.
-const printable = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]*$"
+const printable = `^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$`
 
 // isControl reports whether the rune is one that texts may not have.
 func isControl(r rune) bool {

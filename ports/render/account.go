@@ -40,11 +40,11 @@ type Stream struct {
 func AccountOf(a *bank.Account, epoch string) Account {
 	out := Account{
 		ID:              a.ID.String(),
-		CustomerID:      maybe(a.Customer.String()),
+		CustomerID:      Maybe(a.Customer.String()),
 		Currency:        a.Currency.String(),
-		Type:            AccountType(a.Type),
+		Type:            a.Type.String(),
 		Metadata:        map[string]string{},
-		Status:          AccountStatus(a.Status),
+		Status:          a.Status.String(),
 		ReviewAbove:     limitOf(a.ReviewAbove, a.Currency),
 		Version:         uint64(a.Version),
 		Balance:         MoneyOf(a.Balance, a.Currency),
@@ -57,31 +57,7 @@ func AccountOf(a *bank.Account, epoch string) Account {
 		Stream:          Stream{epoch, uint64(a.Version)},
 	}
 	if d := a.Details; d != nil {
-		out.Label, out.ExternalID, out.Metadata = maybe(d.Label), maybe(d.ExternalID), metadata(d.Metadata)
+		out.Label, out.ExternalID, out.Metadata = Maybe(d.Label), Maybe(d.ExternalID), metadata(d.Metadata)
 	}
 	return out
-}
-
-// AccountType names a type of accounts.
-func AccountType(t bank.AccountType) string {
-	switch t {
-	case bank.Current:
-		return "current"
-	case bank.Savings:
-		return "savings"
-	default:
-		return "internal"
-	}
-}
-
-// AccountStatus names a state of accounts.
-func AccountStatus(s bank.AccountStatus) string {
-	switch s {
-	case bank.Frozen:
-		return "frozen"
-	case bank.Closed:
-		return "closed"
-	default:
-		return "active"
-	}
 }

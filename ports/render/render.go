@@ -57,15 +57,16 @@ func Time(t bank.Time) string { return t.Std().Format(timeForm) }
 // Clock is any time as JSON has it.
 func Clock(t time.Time) string { return t.UTC().Format(timeForm) }
 
-// maybe is nil for what is empty.
-func maybe(s string) *string {
+// Maybe is nil for what is empty.
+func Maybe(s string) *string {
 	if s == "" {
 		return nil
 	}
 	return &s
 }
 
-func maybeTime(t bank.Time) *string {
+// MaybeTime is nil for no time.
+func MaybeTime(t bank.Time) *string {
 	if t == 0 {
 		return nil
 	}

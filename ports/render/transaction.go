@@ -1,8 +1,6 @@
 package render
 
-import (
-	"bankforge/app/bank"
-)
+import "bankforge/app/bank"
 
 // Transaction is a movement of money.
 type Transaction struct {
@@ -39,21 +37,21 @@ type Entry struct {
 func TransactionOf(t *bank.Transaction, r Reader, projected bool) Transaction {
 	c := t.Amount.Currency()
 	out := Transaction{
-		ID:             maybe(t.ID.String()),
-		Kind:           TransactionKind(t.Kind),
-		Status:         TransactionStatus(t.Status),
+		ID:             Maybe(t.ID.String()),
+		Kind:           t.Kind.String(),
+		Status:         t.Status.String(),
 		Version:        uint64(t.Version),
 		Amount:         MoneyOf(t.Amount.Minor(), c),
 		ReversedAmount: MoneyOf(t.Reversed, c),
-		From:           maybe(t.From.String()),
-		To:             maybe(t.To.String()),
-		Reference:      maybe(t.Reference),
-		Description:    maybe(t.Description),
+		From:           Maybe(t.From.String()),
+		To:             Maybe(t.To.String()),
+		Reference:      Maybe(t.Reference),
+		Description:    Maybe(t.Description),
 		Metadata:       metadata(t.Metadata),
-		Reverses:       maybe(t.Reverses.String()),
-		HoldID:         maybe(t.Hold.String()),
+		Reverses:       Maybe(t.Reverses.String()),
+		HoldID:         Maybe(t.Hold.String()),
 		ValueDate:      t.ValueDate.String(),
-		PostedAt:       maybeTime(t.PostedAt),
+		PostedAt:       MaybeTime(t.PostedAt),
 		CorrelationID:  t.CorrelationID,
 		Entries:        make([]Entry, len(t.Entries)),
 	}
@@ -93,28 +91,6 @@ func abs(n int64) int64 {
 	return n
 }
 
-var kinds = [...]string{
-	bank.DepositKind:    "deposit",
-	bank.WithdrawalKind: "withdrawal",
-	bank.TransferKind:   "transfer",
-	bank.CaptureKind:    "capture",
-	bank.ReversalKind:   "reversal",
-}
-
-// TransactionKind names a kind of transactions.
-func TransactionKind(k bank.TransactionKind) string { return kinds[k] }
-
-var statuses = [...]string{
-	bank.Posted:            "posted",
-	bank.PendingReview:     "pending_review",
-	bank.Rejected:          "rejected",
-	bank.PartiallyReversed: "partially_reversed",
-	bank.Reversed:          "reversed",
-}
-
-// TransactionStatus names a state of transactions.
-func TransactionStatus(s bank.TransactionStatus) string { return statuses[s] }
-
 // Hold is money kept back.
 type Hold struct {
 	ID        *string `json:"id" example:"hold_01jrt8c2n4v6x8z0b2d4f6h8k0" doc:"null when projected"`
@@ -133,14 +109,14 @@ type Hold struct {
 func HoldOf(h *bank.Hold, projected bool) Hold {
 	c := h.Amount.Currency()
 	out := Hold{
-		ID:        maybe(h.ID.String()),
+		ID:        Maybe(h.ID.String()),
 		AccountID: h.Account.String(),
 		Amount:    MoneyOf(h.Amount.Minor(), c),
 		Captured:  MoneyOf(h.Captured, c),
 		Remaining: MoneyOf(h.Remaining, c),
-		Status:    HoldStatus(h.Status),
-		Reference: maybe(h.Reference),
-		CreatedAt: maybeTime(h.CreatedAt),
+		Status:    h.Status.String(),
+		Reference: Maybe(h.Reference),
+		CreatedAt: MaybeTime(h.CreatedAt),
 		ExpiresAt: Time(h.ExpiresAt),
 		Version:   uint64(h.Version),
 	}
@@ -148,18 +124,4 @@ func HoldOf(h *bank.Hold, projected bool) Hold {
 		out.Status = "projected"
 	}
 	return out
-}
-
-// HoldStatus names a state of holds.
-func HoldStatus(s bank.HoldStatus) string {
-	switch s {
-	case bank.HoldCaptured:
-		return "captured"
-	case bank.HoldVoided:
-		return "voided"
-	case bank.HoldExpired:
-		return "expired"
-	default:
-		return "active"
-	}
 }

@@ -1,0 +1,207 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/handlers/history"
+	"bankforge/handlers/projection"
+)
+
+// Views are accounts, entries, holds and transactions in views.db. Handlers write them within DB.InTx, and
+// everybody reads them. They are safe for concurrent use, and live as long as their DB.
+type Views struct {
+	db     *DB
+	writes map[string]*sql.Stmt // by their text; empty on a file that is open for reading only
+	reads  *prepared
+}
+
+var (
+	_ app.Balances             = (*Views)(nil)
+	_ app.History              = (*Views)(nil)
+	_ projection.Store         = (*Views)(nil)
+	_ history.EntryStore       = (*Views)(nil)
+	_ history.TransactionStore = (*Views)(nil)
+)
+
+// NewViews gives access to the views in db, which must be the ViewsFile.
+func NewViews(ctx context.Context, db *DB) (*Views, error) {
+	v := &Views{db: db, writes: map[string]*sql.Stmt{}, reads: prepare(db.read)}
+	if db.write == nil {
+		return v, nil
+	}
+	// All are prepared now: within a transaction there is no other connection to prepare them on.
+	queries := []string{updateAccount, forgetDetails, updateTransaction, selectLastEntry}
+	for _, t := range []table{accounts, details, entries, holds, transactions} {
+		for _, n := range rowsAtOnce {
+			queries = append(queries, t.insert(n))
+		}
+	}
+	for _, select1 := range []string{selectAccountVersions, selectHoldVersions, selectTransactionVersions} {
+		for _, n := range chunks {
+			queries = append(queries, select1+places(n))
+		}
+	}
+	for _, q := range queries {
+		s, err := db.write.PrepareContext(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %q: %w", q, err)
+		}
+		v.writes[q] = s
+	}
+	return v, nil
+}
+
+// stmt is a statement in the transaction that ctx carries.
+func (v *Views) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	tx, err := v.db.tx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return tx.StmtContext(ctx, v.writes[query]), nil
+}
+
+// exec runs a prepared statement that must change exactly one row.
+func (v *Views) exec(ctx context.Context, query string, args ...any) error {
+	s, err := v.stmt(ctx, query)
+	if err != nil {
+		return err
+	}
+	r, err := s.ExecContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("%d rows changed, not one", n), err)
+	}
+	return nil
+}
+
+// table is what rows are inserted into.
+type table struct {
+	name    string
+	columns int
+	upsert  string // what to do about a row that is there
+}
+
+// rowsAtOnce are how many rows one statement inserts: few sizes, so that all of them stay prepared.
+var rowsAtOnce = [...]int{32, 8, 1}
+
+func (t table) insert(rows int) string {
+	row := places(t.columns)
+	return "INSERT INTO " + t.name + " VALUES " + row + strings.Repeat(","+row, rows-1) + t.upsert
+}
+
+// places are n parameters in brackets.
+func places(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
+
+// insert writes rows 0 to n-1, of which row appends the columns.
+func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
+	args := make([]any, 0, t.columns*rowsAtOnce[0])
+	done := 0
+	for _, size := range rowsAtOnce {
+		for n-done >= size {
+			s, err := v.stmt(ctx, t.insert(size))
+			if err != nil {
+				return err
+			}
+			args = args[:0]
+			for range size {
+				args = row(args, done)
+				done++
+			}
+			if _, err := s.ExecContext(ctx, args...); err != nil {
+				return fmt.Errorf("write to view %s: %w", t.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// versionsOf looks up ids in the transaction that ctx carries.
+func versionsOf[ID interface {
+	comparable
+	fmt.Stringer
+}](ctx context.Context, v *Views, query string, ids []ID) (map[ID]bank.Version, error) {
+	out := make(map[ID]bank.Version, len(ids))
+	byText := make(map[string]ID, len(ids))
+	for _, id := range ids {
+		byText[id.String()] = id
+	}
+	args := make([]any, 0, len(byText))
+	for text := range maps.Keys(byText) {
+		args = append(args, text)
+	}
+	for _, size := range chunks {
+		for ; len(args) >= size; args = args[size:] {
+			s, err := v.stmt(ctx, query+places(size))
+			if err != nil {
+				return nil, err
+			}
+			err = each(ctx, s, args[:size], func(scan func(...any) error) error {
+				var text string
+				var version bank.Version
+				err := scan(&text, &version)
+				out[byText[text]] = version
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// each calls row with the Scan of every row that a statement gives.
+func each(ctx context.Context, s *sql.Stmt, args []any, row func(scan func(...any) error) error) error {
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, row)
+}
+
+func eachRow(rows *sql.Rows, row func(scan func(...any) error) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func versionOf(v bank.Version) int64 { return clamp(uint64(v)) }
+
+// encodeMetadata is "" for none.
+func encodeMetadata(m bank.Metadata) (string, error) {
+	if len(m) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(m)
+	return string(b), err
+}
+
+func decodeMetadata(s string) (m bank.Metadata, err error) {
+	if s == "" {
+		return nil, nil //nolint:nilnil // no metadata is the nil map
+	}
+	err = json.Unmarshal([]byte(s), &m)
+	return m, err
+}
+
+// optionalID reads what an ID's String wrote, the empty text of the zero ID too.
+func optionalID[ID any](parse func(string) (ID, error), text string) (id ID, err error) {
+	if text == "" {
+		return id, nil
+	}
+	return parse(text)
+}

@@ -1,0 +1,87 @@
+package sqlite
+
+import (
+	"context"
+	"strings"
+
+	"bankforge/app"
+)
+
+// query is a SELECT that is put together from the parts of a filter.
+type query struct {
+	text  string // up to FROM
+	where strings.Builder
+	args  []any
+	order string
+	limit int
+}
+
+func (q *query) and(condition string, args ...any) {
+	if q.where.Len() == 0 {
+		q.where.WriteString(" WHERE ")
+	} else {
+		q.where.WriteString(" AND ")
+	}
+	q.where.WriteString(condition)
+	q.args = append(q.args, args...)
+}
+
+// page orders by (time, id), and goes on behind the page's place.
+func (q *query) page(p app.Page, time, id string) {
+	if p.From != 0 {
+		q.and(time+" >= ?", int64(p.From))
+	}
+	if p.To != 0 {
+		q.and(time+" < ?", int64(p.To))
+	}
+	q.order, q.limit = " ORDER BY "+time+" DESC, "+id+" DESC", p.Limit
+	beyond := " < "
+	if p.Ascending {
+		q.order, beyond = " ORDER BY "+time+", "+id, " > "
+	}
+	if p.AfterTime != 0 || p.AfterID != "" {
+		q.and("("+time+", "+id+")"+beyond+"(?, ?)", int64(p.AfterTime), p.AfterID)
+	}
+}
+
+func (q *query) String() string { return q.text + q.where.String() + q.order + " LIMIT ?" }
+
+func (q *query) params() []any { return append(q.args[:len(q.args):len(q.args)], max(q.limit, 0)) }
+
+// statement is a text with its parameters.
+type statement interface {
+	String() string
+	params() []any
+}
+
+// list runs a statement, and scans its rows.
+func list[T any](
+	ctx context.Context, v *Views, q statement, scan func(func(...any) error) (T, error),
+) ([]T, error) {
+	rows, err := v.db.querier(ctx).QueryContext(ctx, q.String(), q.params()...)
+	if err != nil {
+		return nil, err
+	}
+	var out []T
+	err = eachRow(rows, func(s func(...any) error) error {
+		row, err := scan(s)
+		out = append(out, row)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// either is the rows of two queries that have none in common, each in the same order.
+type either struct{ a, b *query }
+
+func (e either) String() string {
+	order := strings.ReplaceAll(e.a.order, "t.", "")
+	return e.a.text + e.a.where.String() + " UNION ALL " + e.b.text + e.b.where.String() + order + " LIMIT ?"
+}
+
+func (e either) params() []any {
+	return append(e.a.args[:len(e.a.args):len(e.a.args)], e.b.params()...)
+}

@@ -1,0 +1,205 @@
+package apptest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/app/codec"
+)
+
+// Ledger makes believable logs by having bank decide random commands. The same seed makes the same log.
+type Ledger struct {
+	State    *bank.State
+	rand     *rand.Rand
+	ids      uint64
+	now      bank.Time
+	currency bank.Currency
+	accounts []bank.AccountID
+	holds    []bank.HoldID
+	made     []bank.TransactionID
+	known    map[bank.TransactionID]bank.Transaction
+}
+
+// NewLedger is a bank before its first event.
+func NewLedger(seed uint64) (*Ledger, error) {
+	eur, err := bank.ParseCurrency("EUR")
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{
+		State: bank.NewState(), rand: rand.New(rand.NewPCG(seed, 0)), now: 1_760_000_000_000_000, currency: eur,
+		known: map[bank.TransactionID]bank.Transaction{},
+	}, nil
+}
+
+// Events makes n events or a few more, and the state takes them in. A movement of money on which
+// everything depends comes often; what is rare in life is less so here.
+func (l *Ledger) Events(n int) []bank.Event {
+	var out []bank.Event
+	for len(out) < n {
+		l.now += bank.Time(l.rand.IntN(40_000_000))
+		events := bank.Expire(l.State, l.now, 3)
+		if len(events) == 0 {
+			if events = l.decide(l.command()); events == nil {
+				continue
+			}
+		}
+		for _, e := range events {
+			l.State.Evolve(e)
+			for _, t := range e.Transactions {
+				l.known[t.ID] = t
+			}
+			out = append(out, e)
+		}
+		l.State.Settle()
+	}
+	return out
+}
+
+// decide returns nothing when the command is refused.
+func (l *Ledger) decide(c bank.Command) []bank.Event {
+	if r, ok := c.(bank.Reverse); ok {
+		if t, ok := l.known[r.Of]; ok {
+			l.State.Bring(t)
+		}
+	}
+	events, err := bank.Decide(l.State, c, l.now)
+	if err != nil {
+		return nil
+	}
+	switch c := c.(type) {
+	case bank.OpenAccount:
+		l.accounts = append(l.accounts, c.ID)
+	case bank.PlaceHold:
+		l.holds = append(l.holds, c.ID)
+	case bank.Deposit:
+		l.made = append(l.made, c.ID)
+	case bank.Transfer:
+		l.made = append(l.made, c.ID)
+	}
+	return events
+}
+
+func (l *Ledger) command() bank.Command {
+	if len(l.accounts) < 3 || l.rand.IntN(30) == 0 {
+		return l.open()
+	}
+	a := pick(l, l.accounts)
+	switch l.rand.IntN(16) {
+	case 0, 1, 2:
+		return bank.Deposit{Terms: l.terms(), Account: a, Amount: l.amount()}
+	case 3:
+		return bank.Withdraw{Terms: l.terms(), Account: a, Amount: l.amount()}
+	case 4:
+		return bank.PlaceHold{
+			ID: bank.MakeID[bank.Hold](l.id()), Account: a, Amount: l.amount(), Reference: "hotel",
+			ExpiresAt: l.now + bank.Time(1+l.rand.IntN(1_000_000_000)),
+		}
+	case 5:
+		return bank.Capture{Terms: l.terms(), Hold: pick(l, l.holds), To: a, Final: l.rand.IntN(2) == 0}
+	case 6:
+		return bank.VoidHold{ID: pick(l, l.holds)}
+	case 7:
+		return bank.Reverse{Terms: l.terms(), Of: pick(l, l.made), Amount: l.amount(), Reason: "sent twice"}
+	case 8:
+		return bank.DecidePending{ID: pick(l, l.made), Approve: l.rand.IntN(2) == 0, Reason: "asked"}
+	case 9:
+		return l.change(a)
+	default:
+		return bank.Transfer{Terms: l.terms(), From: a, To: pick(l, l.accounts), Amount: l.amount()}
+	}
+}
+
+// change is what operators do to an account.
+func (l *Ledger) change(a bank.AccountID) bank.Command {
+	switch l.rand.IntN(6) {
+	case 0:
+		return bank.SetStatus{ID: a, To: bank.Frozen, Reason: "stolen card"}
+	case 1:
+		return bank.SetStatus{ID: a, To: bank.Closed, Reason: "moved away"}
+	case 2:
+		return bank.SetReview{ID: a, Above: &bank.Review{Minor: 20_000, Currency: l.currency}, Reason: "unusual"}
+	case 3:
+		limit := bank.Limit(l.rand.IntN(100_000))
+		return bank.ChangeAccount{ID: a, OverdraftLimit: &limit}
+	case 4:
+		label := fmt.Sprint("label ", l.ids)
+		return bank.ChangeAccount{ID: a, Label: &label, Metadata: &bank.Metadata{"k": label}}
+	default:
+		return bank.SetStatus{ID: a, To: bank.Active, Reason: "found again"}
+	}
+}
+
+func (l *Ledger) open() bank.Command {
+	return bank.OpenAccount{
+		ID: bank.MakeID[bank.Account](l.id()),
+		Opening: bank.Opening{
+			Customer: bank.MakeID[bank.Customer](l.id()), Currency: l.currency, Type: bank.Current,
+		},
+		Details:        bank.Details{ExternalID: fmt.Sprint("x-", l.ids)},
+		OverdraftLimit: bank.Limit(l.rand.IntN(2) * 5_000), DailyDebitLimit: bank.NoLimit,
+	}
+}
+
+func (l *Ledger) terms() bank.Terms {
+	return bank.Terms{
+		ID: bank.MakeID[bank.Transaction](l.id()), Reference: fmt.Sprint("ref ", l.ids),
+		CorrelationID: fmt.Sprint("req-", l.ids),
+	}
+}
+
+func (l *Ledger) amount() bank.Amount {
+	a, err := bank.NewAmount(1+l.rand.Int64N(30_000), l.currency)
+	if err != nil {
+		panic(err) // it is in range
+	}
+	return a
+}
+
+func (l *Ledger) id() (b [16]byte) {
+	l.ids++
+	binary.BigEndian.PutUint64(b[:8], l.ids)
+	binary.BigEndian.PutUint64(b[8:], l.rand.Uint64())
+	return b
+}
+
+// pick chooses one, the zero one when there is none.
+func pick[T any](l *Ledger, all []T) (one T) {
+	if len(all) == 0 {
+		return one
+	}
+	return all[l.rand.IntN(len(all))]
+}
+
+// Rows are the events as rows that follow the head, as a decider stores them.
+func Rows(head app.Head, events []bank.Event) []app.Row {
+	chain := head.Chain
+	rows := make([]app.Row, 0, len(events))
+	for i := range events {
+		e := &events[i]
+		meta := app.Meta{Actor: "apptest"}
+		if len(e.Transactions) > 0 {
+			meta.CorrelationID = e.Transactions[0].CorrelationID
+		}
+		data := codec.Encode(nil, e, meta)
+		chain = codec.Chain(chain, data)
+		rows = append(rows, app.Row{Seq: e.Seq, Data: data, Chain: chain, Touches: touches(e)})
+	}
+	return rows
+}
+
+func touches(e *bank.Event) (out []app.Touch) {
+	for _, l := range e.Legs {
+		out = append(out, app.Touch{Subject: l.Account.String(), Version: l.After.Version})
+	}
+	for _, t := range e.Transactions {
+		out = append(out, app.Touch{Subject: t.ID.String(), Version: t.Version})
+	}
+	if e.Hold != nil {
+		out = append(out, app.Touch{Subject: e.Hold.ID.String(), Version: e.Hold.Version})
+	}
+	return out
+}

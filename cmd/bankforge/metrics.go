@@ -1,0 +1,142 @@
+package main
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// metrics counts for Prometheus what the ledger and the handlers do.
+type metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.HistogramVec
+	commands  *prometheus.CounterVec
+	batches   prometheus.Histogram
+	events    prometheus.Counter
+	commits   prometheus.Histogram
+	facts     *prometheus.CounterVec
+	delivered *prometheus.HistogramVec
+	failed    *prometheus.CounterVec
+	parked    *prometheus.CounterVec
+	states    *prometheus.GaugeVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bankforge_http_seconds", Help: "Time of HTTP requests, by route and status.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 2, 17),
+		}, []string{"method", "route", "status"}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_commands_total", Help: "Commands answered, by name and code of refusal; empty: accepted.",
+		}, []string{"command", "code"}),
+		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bankforge_batch_commands", Help: "Commands that were committed together.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 12),
+		}),
+		events: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bankforge_events_total", Help: "Events appended to the log.",
+		}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bankforge_commit_seconds", Help: "Time of one append to the log, until it was durable.",
+			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18),
+		}),
+		facts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_handler_facts_total", Help: "Facts that handlers took in.",
+		}, []string{"handler"}),
+		delivered: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bankforge_handler_delivery_seconds", Help: "Time of one delivery, all its tries included.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 2, 18),
+		}, []string{"handler", "ok"}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_handler_failed_tries_total", Help: "Tries of handlers that failed, by class of the error.",
+		}, []string{"handler", "class"}),
+		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_parked_messages_total", Help: "Messages parked: as parked (it failed) or blocked (it waits behind one).",
+		}, []string{"handler", "status"}),
+		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bankforge_handler_state", Help: "1 for the state that the handler is in.",
+		}, []string{"handler", "state"}),
+	}
+	m.registry.MustRegister(m.requests, m.commands, m.batches, m.events, m.commits, m.facts, m.delivered, m.failed, m.parked, m.states,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// watch adds what is asked for at each scrape.
+func (m *metrics) watch(name, help string, labels prometheus.Labels, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: name, Help: help, ConstLabels: labels,
+	}, value))
+}
+
+// observe counts one request.
+func (m *metrics) observe(o ports.Observation) {
+	m.requests.WithLabelValues(o.Method, o.Route, strconv.Itoa(o.Status)).Observe(o.Took.Seconds())
+}
+
+// Committed implements app.Metrics.
+func (m *metrics) Committed(commands, events int, took time.Duration) {
+	m.batches.Observe(float64(commands))
+	m.events.Add(float64(events))
+	m.commits.Observe(took.Seconds())
+}
+
+// Answered implements app.Metrics.
+func (m *metrics) Answered(command string, code bank.Code) {
+	m.commands.WithLabelValues(command, string(code)).Inc()
+}
+
+// Delivered implements router.Metrics.
+func (m *metrics) Delivered(handler string, facts int, took time.Duration, ok bool) {
+	m.facts.WithLabelValues(handler).Add(float64(facts))
+	outcome := "true"
+	if !ok {
+		outcome = "false"
+	}
+	m.delivered.WithLabelValues(handler, outcome).Observe(took.Seconds())
+}
+
+// Tried implements router.Metrics.
+func (m *metrics) Tried(handler string, class handlers.Class, _ time.Duration) {
+	m.failed.WithLabelValues(handler, class.String()).Inc()
+}
+
+// Parked implements router.Metrics.
+func (m *metrics) Parked(handler string, as router.Status) {
+	m.parked.WithLabelValues(handler, string(as)).Inc()
+}
+
+// Became implements router.Metrics.
+func (m *metrics) Became(handler string, state router.State) {
+	for _, s := range []router.State{router.Stopped, router.Running, router.Paused, router.Held} {
+		value := 0.0
+		if s == state {
+			value = 1
+		}
+		m.states.WithLabelValues(handler, string(s)).Set(value)
+	}
+}
+
+// handler serves /metrics and /debug/pprof. It is for operators: it asks nobody who they are.
+func (m *metrics) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"bankforge/router"
+)
+
+// module is one part of the bank that a process may run.
+type module struct {
+	name string
+	// decides: it needs the ledger to take commands.
+	decides bool
+	// run works until ctx ends; nil: the module only answers requests.
+	run func(ctx context.Context, b *bankProcess) error
+}
+
+// modules are what there is to run. A process that runs only some of them answers only their requests.
+var modules = []module{
+	{"account-command", true, nil},                                 // open, freeze, unfreeze, close, limits, review; customers
+	{"transaction-command", true, nil},                             // deposits, withdrawals, transfers, holds, reversals, bulk
+	{"account-query", false, runHandlers("account-query")},         // accounts and balances, point in time
+	{"transaction-query", false, runHandlers("transaction-query")}, // transactions, entries, holds, statements
+	{"event-store", false, nil},                                    // reading the log
+	{"push", false, runHandlers("push")},                           // live updates to browsers
+	{"console", false, nil},                                        // the web page
+}
+
+// runs reports whether --target names the module.
+func (s *Serve) runs(name string) bool {
+	return slices.Contains(s.Target, "all") || slices.Contains(s.Target, name)
+}
+
+// runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one holds up nobody else.
+func runHandlers(name string) func(context.Context, *bankProcess) error {
+	return func(ctx context.Context, b *bankProcess) error {
+		r, err := router.New(name, b.routes, b.routing)
+		if err != nil {
+			return err
+		}
+		b.ready.add(name, r)
+		return r.Run(ctx)
+	}
+}

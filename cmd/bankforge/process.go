@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bankforge/adapters/sqlite"
+	"bankforge/adapters/websocket"
+	"bankforge/api"
+	"bankforge/app"
+	"bankforge/app/codec"
+	"bankforge/console"
+	"bankforge/handlers/history"
+	"bankforge/handlers/projection"
+	"bankforge/handlers/push"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// bankProcess is the bank as one process runs it: what is shared by its modules.
+type bankProcess struct {
+	conf    *Serve
+	log     *slog.Logger
+	files   *files
+	metrics *metrics
+	key     ports.TokenKey
+	tokens  *ports.Tokens
+	ledger  *app.Ledger
+	head    app.Head // as the process took the log over
+	app     *app.App
+	hub     *websocket.Hub
+	tickets *ports.Tickets
+	routes  []router.Route
+	routing router.Config
+	views   *sqlite.Views
+	ready   *readiness
+}
+
+// newBankProcess opens the stores, takes the log over, and puts everything together. close releases it.
+func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logger) (b *bankProcess, err error) {
+	b = &bankProcess{conf: conf, log: log, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.files, err = openFiles(ctx, dir, log); err != nil {
+		return b, err
+	}
+	if b.key, err = ports.LoadTokenKey(b.files.signingKey()); err != nil {
+		return b, err
+	}
+	if b.tokens, err = ports.NewTokens(time.Now, b.key.Public()); err != nil {
+		return b, err
+	}
+	if err = b.startLedger(ctx); err != nil {
+		return b, err
+	}
+	if b.views, err = sqlite.NewViews(ctx, b.files.views); err != nil {
+		return b, err
+	}
+	if err = b.startApp(); err != nil {
+		return b, err
+	}
+	if err = b.startHub(); err != nil {
+		return b, err
+	}
+	b.routeFacts()
+	b.watch()
+	return b, nil
+}
+
+func (b *bankProcess) startLedger(ctx context.Context) (err error) {
+	store := b.files.log()
+	snapshots, err := sqlite.NewSnapshots(b.files.snapshots(), b.log)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
+		Log: store, Lookup: store, Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
+		QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
+	})
+	if err != nil {
+		return err
+	}
+	if b.head, err = store.Head(ctx); err != nil {
+		return err
+	}
+	if err := b.files.belongs(ctx, b.head); err != nil {
+		return err
+	}
+	b.log.Info("ledger is ready", "seq", b.head.Seq, "term", b.head.Term, "incarnation", b.head.Incarnation,
+		"took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// owner names this process in the head of the log.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + ":" + strconv.Itoa(os.Getpid())
+}
+
+func (b *bankProcess) startApp() (err error) {
+	store := b.files.log()
+	progress := router.NewProgress()
+	b.routing.Progress = progress
+	b.app, err = app.New(app.Parts{
+		Ledger: b.ledger, Log: store, Lookup: store,
+		Balances: b.views, History: b.views, Progress: progress,
+		Customers: sqlite.NewCustomers(b.files.state), MasterKey: b.files.masterKey, Publisher: app.LogIsBroker{},
+	})
+	return err
+}
+
+func (b *bankProcess) startHub() (err error) {
+	b.tickets = ports.NewTickets(time.Now)
+	b.hub, err = websocket.New(websocket.Config{
+		Authenticator: ports.LiveTokens{Tickets: b.tickets, Bearer: b.tokens},
+		Access:        b.app,
+		History:       websocket.NewLogHistory(b.files.log(), decodeRow),
+		Log:           b.log, Origins: b.conf.Origins, MaxConnections: b.conf.LiveClients,
+	})
+	return err
+}
+
+func decodeRow(r app.Row) (app.Recorded, error) {
+	event, meta, err := codec.Decode(r.Data)
+	return app.Recorded{Event: event, Meta: meta, Chain: r.Chain}, err
+}
+
+// routeFacts says which handlers there are, and what they write to.
+func (b *bankProcess) routeFacts() {
+	b.routes = router.Routes(router.Reactions{
+		Balances: projection.Balances(b.views), Entries: history.Entries(b.views),
+		Transactions: history.Transactions(b.views), Push: push.Func(b.hub),
+	}, router.Stores{Views: sqlite.NewHandlerStore(b.files.views)})
+	policy := router.DefaultPolicy()
+	policy.PerKey = b.conf.ParkedPerKey
+	b.routing.Source = router.FromLog(b.files.log())
+	b.routing.Hints = router.NewHints()
+	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
+	b.routing.Classify = []router.Classifier{sqlite.Classify}
+	b.routing.Metrics, b.routing.Log = b.metrics, b.log
+	b.ready = &readiness{ledger: b.ledger, runs: b.conf.runs}
+}
+
+// watch adds the figures that are asked for at each scrape.
+func (b *bankProcess) watch() {
+	m := b.metrics
+	m.watch("bankforge_queue_commands", "Commands that wait for the decider.", nil,
+		func() float64 { return float64(b.ledger.Waiting()) })
+	m.watch("bankforge_log_seq", "The last event in the log.", nil,
+		func() float64 { return float64(b.ledger.Committed()) })
+	m.watch("bankforge_live_clients", "Live connections.", nil, func() float64 { return float64(b.hub.Clients()) })
+	for _, r := range b.routes {
+		if r.Kind != router.Kept || !b.conf.runs(r.Module) {
+			continue
+		}
+		m.watch("bankforge_view_lag_events", "Events that a handler has not taken in yet.",
+			prometheus.Labels{"handler": r.Name},
+			func() float64 {
+				at, head := b.routing.Progress.At(r.Name), b.ledger.Committed()
+				return float64(max(head, at) - at)
+			})
+	}
+}
+
+// doors are the ways in.
+func (b *bankProcess) doors() (http.Handler, error) {
+	conf := ports.Config{
+		App: b.app, Auth: b.tokens, Readiness: b.ready, Log: b.log, Observe: b.metrics.observe,
+		AsyncAPI: api.AsyncAPI, Epoch: b.head.Incarnation, Runs: b.conf.runs,
+		Rate: ports.Rate{PerSecond: b.conf.RateLimit, Burst: b.conf.RateBurst},
+	}
+	if b.conf.runs("push") {
+		conf.Live = &ports.Live{Hub: b.hub, Access: b.app, Tickets: b.tickets}
+	}
+	if b.conf.runs("console") {
+		conf.Page = console.Handler()
+	}
+	return ports.New(conf)
+}
+
+// close releases what newBankProcess took. What serve has ended already stays ended.
+func (b *bankProcess) close() error {
+	grace, cancel := context.WithTimeout(context.Background(), b.conf.Grace)
+	defer cancel()
+	var err error
+	if b.hub != nil {
+		err = errors.Join(err, b.hub.Shutdown(grace))
+	}
+	if b.ledger != nil {
+		err = errors.Join(err, b.ledger.Close(grace))
+	}
+	if b.files != nil {
+		err = errors.Join(err, b.files.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("end: %w", err)
+	}
+	return nil
+}

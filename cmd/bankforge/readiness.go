@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"bankforge/app"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// readiness knows how the modules of this process are.
+type readiness struct {
+	ledger *app.Ledger
+	runs   func(module string) bool
+
+	mu      sync.Mutex
+	routers map[string]*router.Router
+}
+
+// statusPatience is how long reading the log's head may take before a module counts as not ready.
+const statusPatience = 2 * time.Second
+
+func (r *readiness) add(module string, of *router.Router) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.routers == nil {
+		r.routers = map[string]*router.Router{}
+	}
+	r.routers[module] = of
+}
+
+// Ready implements ports.Readiness.
+func (r *readiness) Ready() []ports.ModuleState {
+	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
+	defer cancel()
+	var out []ports.ModuleState
+	for _, m := range modules {
+		if r.runs(m.name) {
+			out = append(out, r.state(ctx, m))
+		}
+	}
+	return out
+}
+
+func (r *readiness) state(ctx context.Context, m module) ports.ModuleState {
+	out := ports.ModuleState{Module: m.name, Ready: true}
+	if m.decides {
+		if err := r.ledger.Ready(); err != nil {
+			out.Ready, out.Detail = false, err.Error()
+		}
+	}
+	if m.run == nil {
+		return out
+	}
+	r.mu.Lock()
+	of := r.routers[m.name]
+	r.mu.Unlock()
+	if of == nil {
+		out.Ready, out.Detail = false, "it is starting"
+		return out
+	}
+	handlers, err := of.Status(ctx)
+	if err != nil {
+		out.Ready, out.Detail = false, "the log cannot be read: "+err.Error()
+	}
+	for _, h := range handlers {
+		out.Lag = max(out.Lag, uint64(h.Lag))
+		if h.State != router.Running {
+			out.Ready, out.Detail = false, "handler "+h.Handler+" is "+string(h.State)
+		}
+	}
+	return out
+}

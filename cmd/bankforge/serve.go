@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"bankforge/app"
+	"bankforge/ports"
+)
+
+// Run runs the bank until ctx ends, and then lets it finish what it has accepted.
+func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) (err error) {
+	public, err := net.Listen("tcp", s.HTTP)
+	if err != nil {
+		return fmt.Errorf("--http: %w", err)
+	}
+	defer closing(public, &err)
+	admin, err := s.listenAdmin()
+	if err != nil {
+		return err
+	}
+	if admin != nil {
+		defer closing(admin, &err)
+	}
+	b, err := newBankProcess(ctx, s, cli.Data, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	doors, err := b.doors()
+	if err != nil {
+		return err
+	}
+	if err := b.announce(stdout, public.Addr()); err != nil {
+		return err
+	}
+	return b.serve(ctx, public, admin, doors)
+}
+
+// closing closes l at the end, also when it has been closed by then.
+func closing(l net.Listener, err *error) {
+	if e := l.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
+		*err = errors.Join(*err, e)
+	}
+}
+
+func (s *Serve) listenAdmin() (net.Listener, error) {
+	if s.Admin == "" {
+		return nil, nil //nolint:nilnil // none is wanted
+	}
+	l, err := net.Listen("tcp", s.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("--admin: %w", err)
+	}
+	return l, nil
+}
+
+// announce says where the bank is, and to those who want to look at a demonstration, how to get in.
+func (b *bankProcess) announce(stdout io.Writer, addr net.Addr) error {
+	scheme := "http"
+	if b.conf.TLSCert != "" {
+		scheme = "https"
+	}
+	url := scheme + "://" + addr.String() + "/"
+	if _, err := fmt.Fprintf(stdout, "BankForge serves %s\n", url); err != nil {
+		return err
+	}
+	if !b.conf.Demo {
+		return nil
+	}
+	token, err := b.key.Sign(app.Principal{
+		Subject: demoSubject, Roles: []app.Role{app.RoleTeller, app.RoleFraud, app.RoleAuditor},
+	}, time.Now(), demoTokenLife)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "Look at the demonstration: %s#token=%s\n", url, token)
+	return err
+}
+
+const demoTokenLife = 24 * time.Hour
+
+// serve runs everything, and when ctx ends or a part fails, ends it in the order in which work flows: first the
+// doors, then the decider, then what reacts.
+func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doors http.Handler) error {
+	parts, failed := errgroup.WithContext(ctx)
+	reactions, stopReactions := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReactions()
+	for _, m := range modules {
+		if m.run != nil && b.conf.runs(m.name) {
+			parts.Go(func() error { return inModule(m.name, m.run(reactions, b)) })
+		}
+	}
+	parts.Go(func() error { b.wake(reactions); return nil })
+	if b.conf.Demo {
+		d := demo{bank: b.app, log: b.log}
+		parts.Go(func() error { return d.run(failed) })
+	}
+	server := ports.NewServer(doors)
+	parts.Go(func() error { return notClosed(b.serveTLS(server, public)) })
+	operators := ports.NewServer(b.metrics.handler())
+	operators.WriteTimeout = 0 // profiles take their time
+	if admin != nil {
+		parts.Go(func() error { return notClosed(operators.Serve(admin)) })
+	}
+	parts.Go(func() error {
+		<-failed.Done()
+		b.log.Info("ending", "grace", b.conf.Grace)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.conf.Grace)
+		defer cancel()
+		err := errors.Join(b.hub.Shutdown(grace), server.Shutdown(grace), b.ledger.Close(grace), operators.Close())
+		stopReactions()
+		return err
+	})
+	return parts.Wait()
+}
+
+func (b *bankProcess) serveTLS(s *http.Server, l net.Listener) error {
+	if b.conf.TLSCert == "" {
+		return s.Serve(l)
+	}
+	return s.ServeTLS(l, b.conf.TLSCert, b.conf.TLSKey)
+}
+
+func notClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func inModule(name string, err error) error {
+	if err != nil {
+		return fmt.Errorf("module %s: %w", name, err)
+	}
+	return nil
+}
+
+// wake tells the handlers of this process of every commit.
+func (b *bankProcess) wake(ctx context.Context) {
+	for {
+		next := b.ledger.Next()
+		b.routing.Hints.Wake()
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+		}
+	}
+}

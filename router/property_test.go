@@ -1,0 +1,248 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+// Whatever fails, is parked, replayed and restarted: each account's versions have their effect
+// exactly once and in order, and accounts that do not fail flow.
+
+const accounts = 4
+
+// act is one step of a story.
+type act struct {
+	What    string
+	Account int
+	Class   handlers.Class
+}
+
+var acts = rapid.Custom(func(t *rapid.T) act {
+	return act{
+		What: rapid.SampledFrom([]string{
+			"credit", "credit", "credit", "burst", "fail", "heal", "stumble", "replay", "await", "restart", "crash",
+		}).Draw(t, "what"),
+		Account: rapid.IntRange(0, accounts-1).Draw(t, "account"),
+		Class:   rapid.SampledFrom([]handlers.Class{handlers.Unknown, handlers.Poison, handlers.Transient}).Draw(t, "class"),
+	}
+})
+
+var stories = rapid.SliceOfN(acts, 5, 60)
+
+// mortal is a store whose process can die: from then on nothing is committed any more.
+type mortal struct {
+	router.Store
+	dead atomic.Bool
+}
+
+var errDead = handlers.As(handlers.Unavailable, errors.New("the process is dead"))
+
+func (m *mortal) InTx(ctx context.Context, fn func(context.Context) error) error {
+	return m.Store.InTx(ctx, func(ctx context.Context) error {
+		err := fn(ctx)
+		if m.dead.Load() {
+			return errDead
+		}
+		return err
+	})
+}
+
+// play tells a story, mends everything, and says what is wrong in the end.
+func play(t *testing.T, story []act, plant func(router.Store) router.Store) error {
+	dir, err := os.MkdirTemp(t.TempDir(), "story")
+	if err != nil {
+		return err
+	}
+	l, store := newLedger(), openStoreIn(t, dir)
+	fails := map[int]error{}
+	var b *bench
+	var life *mortal
+	var stop func()
+	begin := func() {
+		life = &mortal{Store: plant(store)}
+		b = newBench(t, l, life, quick())
+		mirror := map[int]error{}
+		for i, err := range fails {
+			mirror[i] = err
+		}
+		b.book.setFail(refuse(mirror))
+		stop = b.start(t)
+	}
+	begin()
+	for _, a := range story {
+		switch a.What {
+		case "credit":
+			l.credit(a.Account, accounts+a.Account)
+		case "burst":
+			for i := range 3 * accounts {
+				l.credit(i%accounts, accounts+a.Account)
+			}
+		case "fail":
+			fails[a.Account] = handlers.As(a.Class, errBoom)
+			b.book.setFail(refuse(clone(fails)))
+		case "heal":
+			delete(fails, a.Account)
+			b.book.setFail(refuse(clone(fails)))
+		case "stumble":
+			b.book.setFail(once(refuse(clone(fails))))
+		case "replay":
+			b.ReplaySequence(t.Context(), handlerName, account(a.Account).String()) // may well fail
+		case "await":
+			await(b, l)
+		case "crash", "restart":
+			life.dead.Store(a.What == "crash")
+			stop()
+			if err := verdict(b); err != nil {
+				return err
+			}
+			begin()
+		}
+	}
+	return mend(t, b, l, stop)
+}
+
+func clone(fails map[int]error) map[int]error {
+	out := map[int]error{}
+	for i, err := range fails {
+		out[i] = err
+	}
+	return out
+}
+
+func refuse(fails map[int]error) func(*handlers.Fact) error {
+	byID := map[bank.AccountID]error{}
+	for i, err := range fails {
+		byID[account(i)] = err
+	}
+	return func(f *handlers.Fact) error { return byID[f.Leg.Account] }
+}
+
+// once fails one time before then is asked.
+func once(then func(*handlers.Fact) error) func(*handlers.Fact) error {
+	stumbled := false
+	return func(f *handlers.Fact) error {
+		if !stumbled {
+			stumbled = true
+			return errBoom
+		}
+		return then(f)
+	}
+}
+
+func await(b *bench, l *ledger) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return b.progress.Await(ctx, handlerName, l.head())
+}
+
+func verdict(b *bench) error {
+	b.book.mu.Lock()
+	defer b.book.mu.Unlock()
+	if len(b.book.wrong) > 0 {
+		return errors.New(b.book.wrong[0])
+	}
+	return nil
+}
+
+// mend heals and replays everything.
+func mend(t *testing.T, b *bench, l *ledger, stop func()) error {
+	b.book.setFail(nil)
+	if !await(b, l) {
+		return fmt.Errorf("the handler stands at %d of %d: %+v", b.progress.At(handlerName), l.head(), b.status(t))
+	}
+	for i := range 2 * accounts {
+		_, err := b.ReplaySequence(t.Context(), handlerName, account(i).String())
+		if err != nil && (!errors.Is(err, router.ErrNoSequence) || i >= accounts && err == nil) {
+			return fmt.Errorf("replay of account %d: %w", i, err)
+		}
+	}
+	stop()
+	if err := verdict(b); err != nil {
+		return err
+	}
+	for i := range 2 * accounts {
+		if got, want := b.book.at(t, i), l.versions[account(i)]; got != want {
+			return fmt.Errorf("account %d has taken in %d of %d versions", i, got, want)
+		}
+	}
+	return nil
+}
+
+func TestEffectsAreExactlyOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		story := stories.Draw(rt, "story")
+		if err := play(t, story, func(s router.Store) router.Store { return s }); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+// Planted bugs: what the property is there to find.
+type (
+	skipsCheckpoint struct{ router.Store } // the checkpoint is not advanced
+	acksBeforehand  struct{ router.Store } // reports a commit that does not come
+	doesNotBlock    struct{ router.Store } // later messages overtake what is parked
+	takesTheNewest  struct{ router.Store } // replays skip the head's place
+)
+
+func (s skipsCheckpoint) Advance(ctx context.Context, of router.Stream, c router.Checkpoint) error {
+	if of.Handler == handlerName {
+		return nil
+	}
+	return s.Store.Advance(ctx, of, c)
+}
+
+func (s acksBeforehand) InTx(ctx context.Context, fn func(context.Context) error) error {
+	lost := errors.New("lost")
+	err := s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return lost
+	})
+	if errors.Is(err, lost) {
+		return nil
+	}
+	return err
+}
+
+func (s doesNotBlock) Blocked(context.Context, string, []string) ([]string, error) { return nil, nil }
+
+func (s takesTheNewest) Head(ctx context.Context, handler, key string) (router.Parked, bool, error) {
+	p, ok, err := s.Store.Head(ctx, handler, key)
+	p.Metadata, p.Payload = nil, nil
+	return p, ok, err
+}
+
+func TestThePropertyFindsPlantedBugs(t *testing.T) {
+	t.Parallel()
+	for name, plant := range map[string]func(router.Store) router.Store{
+		"the checkpoint is not advanced": func(s router.Store) router.Store { return skipsCheckpoint{s} },
+		"acknowledged before the commit": func(s router.Store) router.Store { return acksBeforehand{s} },
+		"parked keys do not block":       func(s router.Store) router.Store { return doesNotBlock{s} },
+		"replay does not see the fact":   func(s router.Store) router.Store { return takesTheNewest{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range 30 {
+				if err := play(t, stories.Example(seed), plant); err != nil {
+					t.Logf("story %d: %v", seed, err)
+					return
+				}
+			}
+			t.Fatal("thirty stories did not show it")
+		})
+	}
+}
