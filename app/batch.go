@@ -340,3 +340,56 @@ func (b *batch) account(c bank.Command) *bank.Account {
 	a, _ := b.l.state.Account(id)
 	return &a
 }
+
+// remembered reports whether a refusal stays the answer for ever: what was refused before it came to a decision
+// on the ledger, or without one, may be asked again.
+func remembered(c bank.Code) bool {
+	switch c {
+	case bank.NotFound, bank.InvalidRequest, CodeForbidden, CodeUnavailable, CodeOverloaded:
+		return false
+	default:
+		return true
+	}
+}
+
+// remember adds the outcome of a request to the batch. before is the last event before its own.
+func (b *batch) remember(r *request, before bank.Seq) {
+	if r.key() == (Key{}) || r.err != nil && !remembered(r.err.Code) {
+		return
+	}
+	o := Outcome{
+		Key: r.Call.Key, Fingerprint: r.Call.Fingerprint, Seq: before, Events: len(r.answer.Events),
+		Command: r.Name, At: b.now,
+	}
+	from := len(b.buf)
+	switch {
+	case r.err != nil:
+		o.Code = r.err.Code
+		b.buf = codec.EncodeRefusal(b.buf, r.err)
+	case r.answer.Account != nil:
+		o.Subject = r.answer.Account.ID.String()
+		b.buf = codec.EncodeAccount(b.buf, r.answer.Account)
+	case r.answer.Items != nil:
+		b.buf = codec.EncodeBulk(b.buf, r.answer.Items)
+	}
+	if n := len(r.answer.Events); n > 0 {
+		o.Seq++
+		if o.Subject == "" && r.answer.Items == nil {
+			o.Subject = subject(&r.answer.Events[n-1])
+		}
+	}
+	o.Reply = b.buf[from:len(b.buf):len(b.buf)]
+	b.Outcomes = append(b.Outcomes, o)
+	b.first[o.Key] = r
+}
+
+// subject is what an event made or changed: a transaction, or a hold.
+func subject(e *bank.Event) string {
+	if len(e.Transactions) > 0 {
+		return e.Transactions[0].ID.String()
+	}
+	if e.Hold != nil {
+		return e.Hold.ID.String()
+	}
+	return ""
+}

@@ -27,7 +27,8 @@ func TestCustomersComeBackAsTheyWere(t *testing.T) {
 	if err != nil || got != made.Customer {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if got, err := w.Customer(t.Context(), customer(made.Customer.ID), made.Customer.ID); err != nil || got != made.Customer {
+	got, err = w.Customer(t.Context(), customer(made.Customer.ID), made.Customer.ID)
+	if err != nil || got != made.Customer {
 		t.Fatalf("for herself: %+v, %v", got, err)
 	}
 	other := customer(bank.MakeID[bank.Customer](id(1)))

@@ -45,7 +45,7 @@ type LedgerConfig struct {
 	Clock     func() time.Time // nil: time.Now
 	Owner     string           // who this process is, for the head of the log
 	Metrics   Metrics          // nil: none
-	Logger    *slog.Logger     // nil: slog.Default
+	Logger    *slog.Logger     // nil: nothing is logged
 	QueueSize int              // commands that may wait; 0: 8,192
 	MaxBatch  int              // commands, or items of bulks, at which a batch is full; 0: 1,024
 	// SnapshotEvery is the number of events between snapshots; 0: only when it is closed.
@@ -77,7 +77,7 @@ func (c *LedgerConfig) defaults() {
 		c.Metrics = noMetrics{}
 	}
 	if c.Logger == nil {
-		c.Logger = slog.Default()
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.QueueSize <= 0 {
 		c.QueueSize = 8192
@@ -333,7 +333,58 @@ func unavailable(cause error) *bank.Error {
 }
 
 func outcomeUnknown(cause error) *bank.Error {
-	e := bank.Refuse(CodeOutcomeUnknown, "", "It is not known yet what became of the command. Ask again with the same key.")
+	e := bank.Refuse(CodeOutcomeUnknown, "", "It is not known what became of the command. Ask again with the same key.")
 	e.Cause = cause
 	return e
+}
+
+// replay gives the answer that the command was given when it was decided: what was stored with its outcome, and its
+// events. It runs on the caller's side, so that it holds nobody up.
+func (l *Ledger) replay(ctx context.Context, r *request) (Answer, *bank.Error) {
+	a, err := l.recall(ctx, r)
+	if err != nil {
+		return Answer{Done: a.Done}, refusal(err)
+	}
+	return a, nil
+}
+
+func (l *Ledger) recall(ctx context.Context, r *request) (Answer, error) {
+	o := r.known
+	a := Answer{Done: Done{Replayed: true, Seq: o.Seq}}
+	if o.Events > 0 {
+		a.Seq += bank.Seq(o.Events) - 1
+	}
+	if o.Code != "" {
+		refused, err := codec.DecodeRefusal(o.Reply)
+		if err == nil {
+			err = refused
+		}
+		return a, err
+	}
+	if o.Events > 0 {
+		rows, err := l.conf.Log.Read(ctx, o.Seq-1, o.Events)
+		if err == nil && len(rows) != o.Events {
+			err = fmt.Errorf("the log has %d of %d events from %d on", len(rows), o.Events, o.Seq)
+		}
+		if err != nil {
+			return a, err
+		}
+		for _, row := range rows {
+			e, _, err := codec.Decode(row.Data)
+			if err != nil {
+				return a, err
+			}
+			a.Events = append(a.Events, e)
+		}
+	}
+	var err error
+	switch r.Command.(type) {
+	case bank.OpenAccount, bank.ChangeAccount, bank.SetStatus, bank.SetReview:
+		var acc bank.Account
+		acc, err = codec.DecodeAccount(o.Reply)
+		a.Account = &acc
+	case bank.Bulk:
+		a.Items, err = codec.DecodeBulk(o.Reply)
+	}
+	return a, err
 }

@@ -55,7 +55,8 @@ func TestAnAccountAsItWas(t *testing.T) {
 				t.Errorf("at %v: %+v, %v", c.at, got, err)
 			}
 			same, err := h.AccountAtVersion(t.Context(), h.ann, h.anns, c.version)
-			if err != nil || same.Balance != c.balance || same.OpenedAt != bank.TimeOf(begin) || same.Customer != h.ann.Customer {
+			if err != nil || same.Balance != c.balance || same.OpenedAt != bank.TimeOf(begin) ||
+				same.Customer != h.ann.Customer {
 				t.Errorf("version %d: %+v, %v", c.version, same, err)
 			}
 		}

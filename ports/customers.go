@@ -20,7 +20,7 @@ type customerBody struct {
 
 // Customer is what the bank knows of a person.
 type Customer struct {
-	ID         string  `json:"id" example:"cus_01jrt8c2n4v6x8z0b2d4f6h8k0"`
+	ID         string  `json:"id" example:"cus_06h09h3q657ss5pr9u4kq9irho"`
 	Name       string  `json:"name" example:"Ada Example"`
 	Email      *string `json:"email" example:"ada@example.org"`
 	Phone      *string `json:"phone" example:"+49 30 1234567"`

@@ -201,6 +201,7 @@ func (h *house) ask(token, method, target, body string, headers ...string) answe
 	if strings.Contains(out.Header.Get("Content-Type"), "json") {
 		_ = json.Unmarshal(w.Body.Bytes(), &out.body)
 	}
+	h.isTrue(method, target, out)
 	return out
 }
 

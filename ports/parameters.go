@@ -56,7 +56,7 @@ func (r *route) idExample() string {
 		"/accounts/": "acc_", "/customers/": "cus_", "/transactions/": "txn_", "/holds/": "hold_",
 	} {
 		if strings.Contains(r.path, step) {
-			return prefix + "01jrt8c2n4v6x8z0b2d4f6h8k0"
+			return prefix + "06h09h3q657ss5pr9u4kq9irho"
 		}
 	}
 	return ""

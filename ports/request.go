@@ -176,7 +176,7 @@ const (
 	maxBulk = 1 << 20
 )
 
-// read takes the body in, up to its limit, and reads it strictly. An empty body is null.
+// read takes the body in, up to its limit, and reads it strictly. An empty body is an empty object.
 func (q *request) read() (strictjson.Value, error) {
 	r := q.gin.Request
 	limit := int64(maxBody)
@@ -195,7 +195,7 @@ func (q *request) read() (strictjson.Value, error) {
 	case err != nil:
 		return strictjson.Value{}, refuse(app.CodeInvalidRequest, "The body did not arrive whole.")
 	case len(text) == 0:
-		return strictjson.Value{}, nil
+		return strictjson.Value{Kind: strictjson.Object}, nil
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return strictjson.Value{}, refuse(codeMediaType, "Send the body as Content-Type: application/json.")

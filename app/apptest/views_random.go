@@ -76,7 +76,7 @@ func (r *randomBank) id() (b [16]byte) {
 }
 
 func (r *randomBank) command() bank.Command {
-	switch n := r.pick(24); {
+	switch n := r.pick(27); {
 	case len(r.accounts) < 2 || n == 0:
 		return r.open()
 	case n < 5:
@@ -88,18 +88,18 @@ func (r *randomBank) command() bank.Command {
 	case n < 16:
 		return bank.PlaceHold{
 			ID: bank.MakeID[bank.Hold](r.id()), Account: r.account(), Amount: r.amount(100),
-			ExpiresAt: r.now + bank.Time(1+r.pick(5))*1000, Reference: r.text("hold", 3),
-		}
-	case n < 17 && len(r.holds) > 0:
-		return bank.Capture{
-			Terms: r.terms(), Hold: r.holds[r.pick(len(r.holds))], To: r.maybeAccount(),
-			Amount: r.amount(60), Final: r.pick(2) == 0,
+			ExpiresAt: r.now + bank.Time(1+r.pick(60))*1000, Reference: r.text("hold", 3),
 		}
 	case n < 18 && len(r.holds) > 0:
-		return bank.VoidHold{ID: r.holds[r.pick(len(r.holds))]}
-	case n < 19 && len(r.pending) > 0:
+		return bank.Capture{
+			Terms: r.terms(), Hold: r.hold(), To: r.maybeAccount(),
+			Amount: r.maybeAmount(60), Final: r.pick(2) == 0,
+		}
+	case n < 19 && len(r.holds) > 0:
+		return bank.VoidHold{ID: r.hold()}
+	case n < 21 && len(r.pending) > 0:
 		return bank.DecidePending{ID: r.pending[r.pick(len(r.pending))], Approve: r.pick(3) > 0, Reason: "seen"}
-	case n < 21 && len(r.transactions) > 0:
+	case n < 23 && len(r.transactions) > 0:
 		return bank.Reverse{Terms: r.terms(), Of: r.transactions[r.pick(len(r.transactions))], Amount: r.maybeAmount(200)}
 	default:
 		return r.administer()
@@ -165,6 +165,11 @@ func (r *randomBank) metadata() bank.Metadata {
 }
 
 func (r *randomBank) account() bank.AccountID { return r.accounts[r.pick(len(r.accounts))] }
+
+// hold is one of the last ones: they do not last.
+func (r *randomBank) hold() bank.HoldID {
+	return r.holds[len(r.holds)-1-r.pick(min(3, len(r.holds)))]
+}
 
 func (r *randomBank) maybeAccount() bank.AccountID {
 	if r.pick(2) == 0 {

@@ -24,6 +24,7 @@ func TestLives(t *testing.T) {
 // The lives of TestLives come by everything that can happen, else they would prove little.
 func TestLivesReachEverything(t *testing.T) {
 	t.Parallel()
+	const everyCode = 19 // that of accepting included
 	codes, types := make(map[Code]int), make(map[EventType]int)
 	for seed := range 400 {
 		l, refusals, err := live(lives().Example(seed), (*State).Evolve)
@@ -36,21 +37,12 @@ func TestLivesReachEverything(t *testing.T) {
 		for _, e := range l.log {
 			types[e.Type]++
 		}
-	}
-	for e := AccountOpened; e <= HoldExpiredEvent; e++ {
-		if types[e] == 0 {
-			t.Errorf("no event of type %d", e)
+		if len(codes) == everyCode && len(types) == int(HoldExpiredEvent) {
+			return
 		}
 	}
-	for _, c := range []Code{
-		NotFound, AccountNotFound, CurrencyMismatch, SameAccount, VersionMismatch, PreconditionFailed, AccountIsFrozen,
-		AccountIsClosed, AccountNotEmpty, ExternalIDTaken, HoldNotActive, NotReversible, NotPending, LimitExceeded,
-		InsufficientFunds, AmountExceedsRemaining, AmountOutOfRange, InvalidRequest, "",
-	} {
-		if codes[c] == 0 {
-			t.Errorf("no %q among %v", c, slices.Sorted(maps.Keys(codes)))
-		}
-	}
+	t.Errorf("not everything: only %v, and events of types %v",
+		slices.Sorted(maps.Keys(codes)), slices.Sorted(maps.Keys(types)))
 }
 
 // Broken ways to evolve, each of which TestLives would find.

@@ -307,11 +307,14 @@ func everything(s *State) whole {
 
 // same compares two of them part by part, and tells the first that differs.
 func same(what string, got, want whole) error {
+	if reflect.DeepEqual(got, want) {
+		return nil
+	}
 	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
 	for i := range g.NumField() {
 		if a, b := fmt.Sprintf("%+v", g.Field(i)), fmt.Sprintf("%+v", w.Field(i)); a != b {
 			return fmt.Errorf("%s, %s are %s, and were %s", what, g.Type().Field(i).Name, a, b)
 		}
 	}
-	return nil
+	return fmt.Errorf("%s, it is %+v, and was %+v", what, got, want)
 }

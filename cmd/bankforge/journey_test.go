@@ -45,6 +45,9 @@ func TestJourneys(t *testing.T) {
 	})
 }
 
+// journeyKey finds the journey of a script.
+type journeyKey struct{}
+
 // journey is what one script has running.
 type journey struct {
 	bank   *process
@@ -59,7 +62,7 @@ func setUpJourney(env *testscript.Env) error {
 		return err
 	}
 	j := &journey{}
-	env.Values[journey{}] = j
+	env.Values[journeyKey{}] = j
 	env.Setenv("ADDR", addr)
 	env.Setenv("URL", "http://"+addr)
 	env.Setenv("BANKFORGE_DATA", filepath.Join(env.WorkDir, "data"))
@@ -78,7 +81,7 @@ func setUpJourney(env *testscript.Env) error {
 }
 
 func of(ts *testscript.TestScript) *journey {
-	j, ok := ts.Value(journey{}).(*journey)
+	j, ok := ts.Value(journeyKey{}).(*journey)
 	if !ok {
 		ts.Fatalf("the script was not set up")
 	}

@@ -46,6 +46,9 @@ func openFiles(ctx context.Context, dir string, log *slog.Logger) (f *files, err
 		return f, err
 	}
 	f.closers = append(f.closers, unlock)
+	if err := os.MkdirAll(f.paths.snapshots(), 0o700); err != nil {
+		return f, fmt.Errorf("--data: %w", err)
+	}
 	fresh, err := absent(f.paths.bank())
 	if err != nil {
 		return f, err

@@ -80,10 +80,7 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 
 func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 	store := b.files.log()
-	snapshots, err := sqlite.NewSnapshots(b.files.snapshots(), b.log)
-	if err != nil {
-		return err
-	}
+	snapshots := sqlite.NewSnapshots(b.files.snapshots(), b.log)
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
 		Log: store, Lookup: store, Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,

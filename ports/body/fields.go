@@ -32,7 +32,7 @@ func (a *Account) Read(v *strictjson.Value, at Place) {
 
 // Schema implements Field.
 func (*Account) Schema(huma.Registry) *huma.Schema {
-	return textSchema(1, maxID, "Id of an account.", "acc_01jrt8c2n4v6x8z0b2d4f6h8k0")
+	return textSchema(1, maxID, "Id of an account.", "acc_06h09h3q657ss5pr9u4kq9irho")
 }
 
 // Read implements Field. See Account.Read.
@@ -47,7 +47,7 @@ func (c *Customer) Read(v *strictjson.Value, at Place) {
 
 // Schema implements Field.
 func (*Customer) Schema(huma.Registry) *huma.Schema {
-	return textSchema(1, maxID, "Id of a customer.", "cus_01jrt8c2n4v6x8z0b2d4f6h8k0")
+	return textSchema(1, maxID, "Id of a customer.", "cus_06h09h3q657ss5pr9u4kq9irho")
 }
 
 // nobody makes the bytes of an id that nothing has, and that is always the same for one text.

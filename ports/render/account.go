@@ -10,8 +10,8 @@ var moneyType = reflect.TypeFor[Money]()
 
 // Account is an account.
 type Account struct {
-	ID              string            `json:"id" example:"acc_01jrt8c2n4v6x8z0b2d4f6h8k0"`
-	CustomerID      *string           `json:"customer_id" example:"cus_01jrt8c2n4v6x8z0b2d4f6h8k0"`
+	ID              string            `json:"id" example:"acc_06h09h3q657ss5pr9u4kq9irho"`
+	CustomerID      *string           `json:"customer_id" example:"cus_06h09h3q657ss5pr9u4kq9irho"`
 	Currency        string            `json:"currency" pattern:"^[A-Z]{3}$" example:"EUR"`
 	Type            string            `json:"type" enum:"current,savings,internal"`
 	Label           *string           `json:"label" example:"Household"`

@@ -4,7 +4,7 @@ import "bankforge/app/bank"
 
 // Transaction is a movement of money.
 type Transaction struct {
-	ID             *string           `json:"id" example:"txn_01jrt8c2n4v6x8z0b2d4f6h8k0" doc:"null when projected"`
+	ID             *string           `json:"id" example:"txn_06h09h3q657ss5pr9u4kq9irho" doc:"null when projected"`
 	Kind           string            `json:"kind" enum:"deposit,withdrawal,transfer,capture,reversal"`
 	Status         string            `json:"status" enum:"posted,pending_review,rejected,partially_reversed,reversed,projected"`
 	Version        uint64            `json:"version" example:"1"`
@@ -93,7 +93,7 @@ func abs(n int64) int64 {
 
 // Hold is money kept back.
 type Hold struct {
-	ID        *string `json:"id" example:"hold_01jrt8c2n4v6x8z0b2d4f6h8k0" doc:"null when projected"`
+	ID        *string `json:"id" example:"hold_06h09h3q657ss5pr9u4kq9irho" doc:"null when projected"`
 	AccountID string  `json:"account_id"`
 	Amount    Money   `json:"amount"`
 	Captured  Money   `json:"captured"`
