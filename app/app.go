@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -108,8 +109,8 @@ func (a *App) now() bank.Time { return bank.TimeOf(a.parts.Clock()) }
 
 // newID makes the bytes of an id: 48 bits of milliseconds, so that ids sort by time, and 80 random bits.
 func (a *App) newID() (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:8], uint64(a.parts.Clock().UnixMilli())<<16) //nolint:gosec // after 1970
-	_, _ = rand.Read(id[6:])                                                    // never fails, it says
+	binary.BigEndian.PutUint64(id[:8], uint64(a.parts.Clock().UnixMilli())<<16)
+	_, _ = rand.Read(id[6:]) // never fails, it says
 	return id
 }
 
@@ -126,10 +127,8 @@ func (a *App) terms(c Call, t bank.Terms) bank.Terms {
 // Has reports whether the principal has one of the roles.
 func (p Principal) Has(roles ...Role) bool {
 	for _, have := range p.Roles {
-		for _, r := range roles {
-			if have == r {
-				return true
-			}
+		if slices.Contains(roles, have) {
+			return true
 		}
 	}
 	return false
@@ -162,8 +161,7 @@ func (p Principal) MayRead(owner bank.CustomerID) bool {
 
 // refusal is err as the refusal that it is, or else a fault of the bank.
 func refusal(err error) *bank.Error {
-	var e *bank.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*bank.Error](err); ok {
 		return e
 	}
 	return &bank.Error{Code: CodeUnavailable, Detail: "The bank cannot do this now.", Item: -1, Cause: err}

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,7 +170,8 @@ func TestBulksAnswerItemByItem(t *testing.T) {
 		before := h.ledger.Committed()
 		for i := range 2 {
 			got, err := h.BulkTransfer(t.Context(), call(h.ann, "atomic"), bank.Bulk{Items: items, Atomic: true})
-			if codeOf(err) != bank.AccountNotFound || err.(*bank.Error).Item != 1 || got.Replayed != (i == 1) {
+			refusal, ok := errors.AsType[*bank.Error](err)
+			if !ok || refusal.Code != bank.AccountNotFound || refusal.Item != 1 || got.Replayed != (i == 1) {
 				t.Fatalf("%+v, %v", got, err)
 			}
 		}

@@ -40,21 +40,24 @@ func (l *Ledger) begin() *batch {
 // step has one batch of requests decided, committed and answered. Holds that are due expire before; while
 // more of them are due than one batch takes, only they do.
 func (l *Ledger) step(taken []*request) {
-	for {
+	for all := false; !all; {
 		b := l.begin()
-		if b.expire() {
+		if all = b.expire(); all {
 			b.decideAll(taken)
-			l.commit(b)
+		}
+		if err := l.commit(b); err != nil && !all {
+			turnAway(taken, err)
 			return
 		}
-		if err := l.commit(b); err != nil {
-			for _, r := range taken {
-				if r.claim() {
-					r.err = unavailable(err)
-					r.finish()
-				}
-			}
-			return
+	}
+}
+
+// turnAway answers those whose turn does not come.
+func turnAway(requests []*request, why error) {
+	for _, r := range requests {
+		if r.claim() {
+			r.err = unavailable(why)
+			r.finish()
 		}
 	}
 }

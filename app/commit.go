@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func (l *Ledger) resolve(b *batch) error {
 			b.fail(outcomeUnknown(err))
 		}
 		if !patient {
-			l.turnAway()
+			l.emptyQueue()
 		}
 		select {
 		case <-time.After(pause):
@@ -109,15 +110,12 @@ func (l *Ledger) giveUp(b *batch, err error) error {
 	return outcomeUnknown(err)
 }
 
-// turnAway answers what is queued while nothing can be decided.
-func (l *Ledger) turnAway() {
+// emptyQueue answers what is queued while nothing can be decided.
+func (l *Ledger) emptyQueue() {
 	for {
 		select {
 		case r := <-l.queue:
-			if r.claim() {
-				r.err = unavailable(l.Ready())
-				r.finish()
-			}
+			turnAway([]*request{r}, l.Ready())
 		default:
 			return
 		}
@@ -256,8 +254,8 @@ func (l *Ledger) Next() <-chan struct{} {
 func (l *Ledger) CommittedBefore(at time.Time) bank.Seq {
 	l.tide.mu.Lock()
 	defer l.tide.mu.Unlock()
-	for i := len(l.tide.marks) - 1; i >= 0; i-- {
-		if m := l.tide.marks[i]; !m.until.After(at) {
+	for _, m := range slices.Backward(l.tide.marks) {
+		if !m.until.After(at) {
 			return m.seq
 		}
 	}

@@ -24,7 +24,7 @@ type Ledger struct {
 	closing atomic.Bool
 	fault   atomic.Pointer[error] // why it does not decide now
 	tide    tide
-	ctx     context.Context // of everything that the decider asks; ends only when Close loses patience
+	ctx     context.Context //nolint:containedctx // of all that the decider asks, until Close loses patience
 	cancel  context.CancelFunc
 
 	// Only the decider touches these.

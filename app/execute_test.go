@@ -133,7 +133,7 @@ func TestAReplayGivesTheSameAnswer(t *testing.T) {
 				t.Errorf("%s: not a replay", a.Call.IdempotencyKey)
 			}
 			got.Replayed, got.Timing, want.Timing = false, app.Timing{}, app.Timing{}
-			if !reflect.DeepEqual(got, want) {
+			if !reflect.DeepEqual(got, want) { //nolint:govet // the refusals in it are plain values
 				t.Errorf("%s:\n got %+v\nwant %+v", a.Call.IdempotencyKey, got, want)
 			}
 		}

@@ -12,9 +12,10 @@ import (
 	"bankforge/app/codec"
 )
 
-func hold(n, account int, minor int64, lasts time.Duration) app.Ask {
+// hold is n, on account 1.
+func hold(n int, minor int64, lasts time.Duration) app.Ask {
 	return ask(fmt.Sprint("hold", n), bank.PlaceHold{
-		ID: holdID(n), Account: accountID(account), Amount: euros(minor), ExpiresAt: bank.TimeOf(time.Now().Add(lasts)),
+		ID: holdID(n), Account: accountID(1), Amount: euros(minor), ExpiresAt: bank.TimeOf(time.Now().Add(lasts)),
 	})
 }
 
@@ -26,7 +27,7 @@ func TestHoldsExpireByThemselves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		must(t, l, open(1), open(2), deposit("d", 1, 1, 100), hold(1, 1, 60, time.Hour), hold(2, 1, 40, 2*time.Hour))
+		must(t, l, open(1), open(2), deposit("d", 1, 1, 100), hold(1, 60, time.Hour), hold(2, 40, 2*time.Hour))
 		refused(t, l, transfer("t", 2, 1, 2, 1), bank.InsufficientFunds)
 		before := l.Committed()
 		next := l.Next()
@@ -72,7 +73,7 @@ func TestDueHoldsExpireBeforeTheNextDecision(t *testing.T) {
 		must(t, l, open(1), open(2), deposit("d", 1, 1, 100))
 		const many = 3000 // more than one batch expires
 		for i := range many {
-			must(t, l, hold(i, 1, 1, time.Hour+time.Duration(i)*time.Microsecond)) //nolint:gosec // small
+			must(t, l, hold(i, 1, time.Hour+time.Duration(i)*time.Microsecond))
 			if i == 99 {
 				must(t, l, deposit("more", 2, 1, many))
 			}
@@ -96,7 +97,7 @@ func TestExpiringRestsAfterAFailure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		must(t, l, open(1), deposit("d", 1, 1, 100), hold(1, 1, 60, time.Hour))
+		must(t, l, open(1), deposit("d", 1, 1, 100), hold(1, 60, time.Hour))
 		tries := 0
 		log.Inject(apptest.Faults{BeforeAppend: func(app.Batch) error { tries++; return app.ErrFull }})
 		pass(time.Hour + 10*time.Second)

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // teller may do everything with money.
 var teller = app.Principal{Subject: "tina", Roles: []app.Role{app.RoleTeller}}
@@ -133,8 +133,7 @@ func refused(t *testing.T, l *app.Ledger, a app.Ask, code bank.Code) app.Answer 
 }
 
 func codeOf(err error) bank.Code {
-	var e *bank.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*bank.Error](err); ok {
 		return e.Code
 	}
 	if err != nil {

@@ -23,8 +23,8 @@ var replayers = []Role{RoleOperator, RoleAuditor}
 const maxReplayID = 64
 
 // MaySubscribe reports whether the principal may watch a live channel: account:{id}, transaction:{id}, customer:{id},
-// ops, failures, fraud, replay:{id}. It asks the log, which is never behind, and says no to what does not exist just as to
-// what is somebody else's. An error means that it could not be found out.
+// ops, failures, fraud, replay:{id}. It asks the log, which is never behind, and says no to what does not exist just
+// as to what is somebody else's. An error means that it could not be found out.
 func (a *App) MaySubscribe(ctx context.Context, p Principal, channel string) (bool, error) {
 	kind, id, hasID := strings.Cut(channel, ":")
 	if roles, isHint := hints[kind]; isHint {

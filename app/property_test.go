@@ -40,7 +40,7 @@ func TestWhatIsAcknowledgedIsInTheLogOnce(t *testing.T) {
 			j.run(t, l, []app.Ask{open(i)})
 		}
 		for round := range rapid.IntRange(1, 12).Draw(t, "rounds") {
-			fault.Store(int32(rapid.IntRange(0, 4).Draw(t, "fault"))) //nolint:gosec // small
+			fault.Store(int32(rapid.IntRange(0, 4).Draw(t, "fault")))
 			var asks []app.Ask
 			for i := range rapid.IntRange(1, 8).Draw(t, "commands") {
 				asks = append(asks, j.draw(t, 100*round+i))

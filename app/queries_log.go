@@ -75,7 +75,7 @@ func atMost(limit int, high, low bank.Version) int {
 	if high <= low {
 		return 0
 	}
-	return int(min(uint64(max(limit, 0)), uint64(high-low))) //nolint:gosec // bounded by limit
+	return int(min(uint64(max(limit, 0)), uint64(high-low)))
 }
 
 // versionsBetween are the first and the last version of the account from ≤ time < to; none: last < first.

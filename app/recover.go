@@ -37,7 +37,7 @@ func (l *Ledger) restore(ctx context.Context, head Head) (s *bank.State, saved b
 	s, chain := l.fromSnapshot(ctx, head)
 	saved = s.Seq()
 	for s.Seq() < head.Seq {
-		rows, err := l.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, head.Seq-s.Seq()))) //nolint:gosec // small
+		rows, err := l.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, head.Seq-s.Seq())))
 		if err != nil {
 			return nil, 0, fmt.Errorf("read the log behind event %d: %w", s.Seq(), err)
 		}
@@ -133,7 +133,7 @@ func (l *Ledger) keepSnapshot() {
 	default:
 	}
 	if l.conf.Snapshots == nil || l.conf.SnapshotEvery <= 0 || l.saving != nil ||
-		l.head.Seq-l.saved < bank.Seq(l.conf.SnapshotEvery) { //nolint:gosec // above 0
+		l.head.Seq-l.saved < bank.Seq(l.conf.SnapshotEvery) {
 		return
 	}
 	done, head := make(chan struct{}), l.head

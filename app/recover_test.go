@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func TestASnapshotHoldsUpNobody(t *testing.T) {
 	}
 	must(t, l, open(1))
 	for i := range 20 {
-		must(t, l, deposit(fmt.Sprint(i), i, 1, 1))
+		must(t, l, deposit(strconv.Itoa(i), i, 1, 1))
 	}
 	<-k.entered
 	must(t, l, deposit("meanwhile", 100, 1, 1))

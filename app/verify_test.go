@@ -129,8 +129,8 @@ func verify(t *testing.T, l app.VerifiedLog, views ...app.ViewCheck) app.VerifyR
 
 func TestVerifyFindsNothingWrongInAGoodLog(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(5) {
-		l := untouched(t, seed, 3000)
+	for seed := range uint64(3) {
+		l := untouched(t, seed, 1500)
 		r := verify(t, l)
 		if !r.OK() || r.Events != len(l.rows) || r.Head != l.head || r.State.Seq() != l.head.Seq {
 			t.Fatalf("seed %d: %d events read, the differences are %v", seed, r.Events, r.Differences)
@@ -147,9 +147,9 @@ func TestVerifyFindsNothingWrongInAGoodLog(t *testing.T) {
 // TestVerifyFindsEveryFlippedBit flips bits all over the rows, one at a time.
 func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	t.Parallel()
-	l := untouched(t, 1, 150)
+	l := untouched(t, 1, 80)
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 600 {
+	for range 300 {
 		i := random.IntN(len(l.rows))
 		r := &l.rows[i]
 		was := *r
@@ -170,102 +170,114 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	}
 }
 
+// tampering is one way to damage a log, and what must be told of it.
+type tampering struct {
+	does func(t *testing.T, l *tampered) bank.Seq // returns the event at which it shows first
+	want string
+}
+
+var tamperedRows = map[string]tampering{
+	"a missing event": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows = slices.Delete(l.rows, 99, 100)
+		return 101
+	}, "those between are missing"},
+	"a missing event, hashed anew": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows = slices.Delete(l.rows, 99, 100)
+		l.rehash(100)
+		return 101
+	}, "those between are missing"},
+	"a lost tail": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows = l.rows[:150]
+		return 150
+	}, "the head of the log is at event"},
+	"nothing but a head": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows = nil
+		return 0
+	}, "the head of the log is at event"},
+	"a head that was set back": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.head.Seq, l.head.Chain = 100, l.rows[99].Chain
+		return 101
+	}, "behind the head"},
+	"another chain in the head": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.head.Chain[0]++
+		return l.head.Seq
+	}, "not the head's"},
+	"two events in each other's place": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows[99].Data, l.rows[100].Data = l.rows[100].Data, l.rows[99].Data
+		l.rehash(100)
+		return 100
+	}, "it says that it is event 101"},
+	"no event at all": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.rows[99].Data = []byte("garbage")
+		l.rehash(100)
+		return 100
+	}, "it cannot be read"},
+	"an entry missing in the index": {func(_ *testing.T, l *tampered) bank.Seq {
+		delete(l.index, l.rows[99].Touches[0])
+		return 100
+	}, "does not lead from version"},
+	"an entry of the index elsewhere": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.index[l.rows[99].Touches[0]] = 99
+		return 100
+	}, "does not lead from version"},
+	"an entry too many in the index": {func(_ *testing.T, l *tampered) bank.Seq {
+		l.index[app.Touch{Subject: "acc_x", Version: 1}] = 42
+		return 42
+	}, "did not make"},
+}
+
+func isMovement(e *bank.Event) bool { return e.Type == bank.TransactionMade && e.Seq > 50 }
+
+func isReversal(e *bank.Event) bool { return len(e.Transactions) == 2 }
+
+// tamperedContent is hashed anew: only the rules of the bank tell.
+var tamperedContent = map[string]tampering{
+	"money from nothing": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, isMovement)
+		l.change(t, at, func(e *bank.Event) { e.Legs[1].Amount++; e.Legs[1].After.Balance++ })
+		return at
+	}, "not to 0"},
+	"another balance": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, isMovement)
+		l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Balance += 100 })
+		return at
+	}, "are not"},
+	"a version left out": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, isMovement)
+		l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Version++ })
+		return at
+	}, "follows version"},
+	"a version of a transaction left out": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, isReversal)
+		l.change(t, at, func(e *bank.Event) { e.Transactions[1].Version++ })
+		return at
+	}, "follows"},
+	"more given back than was moved": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, isReversal)
+		l.change(t, at, func(e *bank.Event) { e.Transactions[1].Reversed++ })
+		return at
+	}, "given back"},
+	"more held than the hold says": {func(t *testing.T, l *tampered) bank.Seq {
+		at := l.find(t, func(e *bank.Event) bool { return e.Type == bank.HoldPlaced })
+		l.change(t, at, func(e *bank.Event) { e.Hold.Remaining++ })
+		return at
+	}, "remain"},
+}
+
 func TestVerifySaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	moved := func(e *bank.Event) bool { return e.Type == bank.TransactionMade && e.Seq > 50 }
-	reversal := func(e *bank.Event) bool { return len(e.Transactions) == 2 }
-	cases := map[string]struct {
-		tamper func(t *testing.T, l *tampered) bank.Seq // returns where it shows
-		want   string
-	}{
-		"a missing event": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows = slices.Delete(l.rows, 99, 100)
-			return 101
-		}, "those between are missing"},
-		"a missing event, hashed anew": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows = slices.Delete(l.rows, 99, 100)
-			l.rehash(100)
-			return 101
-		}, "those between are missing"},
-		"a lost tail": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows = l.rows[:150]
-			return 150
-		}, "the head of the log is at event"},
-		"nothing but a head": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows = nil
-			return 0
-		}, "the head of the log is at event"},
-		"a head that was set back": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.head.Seq, l.head.Chain = 100, l.rows[99].Chain
-			return 101
-		}, "behind the head"},
-		"another chain in the head": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.head.Chain[0]++
-			return l.head.Seq
-		}, "not the head's"},
-		"two events in each other's place": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows[99].Data, l.rows[100].Data = l.rows[100].Data, l.rows[99].Data
-			l.rehash(100)
-			return 100
-		}, "it says that it is event 101"},
-		"no event at all": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.rows[99].Data = []byte("garbage")
-			l.rehash(100)
-			return 100
-		}, "it cannot be read"},
-		"money from nothing": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, moved)
-			l.change(t, at, func(e *bank.Event) { e.Legs[1].Amount++; e.Legs[1].After.Balance++ })
-			return at
-		}, "not to 0"},
-		"another balance": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, moved)
-			l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Balance += 100 })
-			return at
-		}, "are not"},
-		"a version left out": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, moved)
-			l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Version++ })
-			return at
-		}, "follows version"},
-		"a version of a transaction left out": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, reversal)
-			l.change(t, at, func(e *bank.Event) { e.Transactions[1].Version++ })
-			return at
-		}, "follows"},
-		"more given back than was moved": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, reversal)
-			l.change(t, at, func(e *bank.Event) { e.Transactions[1].Reversed++ })
-			return at
-		}, "given back"},
-		"more held than the hold says": {func(t *testing.T, l *tampered) bank.Seq {
-			at := l.find(t, func(e *bank.Event) bool { return e.Type == bank.HoldPlaced })
-			l.change(t, at, func(e *bank.Event) { e.Hold.Remaining++ })
-			return at
-		}, "remain"},
-		"an entry missing in the index": {func(_ *testing.T, l *tampered) bank.Seq {
-			delete(l.index, l.rows[99].Touches[0])
-			return 100
-		}, "does not lead from version"},
-		"an entry of the index elsewhere": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.index[l.rows[99].Touches[0]] = 99
-			return 100
-		}, "does not lead from version"},
-		"an entry too many in the index": {func(_ *testing.T, l *tampered) bank.Seq {
-			l.index[app.Touch{Subject: "acc_x", Version: 1}] = 42
-			return 42
-		}, "did not make"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := untouched(t, 3, 600)
-			at := c.tamper(t, l)
-			r := verify(t, l)
-			if r.OK() || r.Differences[0].Seq != at || !strings.Contains(r.Differences[0].String(), c.want) {
-				t.Fatalf("found is %v; want %q at event %d first", r.Differences, c.want, at)
-			}
-		})
+	for _, cases := range []map[string]tampering{tamperedRows, tamperedContent} {
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				l := untouched(t, 3, 400)
+				at := c.does(t, l)
+				r := verify(t, l)
+				if r.OK() || r.Differences[0].Seq != at || !strings.Contains(r.Differences[0].String(), c.want) {
+					t.Fatalf("found is %v; want %q at event %d first", r.Differences, c.want, at)
+				}
+			})
+		}
 	}
 }
 
@@ -319,7 +331,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		for range 300 {
+		for range 60 {
 			rows := apptest.Rows(head, ledger.Events(5))
 			b := app.Batch{Term: head.Term, Number: head.Batch + 1, After: head.Seq, Rows: rows}
 			if err := l.Append(context.WithoutCancel(t.Context()), b); err != nil {

@@ -146,7 +146,7 @@ func (v *views) Holds(_ context.Context, f app.HoldFilter) (out []bank.Hold, _ e
 	return out, nil
 }
 
-func (v *views) Await(ctx context.Context, handler string, seq bank.Seq) bool {
+func (v *views) Await(ctx context.Context, _ string, seq bank.Seq) bool {
 	for {
 		v.mu.Lock()
 		at, moved := v.at, v.moved
@@ -215,10 +215,10 @@ func (p *people) Customer(_ context.Context, id bank.CustomerID) (app.SealedCust
 func (p *people) Customers(_ context.Context, f app.SealedFilter) (out []app.SealedCustomer, _ error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	any, zero := func(want, have app.Blind) bool { return want == (app.Blind{}) || want == have }, bank.CustomerID{}
+	fits := func(want, have app.Blind) bool { return want == (app.Blind{}) || want == have }
 	for _, c := range p.all {
-		if (f.ID == zero || f.ID == c.ID) && any(f.Email, c.Email) && any(f.Phone, c.Phone) &&
-			any(f.ExternalID, c.ExternalID) {
+		if (f.ID.IsZero() || f.ID == c.ID) && fits(f.Email, c.Email) && fits(f.Phone, c.Phone) &&
+			fits(f.ExternalID, c.ExternalID) {
 			out = append(out, c)
 		}
 	}

@@ -35,8 +35,9 @@ func TestThePageAndAllThatItNeeds(t *testing.T) {
 	if index.StatusCode != http.StatusOK || index.Header.Get("Cache-Control") != "no-cache" {
 		t.Fatalf("the page is answered %d, %v", index.StatusCode, index.Header)
 	}
-	if p := index.Header.Get("Content-Security-Policy"); strings.Contains(p, "unsafe") || !strings.Contains(p, "default-src 'none'") {
-		t.Errorf("the policy is %q", p)
+	policy := index.Header.Get("Content-Security-Policy")
+	if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") {
+		t.Errorf("the policy is %q", policy)
 	}
 	html := body(t, index)
 	if regexp.MustCompile(`(?i)<script>|<style|\son\w+=|\sstyle=|https?://`).MatchString(html) {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Origin says of what is going on where it comes from. It goes onto everything that a handler logs, publishes or commands.
+// Origin says of what is going on where it comes from. It goes onto everything that a handler logs, publishes
+// or commands.
 type Origin struct {
 	CorrelationID string
 	CausationID   string // the id of the message being handled

@@ -64,7 +64,7 @@ func NewTokens(now func() time.Time, keys ...ed25519.PublicKey) (*Tokens, error)
 	}
 	t.parser = jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(issuer),
-		jwt.WithExpirationRequired(), jwt.WithTimeFunc(now), jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(), jwt.WithTimeFunc(func() time.Time { return t.now() }), jwt.WithStrictDecoding(),
 	)
 	return t, nil
 }

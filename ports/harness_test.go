@@ -119,6 +119,7 @@ type house struct {
 	views   *views
 	ledger  *app.Ledger
 	modules []ModuleState
+	odd     bool // answers are not held against the document
 }
 
 func (h *house) Ready() []ModuleState { return h.modules }
@@ -201,7 +202,9 @@ func (h *house) ask(token, method, target, body string, headers ...string) answe
 	if strings.Contains(out.Header.Get("Content-Type"), "json") {
 		_ = json.Unmarshal(w.Body.Bytes(), &out.body)
 	}
-	h.isTrue(method, target, out)
+	if !h.odd {
+		h.isTrue(method, target, out)
+	}
 	return out
 }
 

@@ -143,6 +143,7 @@ func TestBodiesAndSchemasAgree(t *testing.T) {
 		for name, s := range schema.Properties {
 			full[name] = exampleOf(s)
 		}
+		delete(full, "expires_at") // an example that is always in the near future cannot be written down
 		role := r.may.roles[0]
 		send := func(body map[string]any) answer {
 			text, err := json.Marshal(body)

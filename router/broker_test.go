@@ -80,7 +80,7 @@ func TestWhatTheBrokerLeftOutIsReadFromTheLog(t *testing.T) {
 	b, msgs := newBench(t, l, openStore(t), quick()), broker(t, l)
 	b.book.fail = failing(2, 7, handlers.As(handlers.Poison, errBoom)) // parked while the gap is filled
 	b.deliver(t, msgs[0], msgs[75], msgs[76])
-	b.expect(t, 39, 6)
+	b.expect(t, 40, 6) // the log is read in batches, and may be ahead of the broker
 	if head, ok := b.head(t, 2); !ok || head.Position != (handlers.Position{Seq: 7, N: 1}) {
 		t.Errorf("the head is %v %+v", ok, head.Position)
 	}

@@ -17,7 +17,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"bankforge/api"
-	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
 )
@@ -178,6 +177,11 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 }
 
+// replace spoils a payload.
+func replace(old, new string) func(*message.Message) {
+	return func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(old), []byte(new), 1) }
+}
+
 func TestBrokenMessagesArePoison(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*message.Message){
@@ -186,27 +190,25 @@ func TestBrokenMessagesArePoison(t *testing.T) {
 		"other JSON":       func(m *message.Message) { m.Payload = []byte("[]") },
 		"more behind":      func(m *message.Message) { m.Payload = append(m.Payload, '{', '}') },
 		"nothing in it":    func(m *message.Message) { m.Payload = []byte("{}") },
-		"not UTF-8":        func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte("INV-7"), []byte("\xff"), 1) },
-		"amount as number": func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(`"1250"`), []byte("1250"), 1) },
-		"amount too large": func(m *message.Message) {
-			m.Payload = bytes.ReplaceAll(m.Payload, []byte(`"1250"`), []byte(`"9223372036854775808"`))
-		},
-		"other currency":  func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(`EUR`), []byte(`USD`), 1) },
-		"unknown status":  func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(`active`), []byte(`asleep`), 1) },
-		"other account":   func(m *message.Message) { m.Metadata["key"] = account(9).String() },
-		"other version":   func(m *message.Message) { m.Metadata["account_version"] = "8" },
-		"no version":      func(m *message.Message) { delete(m.Metadata, "account_version") },
-		"no time":         func(m *message.Message) { delete(m.Metadata, "ce_time") },
-		"no type":         func(m *message.Message) { delete(m.Metadata, "ce_type") },
-		"unknown type":    func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.painted.v1" },
-		"newer version":   func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.credited.v2" },
-		"version 0":       func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.credited.v0" },
-		"no position":     func(m *message.Message) { delete(m.Metadata, "position") },
-		"position 0":      func(m *message.Message) { m.Metadata["position"] = "0.0" },
-		"position 1.4096": func(m *message.Message) { m.Metadata["position"] = "1.4096" },
-		"bad prev":        func(m *message.Message) { m.Metadata["prev"] = "x" },
-		"no key":          func(m *message.Message) { delete(m.Metadata, "key") },
-		"no incarnation":  func(m *message.Message) { delete(m.Metadata, "incarnation") },
+		"not UTF-8":        replace("INV-7", "\xff"),
+		"amount as number": replace(`"1250"`, "1250"),
+		"amount too large": replace(`"1250"`, `"9223372036854775808"`),
+		"other currency":   replace("EUR", "USD"),
+		"unknown status":   replace("active", "asleep"),
+		"other account":    func(m *message.Message) { m.Metadata["key"] = account(9).String() },
+		"other version":    func(m *message.Message) { m.Metadata["account_version"] = "8" },
+		"no version":       func(m *message.Message) { delete(m.Metadata, "account_version") },
+		"no time":          func(m *message.Message) { delete(m.Metadata, "ce_time") },
+		"no type":          func(m *message.Message) { delete(m.Metadata, "ce_type") },
+		"unknown type":     func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.painted.v1" },
+		"newer version":    func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.credited.v2" },
+		"version 0":        func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.account.credited.v0" },
+		"no position":      func(m *message.Message) { delete(m.Metadata, "position") },
+		"position 0":       func(m *message.Message) { m.Metadata["position"] = "0.0" },
+		"position 1.4096":  func(m *message.Message) { m.Metadata["position"] = "1.4096" },
+		"bad prev":         func(m *message.Message) { m.Metadata["prev"] = "x" },
+		"no key":           func(m *message.Message) { delete(m.Metadata, "key") },
+		"no incarnation":   func(m *message.Message) { delete(m.Metadata, "incarnation") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -220,7 +222,8 @@ func TestBrokenMessagesArePoison(t *testing.T) {
 	}
 }
 
-// A test-only version 0 of the program wrote the amount as {"minor": 5}: an old message is lifted while it is read.
+// A test-only version 2 of the message calls "amount" what version 1 called "old_amount": old messages are
+// lifted while they are read.
 func TestOldVersionsAreLifted(t *testing.T) {
 	t.Parallel()
 	old := readGolden(t, "bankforge.account.credited.v1")
@@ -228,7 +231,7 @@ func TestOldVersionsAreLifted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.Payload = bytes.Replace(old.Payload, []byte(`"amount"`), []byte(`"old_amount"`), -1)
+	old.Payload = bytes.ReplaceAll(old.Payload, []byte(`"amount"`), []byte(`"old_amount"`))
 	lift := func(payload []byte) ([]byte, error) {
 		return bytes.ReplaceAll(payload, []byte(`"old_amount"`), []byte(`"amount"`)), nil
 	}
@@ -278,6 +281,5 @@ func FuzzDecode(f *testing.F) {
 		if same, err := router.Decode(again); err != nil || same.Key() != fact.Key() || same.Version() != fact.Version() {
 			t.Fatalf("%+v does not survive: %+v, %v", fact, same, err)
 		}
-		var _ bank.Change = fact.Change
 	})
 }

@@ -47,7 +47,9 @@ func Types() (types []string) {
 }
 
 // DecodeWith decodes as a program would in which name has a newer version.
-func DecodeWith(name string, version int, from string, up func([]byte) ([]byte, error), msg *message.Message) (handlers.Fact, error) {
+func DecodeWith(
+	name string, version int, from string, up func([]byte) ([]byte, error), msg *message.Message,
+) (handlers.Fact, error) {
 	d := decoder{versions: map[string]int{name: version}, lifts: map[string]lift{from: up}}
 	return d.decode(msg.Metadata, msg.Payload)
 }

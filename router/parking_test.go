@@ -265,7 +265,8 @@ func TestAFullSequenceHoldsTheHandler(t *testing.T) {
 		t.Fatalf("replayed %d, %v", n, err)
 	}
 	b.await(t)
-	if _, err := b.ReplaySequence(t.Context(), handlerName, account(1).String()); err != nil && !errors.Is(err, router.ErrNoSequence) {
+	_, err := b.ReplaySequence(t.Context(), handlerName, account(1).String())
+	if err != nil && !errors.Is(err, router.ErrNoSequence) {
 		t.Fatal(err)
 	}
 	if b.book.at(t, 1) != 5 {

@@ -19,7 +19,8 @@ import (
 )
 
 // The suite that defines Watermill's Publisher and Subscriber runs against Tail over a table in a
-// real SQLite file, one row a message, with a publisher that only this test has.
+// real SQLite file, one row a message, with a publisher that only this test has. Groups begin at the start: what
+// moves their checkpoints is the handlers' transaction, which the other tests of this package show.
 
 // tableFeed is a log of arbitrary messages.
 type tableFeed struct {
@@ -99,11 +100,13 @@ func TestTailPassesWatermillsSuite(t *testing.T) {
 	}
 	table := openTable(t)
 	open := func(t *testing.T, _ string) (message.Publisher, message.Subscriber) {
-		return table, router.NewTail(router.TailConfig{
+		tail := router.NewTail(router.TailConfig{
 			Feed:  table,
 			Start: func(context.Context, string) (handlers.Position, error) { return handlers.Position{}, nil },
 			Hints: table.hints, Poll: time.Second, Again: time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		})
+		t.Cleanup(func() { tail.Close() }) // the suite forgets some
+		return table, tail
 	}
 	tests.TestPubSub(t, features, func(t *testing.T) (message.Publisher, message.Subscriber) { return open(t, "") }, open)
 }

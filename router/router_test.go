@@ -46,7 +46,8 @@ func TestTheNamesOfTheRoutes(t *testing.T) {
 			strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, module := range []string{"account-query", "transaction-query", "push"} {
-		if _, err := router.New(module, routes, router.Config{Source: newLedger(), Progress: router.NewProgress()}); err != nil {
+		_, err := router.New(module, routes, router.Config{Source: newLedger(), Progress: router.NewProgress()})
+		if err != nil {
 			t.Errorf("%s: %v", module, err)
 		}
 	}
@@ -180,8 +181,9 @@ func TestNewestGetsWhatHappensFromNowOn(t *testing.T) {
 			t.Fatalf("version %d; want %d", x, v)
 		}
 	}
-	if want := []string{"traced", "correlated", "dropping", "recovered"}; !reflect.DeepEqual(r.StepNames(handlerName), want) {
-		t.Errorf("the steps are %v; want %v", r.StepNames(handlerName), want)
+	want := []string{"traced", "correlated", "dropping", "recovered"}
+	if got := r.StepNames(handlerName); !reflect.DeepEqual(got, want) {
+		t.Errorf("the steps are %v; want %v", got, want)
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 		WHERE t.subject = ? AND t.version > ? ORDER BY t.version LIMIT ?`
 	selectVersionsBefore = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
 		WHERE t.subject = ? AND t.version < ? ORDER BY t.version DESC LIMIT ?`
+	selectTouches = `SELECT subject, version, seq FROM touch WHERE seq <= ?`
 )
 
 // chunks are how many keys one statement asks for: few sizes, so that the statements stay prepared.
@@ -97,7 +98,7 @@ func (l *Log) VersionsBefore(
 
 // Touches calls each with the index of versions, as far as it is about events up to until.
 func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
-	rows, err := l.db.read.QueryContext(ctx, `SELECT subject, version, seq FROM touch WHERE seq <= ?`, clamp(uint64(until)))
+	rows, err := l.db.read.QueryContext(ctx, selectTouches, clamp(uint64(until)))
 	if err != nil {
 		return fmt.Errorf("read the index of versions: %w", err)
 	}

@@ -48,8 +48,7 @@ func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
 		var second router.Parked
 		for i := range 2 {
 			second = router.Parked{
-				Stream: router.Stream{Handler: "h"}, Key: "k", Position: handlers.End(1 + handlers.PositionAt(int64(i)<<12).Seq),
-				Status: router.Failed,
+				Stream: router.Stream{Handler: "h"}, Key: "k", Position: handlers.Position{Seq: 1, N: i}, Status: router.Failed,
 			}
 			if _, err := s.Park(ctx, second, nil); err != nil {
 				return err
@@ -75,7 +74,8 @@ func TestErrorsOfSQLiteHaveClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = conn.ExecContext(t.Context(), `CREATE TABLE big AS
-			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i, hex(randomblob(64)) FROM n`)
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+			SELECT i, hex(randomblob(64)) FROM n`)
 		return err
 	}
 	if c, ok := Classify(read("PRAGMA max_page_count = 40")); !ok || c != handlers.Unavailable {

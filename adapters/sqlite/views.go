@@ -46,7 +46,7 @@ func NewViews(ctx context.Context, db *DB) (*Views, error) {
 	}
 	for _, select1 := range []string{selectAccountVersions, selectHoldVersions, selectTransactionVersions} {
 		for _, n := range chunks {
-			queries = append(queries, select1+places(n))
+			queries = append(queries, select1+binds(n))
 		}
 	}
 	for _, q := range queries {
@@ -95,12 +95,12 @@ type table struct {
 var rowsAtOnce = [...]int{32, 8, 1}
 
 func (t table) insert(rows int) string {
-	row := places(t.columns)
+	row := binds(t.columns)
 	return "INSERT INTO " + t.name + " VALUES " + row + strings.Repeat(","+row, rows-1) + t.upsert
 }
 
-// places are n parameters in brackets.
-func places(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
+// binds are n parameters in brackets.
+func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
 // insert writes rows 0 to n-1, of which row appends the columns.
 func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
@@ -141,7 +141,7 @@ func versionsOf[ID interface {
 	}
 	for _, size := range chunks {
 		for ; len(args) >= size; args = args[size:] {
-			s, err := v.stmt(ctx, query+places(size))
+			s, err := v.stmt(ctx, query+binds(size))
 			if err != nil {
 				return nil, err
 			}

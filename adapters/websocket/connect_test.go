@@ -218,8 +218,9 @@ func TestRevokedAndShutDown(t *testing.T) {
 
 func FuzzLiveFrame(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"id":1,"connect":{"token":"good"}}`, `{"id":2,"subscribe":{"channel":"account:mine","recover":true,"offset":1}}`,
-		`{"id":3,"unsubscribe":{"channel":"account:mine"}}`, "{\"id\":1}\n{}\n\n", `[]`, `{"id":-1}`, "\xff\xfe", `{"id":4,"refresh":{}}`,
+		`{}`, `{"id":1,"connect":{"token":"good"}}`, "{\"id\":1}\n{}\n\n", `[]`, `{"id":-1}`, "\xff\xfe",
+		`{"id":2,"subscribe":{"channel":"account:mine","recover":true,"offset":1}}`,
+		`{"id":3,"unsubscribe":{"channel":"account:mine"}}`, `{"id":4,"refresh":{}}`,
 		`{"id":5,"subscribe":{"channel":"ops","tf":{"op":"eq"}}}`, `{"id":6,"send":{"data":{}}}`, `{"id":7,"sub_refresh":{}}`,
 	} {
 		f.Add([]byte(seed), true)

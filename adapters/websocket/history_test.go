@@ -53,6 +53,12 @@ var (
 	unknown = bank.MakeID[bank.Account]([16]byte{9})
 )
 
+func leg(id bank.AccountID, minor int64, v bank.Version, c bank.Currency) bank.Leg {
+	return bank.Leg{
+		Account: id, Currency: c, Amount: minor, After: bank.AccountState{Version: v, Status: bank.Active},
+	}
+}
+
 func deposits(t *testing.T, n int) *events {
 	t.Helper()
 	eur, err := bank.ParseCurrency("EUR")
@@ -69,8 +75,7 @@ func deposits(t *testing.T, n int) *events {
 			Event: bank.Event{
 				Seq: bank.Seq(i + 1), Type: bank.TransactionMade, Time: bank.Time(i),
 				Legs: []bank.Leg{
-					{Account: bank.CashAccount(eur), Currency: eur, Amount: -100, After: bank.AccountState{Version: bank.Version(i + 50)}},
-					{Account: mine, Currency: eur, Amount: 100, After: bank.AccountState{Version: bank.Version(i + 1), Status: bank.Active}},
+					leg(bank.CashAccount(eur), -100, bank.Version(i+50), eur), leg(mine, 100, bank.Version(i+1), eur),
 				},
 				Transactions: []bank.Transaction{{
 					ID: bank.MakeID[bank.Transaction]([16]byte{byte(i)}), Kind: bank.DepositKind, Status: bank.Posted,
@@ -116,7 +121,8 @@ func TestATransactionHasAHistoryToo(t *testing.T) {
 	h := websocket.NewLogHistory(e, e.decode)
 	channel := "transaction:" + e.list[0].Transactions[0].ID.String()
 	got, err := h.Since(context.Background(), channel, 0, 10)
-	if err != nil || len(got) != 1 || got[0].Channel != channel || !strings.Contains(string(got[0].Data), "live.transaction/1") {
+	if err != nil || len(got) != 1 || got[0].Channel != channel ||
+		!strings.Contains(string(got[0].Data), "live.transaction/1") {
 		t.Errorf("recovered %+v (%v)", got, err)
 	}
 }

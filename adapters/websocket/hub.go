@@ -107,7 +107,7 @@ type Hub struct {
 func New(c Config) (*Hub, error) {
 	c = c.withDefaults()
 	if c.Pong >= c.Ping {
-		return nil, fmt.Errorf("live: the time to answer a ping (%s) is not less than that between pings (%s)", c.Pong, c.Ping)
+		return nil, fmt.Errorf("live: %s to answer a ping is not less than %s between pings", c.Pong, c.Ping)
 	}
 	h := &Hub{
 		conf: c, seed: maphash.MakeSeed(), closing: make(chan struct{}),
@@ -153,8 +153,8 @@ func (h *Hub) Watched(channel string) bool {
 	return len(h.followers[channel]) > 0
 }
 
-// Publish hands p to everybody here who watches its channel. Publications of one channel must come in
-// the order of their offsets; the same one may come again, or late. Offset 0 is a hint, which has no place in a history.
+// Publish hands p to everybody here who watches its channel. Publications of one channel must come in the order of
+// their offsets; the same one may come again, or late. Offset 0 is a hint, which has no place in a history.
 func (h *Hub) Publish(p push.Publication) {
 	gate := h.gate(p.Channel)
 	gate.Lock()

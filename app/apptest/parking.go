@@ -250,7 +250,10 @@ func checkSequence(ctx context.Context, s router.Store) error {
 			return err
 		}
 	}
-	if err := errors.Join(expectHead(ctx, s, handler, key, 4), resolve(ctx, s, handler, key, router.Resolved)); err != nil {
+	if err := expectHead(ctx, s, handler, key, 4); err != nil {
+		return err
+	}
+	if err := resolve(ctx, s, handler, key, router.Resolved); err != nil {
 		return err
 	}
 	if err := expectHead(ctx, s, handler, key, 0); err != nil {

@@ -64,7 +64,9 @@ func meta() Meta {
 }
 
 // posted is a transaction that the event's legs are the entries of.
-func posted(t testing.TB, n byte, kind bank.TransactionKind, minor int64, seq bank.Seq, legs []bank.Leg) bank.Transaction {
+func posted(
+	t testing.TB, n byte, kind bank.TransactionKind, minor int64, seq bank.Seq, legs []bank.Leg,
+) bank.Transaction {
 	t.Helper()
 	tx := bank.Transaction{
 		ID: txID(n), Kind: kind, Status: bank.Posted, Version: 1, Amount: amount(t, minor),
@@ -146,7 +148,10 @@ func goldenEvents(t testing.TB) []golden {
 		l.After.Status = status
 		return golden{
 			event: bank.Event{Seq: 20 + bank.Seq(v), Type: typ, Time: noon, Legs: []bank.Leg{l}, Reason: reason},
-			meta:  Meta{Actor: "fraud", CausationID: "fraud/12.0", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+			meta: Meta{
+				Actor: "fraud", CausationID: "fraud/12.0",
+				TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+			},
 		}
 	}
 	opened := account(bank.AccountOpened, 1, "", bank.Active)

@@ -25,7 +25,7 @@ type CLI struct {
 	Serve    Serve       `cmd:"" default:"withargs" help:"Run the bank (the default command)."`
 	Token    Token       `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
 	Verify   VerifyCmd   `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
-// 	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. Needs the server stopped."`
+	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. Needs the server stopped."`
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
 	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`

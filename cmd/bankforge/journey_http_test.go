@@ -79,7 +79,7 @@ func ask(method, url string, header http.Header, body string) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, b}, err
 }
 
-// at finds a value: "data.0.balance.amount", "data.#" (how many). What is not there is "absent".
+// at finds a value: "data.0.balance.amount", "data.len" (how many). What is not there is "absent".
 func (a answer) at(path string) (string, error) {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(a.body))
@@ -97,7 +97,7 @@ func (a answer) at(path string) (string, error) {
 		case []any:
 			n, err := strconv.Atoi(step)
 			switch {
-			case step == "#":
+			case step == "len":
 				v = len(in)
 			case err == nil && n < len(in):
 				v = in[n]

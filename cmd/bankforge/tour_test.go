@@ -71,7 +71,7 @@ func runTour(t *testing.T, blocks []block, dir string, env []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), tourPatience)
 	defer cancel()
-	const clean = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
+	const clean = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
 	shell := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", clean+script.String())
 	shell.Dir, shell.Env = dir, env
 	var stderr strings.Builder

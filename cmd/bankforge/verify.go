@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
+	"bankforge/router"
 )
 
 // VerifyCmd checks a data directory, also that of a running bank.
@@ -24,21 +29,51 @@ func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, bankDB.Close()) }()
-	report, err := app.Verify(ctx, sqlite.NewLog(bankDB))
-	for _, d := range report.Differences {
-		if _, err := fmt.Fprintln(stdout, d); err != nil {
-			return err
-		}
-	}
+	log := sqlite.NewLog(bankDB)
+	var checks []app.ViewCheck
+	missing, err := absent(at.views())
 	if err != nil {
 		return err
 	}
-	if !report.OK() {
+	if !missing {
+		viewsDB, err := openExisting(at.views(), sqlite.ViewsFile)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, viewsDB.Close()) }()
+		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), at.dir))
+	}
+	report, err := app.Verify(ctx, log, checks...)
+	return errors.Join(printReport(stdout, &report, missing), err)
+}
+
+func printReport(stdout io.Writer, r *app.VerifyReport, noViews bool) error {
+	var out strings.Builder
+	printDifferences(&out, r.Differences, r.Omitted)
+	verdict := "verified"
+	if !r.OK() {
+		verdict = "differs"
+	}
+	fmt.Fprintf(&out, "%s: %d events up to chain %x, %d accounts", verdict, r.Events, r.Head.Chain, r.State.Len())
+	if noViews {
+		out.WriteString("; there are no views, they are built at the next start")
+	}
+	if _, err := fmt.Fprintln(stdout, out.String()); err != nil {
+		return err
+	}
+	if !r.OK() {
 		return errDiffers
 	}
-	_, err = fmt.Fprintf(stdout, "verified: %d events, %d accounts, chain %x\n",
-		report.Events, report.State.Len(), report.Head.Chain)
-	return err
+	return nil
+}
+
+func printDifferences(out *strings.Builder, found []app.Difference, omitted int) {
+	for _, d := range found {
+		fmt.Fprintln(out, d)
+	}
+	if omitted > 0 {
+		fmt.Fprintf(out, "and %d more\n", omitted)
+	}
 }
 
 func openExisting(path string, f sqlite.File) (*sqlite.DB, error) {
@@ -50,4 +85,39 @@ func openExisting(path string, f sqlite.File) (*sqlite.DB, error) {
 		return nil, fmt.Errorf("--data: there is no %s", path)
 	}
 	return sqlite.OpenReadOnly(path, f)
+}
+
+// RebuildCmd builds views anew.
+type RebuildCmd struct {
+	View string `arg:"" help:"balances, history, transactions, or all."`
+}
+
+// Run says in what the old view differed from the log, and that the new one is in its place.
+func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) (err error) {
+	names := sqlite.ViewNames()
+	switch {
+	case c.View == "all":
+	case slices.Contains(names, c.View):
+		names = []string{c.View}
+	default:
+		return fmt.Errorf("there is no view %q; there are all, %s", c.View, strings.Join(names, ", "))
+	}
+	if _, err := os.Stat(paths{cli.Data}.bank()); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	f, err := openFiles(ctx, cli.Data, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	r, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(f.log()), f.dir, names)
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	printDifferences(&out, r.Differences, r.Omitted)
+	fmt.Fprintf(&out, "rebuilt %s through event %d: %d differences, %d keys were parked",
+		strings.Join(names, ", "), r.Through, len(r.Differences)+r.Omitted, r.Parked)
+	_, err = fmt.Fprintln(stdout, out.String())
+	return err
 }

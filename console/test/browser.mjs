@@ -25,6 +25,7 @@ export function launch() {
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ locale: "en-GB", viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
   page.faults = [];
   page.on("pageerror", (e) => page.faults.push(`error: ${e.message}`));
   page.on("console", (m) => {

@@ -56,7 +56,8 @@ type money struct {
 
 func encode(f *handlers.Fact) []byte {
 	m := message{
-		Schema: accountSchema, Type: f.Name, Version: f.Version(), OccurredAt: instant(f.Time), CorrelationID: f.CorrelationID,
+		Schema: accountSchema, Type: f.Name, Version: f.Version(),
+		OccurredAt: instant(f.Time), CorrelationID: f.CorrelationID,
 	}
 	if f.Leg != nil {
 		m.Data = accountData(&f.Change)

@@ -43,7 +43,8 @@ func amount(minor int64) bank.Amount {
 
 func leg(minor int64, status bank.AccountStatus) bank.Leg {
 	return bank.Leg{Account: payer, Currency: eur, Amount: minor, After: bank.AccountState{
-		Version: 42, Status: status, Balance: 123_456 + minor, Held: 300, OverdraftLimit: 5_000, DailyDebitLimit: bank.NoLimit,
+		Version: 42, Status: status, Balance: 123_456 + minor, Held: 300, OverdraftLimit: 5_000,
+		DailyDebitLimit: bank.NoLimit,
 	}}
 }
 
@@ -65,21 +66,22 @@ func events() map[string]bank.Event {
 	}
 	posted := transfer(bank.Posted, 1, 0)
 	return map[string]bank.Event{
-		"account.opened":                 account(bank.AccountOpened, 0, bank.Active),
-		"account.updated":                account(bank.AccountChanged, 0, bank.Active),
-		"account.frozen":                 account(bank.AccountFrozen, 0, bank.Frozen),
-		"account.unfrozen":               account(bank.AccountUnfrozen, 0, bank.Active),
-		"account.closed":                 account(bank.AccountClosed, 0, bank.Closed),
-		"account.review_set":             account(bank.ReviewSet, 0, bank.Active),
-		"account.held":                   account(bank.HoldPlaced, 0, bank.Active),
-		"account.released":               account(bank.HoldVoidedEvent, 0, bank.Active),
-		"account.credited":               account(bank.TransactionMade, 2_500, bank.Active, posted),
-		"account.debited":                account(bank.TransactionMade, -2_500, bank.Active, posted),
-		"transaction.posted":             account(bank.TransactionMade, 2_500, bank.Active, posted),
-		"transaction.pending_review":     account(bank.TransferPending, 0, bank.Active, transfer(bank.PendingReview, 1, 0)),
-		"transaction.rejected":           account(bank.TransferRejected, 0, bank.Active, transfer(bank.Rejected, 2, 0)),
-		"transaction.partially_reversed": account(bank.TransactionMade, 9, bank.Active, transfer(bank.PartiallyReversed, 2, 9)),
-		"transaction.reversed":           account(bank.TransactionMade, 9, bank.Active, transfer(bank.Reversed, 3, 2_500)),
+		"account.opened":             account(bank.AccountOpened, 0, bank.Active),
+		"account.updated":            account(bank.AccountChanged, 0, bank.Active),
+		"account.frozen":             account(bank.AccountFrozen, 0, bank.Frozen),
+		"account.unfrozen":           account(bank.AccountUnfrozen, 0, bank.Active),
+		"account.closed":             account(bank.AccountClosed, 0, bank.Closed),
+		"account.review_set":         account(bank.ReviewSet, 0, bank.Active),
+		"account.held":               account(bank.HoldPlaced, 0, bank.Active),
+		"account.released":           account(bank.HoldVoidedEvent, 0, bank.Active),
+		"account.credited":           account(bank.TransactionMade, 2_500, bank.Active, posted),
+		"account.debited":            account(bank.TransactionMade, -2_500, bank.Active, posted),
+		"transaction.posted":         account(bank.TransactionMade, 2_500, bank.Active, posted),
+		"transaction.pending_review": account(bank.TransferPending, 0, bank.Active, transfer(bank.PendingReview, 1, 0)),
+		"transaction.rejected":       account(bank.TransferRejected, 0, bank.Active, transfer(bank.Rejected, 2, 0)),
+		"transaction.partially_reversed": account(bank.TransactionMade, 9, bank.Active,
+			transfer(bank.PartiallyReversed, 2, 9)),
+		"transaction.reversed": account(bank.TransactionMade, 9, bank.Active, transfer(bank.Reversed, 3, 2_500)),
 	}
 }
 

@@ -1,0 +1,28 @@
+package sqlite
+
+import "context"
+
+// Tamper runs a statement in the transaction that ctx carries.
+func (d *DB) Tamper(ctx context.Context, query string, args ...any) error {
+	tx, err := d.tx(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, query, args...)
+	return err
+}
+
+// Columns are those of a table, with their types.
+func (d *DB) Columns(ctx context.Context, table string) (map[string]string, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT name, type FROM pragma_table_info(?)`, table)
+	if err != nil {
+		return nil, err
+	}
+	columns := map[string]string{}
+	return columns, eachRow(rows, func(scan func(...any) error) error {
+		var name, kind string
+		err := scan(&name, &kind)
+		columns[name] = kind
+		return err
+	})
+}

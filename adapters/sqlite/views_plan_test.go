@@ -1,0 +1,111 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// pages are the ways in which a list is walked over.
+var pages = []app.Page{
+	{Limit: 50},
+	{Limit: 50, Ascending: true},
+	{Limit: 50, AfterTime: 5, AfterID: "x"},
+	{Limit: 50, AfterTime: 5, AfterID: "x", Ascending: true},
+	{Limit: 50, From: 3, To: 9, AfterTime: 5, AfterID: "x"},
+	{Limit: 50, From: 3, To: 9, Ascending: true},
+}
+
+// plan says how SQLite goes about a statement: one line a step.
+func plan(t *testing.T, db *DB, q statement) string {
+	t.Helper()
+	rows, err := db.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.String(), q.params()...)
+	if err != nil {
+		t.Fatalf("%s: %v", q.String(), err)
+	}
+	var steps []string
+	err = eachRow(rows, func(scan func(...any) error) error {
+		var id, parent, unused int
+		var step string
+		err := scan(&id, &parent, &unused, &step)
+		steps = append(steps, step)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(steps, "\n")
+}
+
+// Lists stay fast however much there is: they read an index in the order that is asked for, and stop at
+// the limit. What nearly all rows have in common is looked for in the list of all.
+func TestListsNeverSort(t *testing.T) {
+	t.Parallel()
+	db := open(t, ViewsFile)
+	var (
+		account  = bank.CashAccount(mustCurrency(t, "EUR"))
+		customer = bank.MakeID[bank.Customer]([16]byte{1})
+		hold     = bank.MakeID[bank.Hold]([16]byte{1})
+	)
+	for _, p := range pages {
+		for want, q := range map[string]statement{
+			"USING INDEX account_opened":   accountsQuery(app.AccountFilter{Page: p}),
+			"USING INDEX account_customer": accountsQuery(app.AccountFilter{Page: p, Customer: customer}),
+			"USING INDEX account_inactive": accountsQuery(app.AccountFilter{Page: p, Status: bank.Frozen}),
+			"USING INDEX account_currency": accountsQuery(app.AccountFilter{Page: p, Currency: mustCurrency(t, "EUR")}),
+			"SCAN a USING INDEX account_opened|SEARCH a USING INDEX account_opened": accountsQuery(
+				app.AccountFilter{Page: p, Status: bank.Active}),
+
+			"USING INDEX hold_created":  holdsQuery(app.HoldFilter{Page: p}),
+			"USING INDEX hold_account":  holdsQuery(app.HoldFilter{Page: p, Account: account}),
+			"USING INDEX hold_customer": holdsQuery(app.HoldFilter{Page: p, Customer: customer}),
+			"USING INDEX hold_status":   holdsQuery(app.HoldFilter{Page: p, Status: bank.HoldActive}),
+
+			"SCAN t|SEARCH t USING PRIMARY KEY": transactionsQuery(app.TransactionFilter{Page: p}),
+			"USING INDEX txn_payer":             transactionsQuery(app.TransactionFilter{Page: p, Account: account}),
+			"USING INDEX txn_payee": transactionsQuery(
+				app.TransactionFilter{Page: p, Account: account, Customer: customer}),
+			"USING INDEX txn_payer_customer": transactionsQuery(app.TransactionFilter{Page: p, Customer: customer}),
+			"USING INDEX txn_payee_customer": transactionsQuery(
+				app.TransactionFilter{Page: p, Customer: customer, Kind: bank.TransferKind}),
+			"USING INDEX txn_correlation": transactionsQuery(app.TransactionFilter{Page: p, CorrelationID: "c"}),
+			"USING INDEX txn_key":         transactionsQuery(app.TransactionFilter{Page: p, IdempotencyKey: "k"}),
+			"USING INDEX txn_reference":   transactionsQuery(app.TransactionFilter{Page: p, Reference: "r"}),
+			"USING INDEX txn_hold":        transactionsQuery(app.TransactionFilter{Page: p, Hold: hold}),
+			"USING INDEX txn_kind":        transactionsQuery(app.TransactionFilter{Page: p, Kind: bank.ReversalKind}),
+			"USING INDEX txn_status":      transactionsQuery(app.TransactionFilter{Page: p, Status: bank.PendingReview}),
+		} {
+			got := plan(t, db, q)
+			found := false
+			for _, w := range strings.Split(want, "|") {
+				found = found || strings.Contains(got, w)
+			}
+			if !found || strings.Contains(got, "TEMP B-TREE") {
+				t.Errorf("%+v: want %s and no sorting, got\n%s\nfor %s", p, want, got, q)
+			}
+		}
+	}
+}
+
+// An external id is nearly always one account's: what is sorted is what has been found.
+func TestExternalIDsAreLookedUp(t *testing.T) {
+	t.Parallel()
+	db := open(t, ViewsFile)
+	for _, p := range pages {
+		got := plan(t, db, accountsQuery(app.AccountFilter{Page: p, ExternalID: "e"}))
+		if !strings.Contains(got, "USING INDEX account_external") || strings.Contains(got, "SCAN") {
+			t.Errorf("%+v:\n%s", p, got)
+		}
+	}
+}
+
+func mustCurrency(t *testing.T, code string) bank.Currency {
+	t.Helper()
+	c, err := bank.ParseCurrency(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,122 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+// Rebuilt says what a rebuild did.
+type Rebuilt struct {
+	Through     bank.Seq         // the last event that is in the views now
+	Parked      int              // keys whose messages waited, and are in the views now
+	Differences []app.Difference // the first ones between the old views and the log, at where the old views stood
+	Omitted     int              // how many more there are
+}
+
+// RebuildViews builds the named views anew from the log, beside the old ones, says in what the old ones differ, and then
+// puts the new ones in their place, all in one transaction. db must be in use by nobody else, and scratch is a directory
+// for as much data again. When it fails, the old views are as they were.
+func RebuildViews(
+	ctx context.Context, db *DB, source router.Source, scratch string, names []string,
+) (r Rebuilt, err error) {
+	at, err := places(ctx, db, names)
+	if err != nil {
+		return r, err
+	}
+	b, err := newBuilder(ctx, source, scratch)
+	if err != nil {
+		return r, fmt.Errorf("rebuild: %w", err)
+	}
+	defer func() { err = errors.Join(err, b.remove()) }()
+	if err := b.rebuild(ctx, db, at, &r); err != nil {
+		return r, fmt.Errorf("rebuild: %w", errors.Join(err, b.db.Close()))
+	}
+	if err := b.db.Close(); err != nil {
+		return r, fmt.Errorf("rebuild: %w", err)
+	}
+	if err := switchTo(ctx, db, b, at, r.Through); err != nil {
+		return r, fmt.Errorf("rebuild: put the new views in place: %w", err)
+	}
+	return r, nil
+}
+
+func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) error {
+	head, err := b.source.Head(ctx)
+	if err != nil {
+		return err
+	}
+	r.Through = head.Seq
+	var d differences
+	var comparable []place
+	for i := range at {
+		p := &at[i]
+		r.Parked += len(p.parked)
+		if p.astray(head, b.incarnation, &d) { // it has nothing that is worth keeping
+			p.Checkpoint, p.parked = router.Checkpoint{}, nil
+			continue
+		}
+		comparable = append(comparable, *p)
+	}
+	if err := b.standing(ctx, at); err != nil {
+		return err
+	}
+	if err := d.compare(ctx, comparable, b.db, db); err != nil {
+		return err
+	}
+	r.Differences, r.Omitted = d.found, d.more
+	return b.finish(ctx, at, head.Seq)
+}
+
+// switchTo replaces the tables of the views with those that were built. What was parked is in there, so
+// that it waits no more; that it did stays known.
+func switchTo(ctx context.Context, db *DB, b *builder, at []place, through bank.Seq) (err error) {
+	if _, err := db.write.ExecContext(ctx, `ATTACH DATABASE ? AS built`, b.db.path); err != nil {
+		return err
+	}
+	defer func() {
+		_, detach := db.write.ExecContext(context.WithoutCancel(ctx), `DETACH DATABASE built`)
+		err = errors.Join(err, detach)
+	}()
+	return db.InTx(ctx, func(ctx context.Context) error {
+		for i := range at {
+			if err := at[i].replace(ctx, db, b.incarnation, through); err != nil {
+				return fmt.Errorf("view %s: %w", at[i].handler, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *place) replace(ctx context.Context, db *DB, incarnation string, through bank.Seq) error {
+	tx, err := db.tx(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range p.tables {
+		for _, q := range []string{
+			"DELETE FROM main." + t.name,
+			"INSERT INTO main." + t.name + " SELECT * FROM built." + t.name,
+		} {
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE parked_message SET status = ?, ended_at = ?
+		WHERE handler = ? AND ended_at IS NULL`, string(router.Resolved), time.Now().UnixMicro(), p.handler)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM parked_sequence WHERE handler = ?`, p.handler); err != nil {
+		return err
+	}
+	return NewHandlerStore(db).Advance(ctx, p.stream(),
+		router.Checkpoint{Incarnation: incarnation, Position: handlers.End(through)})
+}

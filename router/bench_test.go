@@ -1,0 +1,38 @@
+package router_test
+
+import (
+	"context"
+	"testing"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+// BenchmarkDelivery is what tail, steps and checkpoints cost for each event, without reading a file and
+// with a handler that writes nothing.
+func BenchmarkDelivery(b *testing.B) {
+	l, progress := newLedger(), router.NewProgress()
+	for i := range b.N {
+		l.credit(i%100, 100+i%100)
+	}
+	var facts int
+	r, err := router.New("", []router.Route{{
+		Name: handlerName, Topic: bank.AccountsTopic, Store: openStore(b),
+		Handler: func(_ context.Context, f []handlers.Fact) error { facts += len(f); return nil },
+	}}, router.Config{Source: l, Hints: l.hints, Progress: progress})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	run := &bench{Router: r, ledger: l, progress: progress}
+	stop := run.start(b)
+	run.await(b)
+	b.StopTimer()
+	stop()
+	if facts != 2*b.N {
+		b.Fatalf("%d facts of %d events", facts, b.N)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
