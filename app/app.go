@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -23,6 +24,7 @@ import (
 type App struct {
 	parts    Parts
 	seals    sealer
+	acking   sync.Mutex
 	acked    *lru.Cache[string, bank.Seq] // subject → the last event that was acknowledged to it
 	patience time.Duration
 }
@@ -100,6 +102,8 @@ func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
 
 // acknowledge never lets the memory of a subject go back: answers may overtake one another.
 func (a *App) acknowledge(subject string, seq bank.Seq) {
+	a.acking.Lock()
+	defer a.acking.Unlock()
 	if last, ok := a.acked.Peek(subject); !ok || last < seq {
 		a.acked.Add(subject, seq)
 	}

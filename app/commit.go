@@ -140,24 +140,29 @@ func (l *Ledger) resolved(b *batch, committed bool, head Head) error {
 	return nil
 }
 
-// resolveFenced ends a term: somebody else owns the ledger, so nothing more of the batch can get into the log, and what
-// is there of its outcomes tells what became of all of it.
+// resolveFenced ends a term: somebody else owns the ledger, so nothing more of the batch can get into the log. What
+// is in its place there tells what became of it.
 func (l *Ledger) resolveFenced(b *batch, fenced error) error {
 	l.stepDown(fenced)
-	if len(b.Outcomes) == 0 {
-		return outcomeUnknown(fenced)
-	}
 	ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
 	defer cancel()
-	key := b.Outcomes[0].Key
-	found, err := l.conf.Lookup.Outcomes(ctx, []Key{key})
+	if len(b.Rows) > 0 {
+		there, err := l.conf.Log.Read(ctx, b.After, 1)
+		switch {
+		case err != nil:
+			return outcomeUnknown(err)
+		case len(there) == 0 || there[0].Chain != b.Rows[0].Chain:
+			return unavailable(fenced)
+		}
+		return nil
+	}
+	first := b.Outcomes[0] // nothing but refusals
+	known, err := l.conf.Lookup.Outcomes(ctx, []Key{first.Key})
 	if err != nil {
 		return outcomeUnknown(err)
 	}
-	if o, ok := found[key]; !ok {
+	if o, ok := known[first.Key]; !ok || o.Seq != first.Seq || o.At != first.At {
 		return unavailable(fenced)
-	} else if o.Seq != b.Outcomes[0].Seq || o.At != b.Outcomes[0].At {
-		return unavailable(fenced) // the same command, decided by somebody else
 	}
 	return nil
 }

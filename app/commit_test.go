@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -172,41 +171,40 @@ func TestAFencedLedgerStepsDown(t *testing.T) {
 	}
 }
 
-// The commit is unknown, and before it is resolved somebody else takes the ledger: the outcomes tell.
-func TestWhenFencedWhileUnknownTheOutcomesTell(t *testing.T) {
+// The commit is unknown, and before it is resolved somebody else takes the ledger: the log tells.
+func TestWhenFencedWhileUnknownTheLogTells(t *testing.T) {
 	t.Parallel()
+	before := func(f func(app.Batch) error) apptest.Faults { return apptest.Faults{BeforeAppend: f} }
+	after := func(f func(app.Batch) error) apptest.Faults { return apptest.Faults{AfterAppend: f} }
+	tooMuch := transfer("r", 2, 1, 2, 100)
 	for name, c := range map[string]struct {
-		faults func(takeOver func(app.Batch) error) apptest.Faults
-		ask    app.Ask
-		want   bank.Code
+		when func(func(app.Batch) error) apptest.Faults
+		ask  app.Ask
+		same bool // the new owner decides the same command
+		want bank.Code
 	}{
-		"committed": {
-			func(f func(app.Batch) error) apptest.Faults { return apptest.Faults{AfterAppend: f} }, deposit("a", 1, 1, 5), "",
-		},
-		"not committed": {
-			func(f func(app.Batch) error) apptest.Faults { return apptest.Faults{BeforeAppend: f} },
-			deposit("a", 1, 1, 5), app.CodeUnavailable,
-		},
-		"without a key nobody can tell": {
-			func(f func(app.Batch) error) apptest.Faults { return apptest.Faults{AfterAppend: f} },
-			deposit("", 1, 1, 5), app.CodeOutcomeUnknown,
-		},
+		"committed":                  {after, deposit("a", 1, 1, 5), false, ""},
+		"committed without a key":    {after, deposit("", 1, 1, 5), false, ""},
+		"not committed":              {before, deposit("a", 1, 1, 5), false, app.CodeUnavailable},
+		"committed by the new owner": {before, deposit("a", 1, 1, 5), true, app.CodeUnavailable},
+		"a refusal, committed":       {after, tooMuch, false, bank.InsufficientFunds},
+		"a refusal, not committed":   {before, tooMuch, false, app.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			log := &apptest.MemoryLog{}
 			l := start(t, log)
-			must(t, l, open(1))
-			log.Inject(c.faults(func(app.Batch) error {
-				if _, err := log.Acquire(context.Background(), "other"); err != nil {
-					t.Error(err)
+			must(t, l, open(1), open(2))
+			log.Inject(c.when(func(app.Batch) error {
+				log.Inject(apptest.Faults{})
+				if next := start(t, log); c.same {
+					must(t, next, c.ask)
 				}
 				return app.ErrUnknownCommit
 			}))
 			if _, err := l.Execute(t.Context(), c.ask); codeOf(err) != c.want {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
-			log.Inject(apptest.Faults{})
 			if l.Ready() == nil {
 				t.Fatal("it goes on although it was fenced")
 			}

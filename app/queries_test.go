@@ -33,6 +33,23 @@ func TestReadsSeeTheirOwnWrites(t *testing.T) {
 		if err != nil || a.Balance != 990 || fresh.Stale || time.Since(begin) != time.Second {
 			t.Fatalf("%+v %+v %v after %v", a, fresh, err, time.Since(begin))
 		}
+		// The next write counts as well, and repeating the first one does not make it forget.
+		next := bank.Withdraw{Account: h.anns, Amount: euros(5)}
+		if _, err := h.Withdraw(t.Context(), call(h.ann, "w"), next); err != nil {
+			t.Fatal(err)
+		}
+		again := bank.Transfer{From: h.anns, To: h.bobs, Amount: euros(10)}
+		if _, err := h.Transfer(t.Context(), call(h.ann, "t"), again); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			pass(time.Second)
+			h.views.catchUp(t)
+		}()
+		a, _, err = h.Account(t.Context(), h.ann, h.anns, 0)
+		if err != nil || a.Balance != 985 || time.Since(begin) != 2*time.Second {
+			t.Fatalf("%+v %v after %v", a, err, time.Since(begin))
+		}
 		tx, fresh, err := h.Transaction(t.Context(), h.ann, done.Transaction.ID)
 		if err != nil || tx.ID != done.Transaction.ID || fresh.Stale {
 			t.Fatalf("%+v %+v %v", tx, fresh, err)

@@ -93,7 +93,8 @@ type Log interface {
 
 	// Append commits all of b in one transaction, durably, or nothing. When it returns nil, b survives the loss of
 	// power. ErrFenced: the head is not at (b.Term, b.Number−1, b.After). ErrUnknownCommit: see Resolve.
-	// Any other error: b left no trace. b is not kept.
+	// Any other error, as for rows that are not dense, a key that has an outcome, or a version that exists: b left no
+	// trace. A ctx that ends in the middle changes nothing of this. b is not kept.
 	Append(ctx context.Context, b Batch) error
 
 	// Resolve decides an unknown commit: it fences b by taking a new term, and reports whether b is in the
@@ -104,7 +105,7 @@ type Log interface {
 	// visible once they are committed, and in no other order than their own.
 	Read(ctx context.Context, after bank.Seq, limit int) ([]Row, error)
 
-	// Head returns the head as it is now.
+	// Head returns the head as it is now; of a ledger that nobody has acquired yet, the zero Head.
 	Head(ctx context.Context) (Head, error)
 }
 

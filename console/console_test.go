@@ -10,36 +10,27 @@ import (
 	"bankforge/console"
 )
 
-func ask(method, path, tag string) *http.Response {
+func ask(method, path, tag string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, nil)
 	if tag != "" {
 		r.Header.Set("If-None-Match", tag)
 	}
 	w := httptest.NewRecorder()
 	console.Handler().ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t *testing.T, r *http.Response) string {
-	t.Helper()
-	var b strings.Builder
-	if err := r.Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	return w
 }
 
 func TestThePageAndAllThatItNeeds(t *testing.T) {
 	t.Parallel()
 	index := ask(http.MethodGet, "/", "")
-	if index.StatusCode != http.StatusOK || index.Header.Get("Cache-Control") != "no-cache" {
-		t.Fatalf("the page is answered %d, %v", index.StatusCode, index.Header)
+	if index.Code != http.StatusOK || index.Header().Get("Cache-Control") != "no-cache" {
+		t.Fatalf("the page is answered %d, %v", index.Code, index.Header())
 	}
-	policy := index.Header.Get("Content-Security-Policy")
+	policy := index.Header().Get("Content-Security-Policy")
 	if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") {
 		t.Errorf("the policy is %q", policy)
 	}
-	html := body(t, index)
+	html := index.Body.String()
 	if regexp.MustCompile(`(?i)<script>|<style|\son\w+=|\sstyle=|https?://`).MatchString(html) {
 		t.Error("the page has something inline, or from another host")
 	}
@@ -49,13 +40,13 @@ func TestThePageAndAllThatItNeeds(t *testing.T) {
 	}
 	for _, path := range assets {
 		a := ask(http.MethodGet, path, "")
-		if a.StatusCode != http.StatusOK || !strings.Contains(a.Header.Get("Cache-Control"), "immutable") ||
-			a.Header.Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("%s is answered %d, %v", path, a.StatusCode, a.Header)
+		if a.Code != http.StatusOK || !strings.Contains(a.Header().Get("Cache-Control"), "immutable") ||
+			a.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s is answered %d, %v", path, a.Code, a.Header())
 		}
 	}
-	if again := ask(http.MethodGet, "/", index.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
-		t.Errorf("who has the page is answered %d", again.StatusCode)
+	if again := ask(http.MethodGet, "/", index.Header().Get("ETag")); again.Code != http.StatusNotModified {
+		t.Errorf("who has the page is answered %d", again.Code)
 	}
 }
 
@@ -72,8 +63,8 @@ func TestThereIsNothingElse(t *testing.T) {
 		{http.MethodGet, "/src/main.ts", http.StatusNotFound},
 		{http.MethodGet, "/../console.go", http.StatusNotFound},
 	} {
-		if r := ask(c.method, c.path, ""); r.StatusCode != c.status {
-			t.Errorf("%s %s is answered %d, not %d", c.method, c.path, r.StatusCode, c.status)
+		if r := ask(c.method, c.path, ""); r.Code != c.status {
+			t.Errorf("%s %s is answered %d, not %d", c.method, c.path, r.Code, c.status)
 		}
 	}
 }

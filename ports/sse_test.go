@@ -66,7 +66,15 @@ func streams(t *testing.T, s *script, p app.Principal) *httptest.Server {
 	return server
 }
 
-func openStream(t *testing.T, server *httptest.Server, id, last string) (*http.Response, context.CancelFunc) {
+// stream is an answer that is being read.
+type stream struct {
+	status int
+	header http.Header
+	body   io.Reader
+	hangUp context.CancelFunc
+}
+
+func openStream(t *testing.T, server *httptest.Server, id, last string) stream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -82,23 +90,23 @@ func openStream(t *testing.T, server *httptest.Server, id, last string) (*http.R
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp, cancel
+	return stream{resp.StatusCode, resp.Header, resp.Body, cancel}
 }
 
 func TestAnEventStreamGoesOnFromTheLastEvent(t *testing.T) {
 	t.Parallel()
 	s := &script{last: 7}
-	resp, hangUp := openStream(t, streams(t, s, app.Principal{Subject: "ann"}), "mine", "5")
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
-		resp.Header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("answered %d %v", resp.StatusCode, resp.Header)
+	got := openStream(t, streams(t, s, app.Principal{Subject: "ann"}), "mine", "5")
+	if got.status != http.StatusOK || got.header.Get("Content-Type") != "text/event-stream" ||
+		got.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("answered %d %v", got.status, got.header)
 	}
 	want := "retry: 1000\n\n: alive\n\nid: 6\ndata: {\"n\":1}\n\nid: 7\ndata: {\"n\":1}\n\n"
-	got := make([]byte, len(want))
-	if _, err := io.ReadFull(bufio.NewReader(resp.Body), got); err != nil || string(got) != want {
-		t.Errorf("got %q (%v)", got, err)
+	text := make([]byte, len(want))
+	if _, err := io.ReadFull(bufio.NewReader(got.body), text); err != nil || string(text) != want {
+		t.Errorf("got %q (%v)", text, err)
 	}
-	hangUp()
+	got.hangUp()
 	if err := <-s.ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
@@ -108,8 +116,8 @@ func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	s := &script{}
 	server := streams(t, s, app.Principal{Subject: "ann", Expires: time.Now().Add(200 * time.Millisecond)})
-	resp, _ := openStream(t, server, "mine", "")
-	if _, err := io.ReadAll(resp.Body); err != nil {
+	got := openStream(t, server, "mine", "")
+	if _, err := io.ReadAll(got.body); err != nil {
 		t.Errorf("the stream broke off: %v", err)
 	}
 	if err := <-s.ended; !errors.Is(err, context.DeadlineExceeded) {
@@ -132,10 +140,10 @@ func TestWhatCannotBeStreamedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			resp, _ := openStream(t, streams(t, &script{fails: c.fails}, app.Principal{Subject: "ann"}), c.id, c.last)
-			text, err := io.ReadAll(resp.Body)
-			if err != nil || resp.StatusCode != http.StatusTeapot || !strings.Contains(string(text), c.want) {
-				t.Errorf("answered %d %s (%v)", resp.StatusCode, text, err)
+			got := openStream(t, streams(t, &script{fails: c.fails}, app.Principal{Subject: "ann"}), c.id, c.last)
+			text, err := io.ReadAll(got.body)
+			if err != nil || got.status != http.StatusTeapot || !strings.Contains(string(text), c.want) {
+				t.Errorf("answered %d %s (%v)", got.status, text, err)
 			}
 		})
 	}

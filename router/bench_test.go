@@ -26,7 +26,7 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	run := &bench{Router: r, ledger: l, progress: progress}
+	run := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
 	stop := run.start(b)
 	run.await(b)
 	b.StopTimer()

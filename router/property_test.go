@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,46 +58,49 @@ func (m *mortal) InTx(ctx context.Context, fn func(context.Context) error) error
 	})
 }
 
+// stage is a file in which many stories are told, each with a handler and accounts of its own.
+type stage struct {
+	*testing.T
+	store router.Store
+	plant func(router.Store) router.Store
+	told  int
+}
+
 // play tells a story, mends everything, and says what is wrong in the end.
-func play(t *testing.T, story []act, plant func(router.Store) router.Store) error {
-	dir, err := os.MkdirTemp(t.TempDir(), "story")
-	if err != nil {
-		return err
-	}
-	l, store := newLedger(), openStoreIn(t, dir)
+func (t *stage) play(story []act) error {
+	t.told++
+	name, first := fmt.Sprint("story-", t.told), 2*accounts*t.told
+	l := newLedger()
 	fails := map[int]error{}
 	var b *bench
 	var life *mortal
 	var stop func()
 	begin := func() {
-		life = &mortal{Store: plant(store)}
-		b = newBench(t, l, life, quick())
-		mirror := map[int]error{}
-		for i, err := range fails {
-			mirror[i] = err
-		}
-		b.book.setFail(refuse(mirror))
+		life = &mortal{Store: t.plant(t.store)}
+		b = newBenchNamed(t, name, l, life, quick())
+		b.book.setFail(refuse(maps.Clone(fails)))
 		stop = b.start(t)
 	}
 	begin()
 	for _, a := range story {
+		a.Account += first
 		switch a.What {
 		case "credit":
 			l.credit(a.Account, accounts+a.Account)
 		case "burst":
 			for i := range 3 * accounts {
-				l.credit(i%accounts, accounts+a.Account)
+				l.credit(first+i%accounts, accounts+a.Account)
 			}
 		case "fail":
 			fails[a.Account] = handlers.As(a.Class, errBoom)
-			b.book.setFail(refuse(clone(fails)))
+			b.book.setFail(refuse(maps.Clone(fails)))
 		case "heal":
 			delete(fails, a.Account)
-			b.book.setFail(refuse(clone(fails)))
+			b.book.setFail(refuse(maps.Clone(fails)))
 		case "stumble":
-			b.book.setFail(once(refuse(clone(fails))))
+			b.book.setFail(once(refuse(maps.Clone(fails))))
 		case "replay":
-			b.ReplaySequence(t.Context(), handlerName, account(a.Account).String()) // may well fail
+			b.ReplaySequence(t.Context(), b.name, account(a.Account).String()) // may well fail
 		case "await":
 			await(b, l)
 		case "crash", "restart":
@@ -109,15 +112,7 @@ func play(t *testing.T, story []act, plant func(router.Store) router.Store) erro
 			begin()
 		}
 	}
-	return mend(t, b, l, stop)
-}
-
-func clone(fails map[int]error) map[int]error {
-	out := map[int]error{}
-	for i, err := range fails {
-		out[i] = err
-	}
-	return out
+	return t.mend(b, l, stop, first)
 }
 
 func refuse(fails map[int]error) func(*handlers.Fact) error {
@@ -143,7 +138,7 @@ func once(then func(*handlers.Fact) error) func(*handlers.Fact) error {
 func await(b *bench, l *ledger) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return b.progress.Await(ctx, handlerName, l.head())
+	return b.progress.Await(ctx, b.name, l.head())
 }
 
 func verdict(b *bench) error {
@@ -156,18 +151,18 @@ func verdict(b *bench) error {
 }
 
 // mend heals and replays everything.
-func mend(t *testing.T, b *bench, l *ledger, stop func()) error {
+func (t *stage) mend(b *bench, l *ledger, stop func(), first int) error {
 	b.book.setFail(nil)
 	if !await(b, l) {
-		return fmt.Errorf("the handler stands at %d of %d: %+v", b.progress.At(handlerName), l.head(), b.status(t))
+		return fmt.Errorf("the handler stands at %d of %d: %+v", b.progress.At(b.name), l.head(), b.status(t))
 	}
-	for i := range 2 * accounts {
-		_, err := b.ReplaySequence(t.Context(), handlerName, account(i).String())
+	for i := first; i < first+2*accounts; i++ {
+		_, err := b.ReplaySequence(t.Context(), b.name, account(i).String())
 		none := errors.Is(err, router.ErrNoSequence)
 		if err != nil && !none {
 			return fmt.Errorf("replay of account %d: %w", i, err)
 		}
-		if i >= accounts && !none {
+		if i >= first+accounts && !none {
 			return fmt.Errorf("account %d was parked, and never failed", i)
 		}
 	}
@@ -175,7 +170,7 @@ func mend(t *testing.T, b *bench, l *ledger, stop func()) error {
 	if err := verdict(b); err != nil {
 		return err
 	}
-	for i := range 2 * accounts {
+	for i := first; i < first+2*accounts; i++ {
 		if got, want := b.book.at(t, i), l.versions[account(i)]; got != want {
 			return fmt.Errorf("account %d has taken in %d of %d versions", i, got, want)
 		}
@@ -185,9 +180,9 @@ func mend(t *testing.T, b *bench, l *ledger, stop func()) error {
 
 func TestEffectsAreExactlyOnceAndInOrder(t *testing.T) {
 	t.Parallel()
+	on := &stage{T: t, store: openStore(t), plant: func(s router.Store) router.Store { return s }}
 	rapid.Check(t, func(rt *rapid.T) {
-		story := stories.Draw(rt, "story")
-		if err := play(t, story, func(s router.Store) router.Store { return s }); err != nil {
+		if err := on.play(stories.Draw(rt, "story")); err != nil {
 			rt.Fatal(err)
 		}
 	})
@@ -202,7 +197,7 @@ type (
 )
 
 func (s skipsCheckpoint) Advance(ctx context.Context, of router.Stream, c router.Checkpoint) error {
-	if of.Handler == handlerName {
+	if of.Handler != "book" {
 		return nil
 	}
 	return s.Store.Advance(ctx, of, c)
@@ -241,8 +236,9 @@ func TestThePropertyFindsPlantedBugs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			on := &stage{T: t, store: openStore(t), plant: plant}
 			for seed := range 30 {
-				if err := play(t, stories.Example(seed), plant); err != nil {
+				if err := on.play(stories.Example(seed)); err != nil {
 					t.Logf("story %d: %v", seed, err)
 					return
 				}

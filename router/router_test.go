@@ -84,7 +84,7 @@ func TestASilentTopicMakesProgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Router: r, ledger: l, progress: progress}
+	b := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
 	b.start(t)
 	for range 600 {
 		l.credit(1)
@@ -172,7 +172,7 @@ func TestNewestGetsWhatHappensFromNowOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Router: r, ledger: l, progress: progress}
+	b := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
 	b.start(t)
 	b.await(t) // the session begins behind the first event
 	for v := bank.Version(2); v < 6; v++ {

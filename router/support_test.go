@@ -54,7 +54,7 @@ func eur() bank.Currency {
 	return c
 }
 
-func account(i int) bank.AccountID { return bank.MakeID[bank.Account]([16]byte{15: byte(i)}) }
+func account(i int) bank.AccountID { return bank.MakeID[bank.Account]([16]byte{14: byte(i >> 8), 15: byte(i)}) }
 
 // credit appends one event that credits the accounts, and wakes the tails.
 func (l *ledger) credit(accounts ...int) {
@@ -185,6 +185,7 @@ const handlerName = "test"
 // bench is a router with one handler, the book.
 type bench struct {
 	*router.Router
+	name     string
 	ledger   *ledger
 	store    router.Store
 	book     *book
@@ -193,10 +194,15 @@ type bench struct {
 
 func newBench(t tb, l *ledger, s router.Store, p router.Policy) *bench {
 	t.Helper()
-	b := &bench{ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
+	return newBenchNamed(t, handlerName, l, s, p)
+}
+
+func newBenchNamed(t tb, name string, l *ledger, s router.Store, p router.Policy) *bench {
+	t.Helper()
+	b := &bench{name: name, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
 	var err error
 	b.Router, err = router.New("", []router.Route{
-		{Name: handlerName, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
+		{Name: name, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
 	}, router.Config{
 		Source: l, Hints: l.hints, Progress: b.progress, Policy: p, Batch: 16, Classify: []router.Classifier{sqlite.Classify},
 	})
@@ -227,8 +233,8 @@ func (b *bench) await(t tb) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if !b.progress.Await(ctx, handlerName, b.ledger.head()) {
-		t.Fatalf("the handler stands at %d of %d: %+v", b.progress.At(handlerName), b.ledger.head(), b.status(t))
+	if !b.progress.Await(ctx, b.name, b.ledger.head()) {
+		t.Fatalf("the handler stands at %d of %d: %+v", b.progress.At(b.name), b.ledger.head(), b.status(t))
 	}
 }
 
@@ -257,7 +263,7 @@ func (b *bench) awaitState(t tb, want router.State) {
 func (b *bench) head(t tb, i int) (p router.Parked, ok bool) {
 	t.Helper()
 	err := b.store.InTx(context.Background(), func(ctx context.Context) (err error) {
-		p, ok, err = b.store.Head(ctx, handlerName, account(i).String())
+		p, ok, err = b.store.Head(ctx, b.name, account(i).String())
 		return err
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ jq --null-input --argjson customers "$(ids "${customers[@]}")" --argjson account
     --argjson transactions "$(ids "${transactions[@]}")" --argjson holds "$(ids "${holds[@]}")" \
     '{$customers, $accounts, $transactions, $holds}' >"$BANKFORGE_KNOWN_IDS"
 
+export HYPOTHESIS_STORAGE_DIRECTORY=$PWD/.tools/hypothesis PYTHONDONTWRITEBYTECODE=1
 for role in teller fraud auditor; do
     echo "schemathesis as $role"
     # Event streams do not end; the tests of ports and of the browser cover them. One worker, because

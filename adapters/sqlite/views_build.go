@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -121,10 +122,57 @@ func newBuilder(ctx context.Context, source router.Source, dir string) (b *build
 	if b.db, err = Open(ctx, filepath.Join(scratch, "views.db"), ViewsFile); err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
-	if b.views, err = NewViews(ctx, b.db); err != nil {
+	// Nobody lists what is only built: without the indexes it takes half the time.
+	err = b.db.InTx(ctx, func(ctx context.Context) error {
+		for i := range allViews {
+			if _, err := allViews[i].dropIndexes(ctx, b.db); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		b.views, err = NewViews(ctx, b.db)
+	}
+	if err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
+}
+
+// dropIndexes drops the indexes of the view, and returns the statements that make them again.
+func (v *view) dropIndexes(ctx context.Context, db *DB) (again []string, err error) {
+	tx, err := db.tx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var drop []string
+	for _, t := range v.tables {
+		rows, err := tx.QueryContext(ctx, `SELECT name, sql FROM main.sqlite_schema
+			WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL`, t.name)
+		if err != nil {
+			return nil, err
+		}
+		err = eachRow(rows, func(scan func(...any) error) error {
+			var name, create string
+			err := scan(&name, &create)
+			drop, again = append(drop, "DROP INDEX main."+name), append(again, create)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return again, execAll(ctx, tx, drop)
+}
+
+func execAll(ctx context.Context, tx *sql.Tx, statements []string) error {
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
 }
 
 // close forgets what was built.

@@ -1,6 +1,9 @@
 package sqlite
 
-import "context"
+import (
+	"context"
+	"testing"
+)
 
 // Tamper runs a statement in the transaction that ctx carries.
 func (d *DB) Tamper(ctx context.Context, query string, args ...any) error {
@@ -25,4 +28,22 @@ func (d *DB) Columns(ctx context.Context, table string) (map[string]string, erro
 		columns[name] = kind
 		return err
 	})
+}
+
+// Indexes are all indexes, as they were made.
+func (d *DB) Indexes(t *testing.T) (all []string) {
+	t.Helper()
+	rows, err := d.read.QueryContext(t.Context(), `SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql <> '' ORDER BY name`)
+	if err == nil {
+		err = eachRow(rows, func(scan func(...any) error) error {
+			var create string
+			err := scan(&create)
+			all = append(all, create)
+			return err
+		})
+	}
+	if err != nil || len(all) < 10 {
+		t.Fatalf("indexes: %v, %v", all, err)
+	}
+	return all
 }

@@ -99,15 +99,16 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	if err != nil {
 		return err
 	}
+	indexes, err := p.dropIndexes(ctx, db)
+	if err != nil {
+		return err
+	}
+	var copying []string
 	for _, t := range p.tables {
-		for _, q := range []string{
-			"DELETE FROM main." + t.name,
-			"INSERT INTO main." + t.name + " SELECT * FROM built." + t.name,
-		} {
-			if _, err := tx.ExecContext(ctx, q); err != nil {
-				return err
-			}
-		}
+		copying = append(copying, "DELETE FROM main."+t.name, "INSERT INTO main."+t.name+" SELECT * FROM built."+t.name)
+	}
+	if err := execAll(ctx, tx, append(copying, indexes...)); err != nil {
+		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE parked_message SET status = ?, ended_at = ?
 		WHERE handler = ? AND ended_at IS NULL`, string(router.Resolved), time.Now().UnixMicro(), p.handler)

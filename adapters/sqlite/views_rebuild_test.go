@@ -268,6 +268,10 @@ func TestRebuildMendsOnlyTheNamedView(t *testing.T) {
 	if found := check(t, db, l); len(found) > 0 {
 		t.Fatal(found)
 	}
+	fresh, _ := openViews(t)
+	if got, want := db.Indexes(t), fresh.Indexes(t); !slices.Equal(got, want) {
+		t.Errorf("the indexes are %v, not %v", got, want)
+	}
 	more := newLog(3, 330) // the same, and goes on
 	for _, h := range all(v) {
 		deliver(t, db, more, h, handlers.End(bank.Seq(len(more.events))))

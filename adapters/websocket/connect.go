@@ -10,8 +10,8 @@ import (
 	"bankforge/app/bank"
 )
 
-// disconnectRevoked is final: the library's clients do not come back by themselves.
-var disconnectRevoked = centrifuge.Disconnect{Code: 4501, Reason: "revoked"}
+// revoked is final: the library's clients do not come back by themselves.
+func revoked() centrifuge.Disconnect { return centrifuge.Disconnect{Code: 4501, Reason: "revoked"} }
 
 type principalKey struct{}
 

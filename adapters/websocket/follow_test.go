@@ -27,7 +27,7 @@ func follow(t *testing.T, h *house, after *uint64, subject string) *reader {
 	r := &reader{make(chan struct{}), make(chan uint64), make(chan error, 1), cancel}
 	begun := false
 	go func() {
-		r.ended <- h.Follow(ctx, subject, own, after, time.Hour, func(offset uint64, data []byte) error {
+		r.ended <- h.Follow(ctx, subject, own, after, time.Hour, func(offset uint64, _ []byte) error {
 			if !begun {
 				begun = true
 				close(r.begun)
@@ -60,12 +60,10 @@ func (r *reader) expect(t *testing.T, from, to uint64) {
 	}
 }
 
-func at(n uint64) *uint64 { return &n }
-
 func TestFollowingStartsWithTheNextVersion(t *testing.T) {
 	t.Parallel()
 	h := open(t, websocket.Config{})
-	h.log.commitTo(own, 7)
+	h.log.commitTo(7)
 	r := follow(t, h, nil, "me")
 	<-r.begun
 	if !h.Watched(own) || h.Clients() != 1 {
@@ -85,14 +83,14 @@ func TestFollowingStartsWithTheNextVersion(t *testing.T) {
 func TestFollowingRecoversAndGoesOn(t *testing.T) {
 	t.Parallel()
 	h := open(t, websocket.Config{})
-	all := h.log.commitTo(own, 500)
-	r := follow(t, h, at(3), "me")
+	all := h.log.commitTo(500)
+	r := follow(t, h, new(uint64(3)), "me")
 	<-r.begun
 	for _, p := range all[490:] {
 		h.Publish(p) // push is behind the log
 	}
 	r.expect(t, 4, 500)
-	h.log.commitTo(own, 502)
+	h.log.commitTo(502)
 	h.Publish(h.log.commit(own)) // two were not told
 	r.expect(t, 501, 503)
 }
@@ -124,7 +122,7 @@ func TestFollowingEnds(t *testing.T) {
 	if err := <-revoked.ended; err == nil || !strings.Contains(err.Error(), "rights") {
 		t.Errorf("revoked: %v", err)
 	}
-	if err := <-follow(t, h, at(1), "one").ended; !errors.As(err, &refused) || refused.Code != "invalid_request" {
+	if err := <-follow(t, h, new(uint64(1)), "one").ended; !errors.As(err, &refused) || refused.Code != "invalid_request" {
 		t.Errorf("from the future: %v", err)
 	}
 	if err := h.Shutdown(context.Background()); err != nil {

@@ -190,7 +190,7 @@ func (h *Hub) Revoke(subject string) error {
 		}
 	}
 	h.mu.RUnlock()
-	return h.node.Disconnect(subject, centrifuge.WithCustomDisconnect(disconnectRevoked))
+	return h.node.Disconnect(subject, centrifuge.WithCustomDisconnect(revoked()))
 }
 
 // Clients is how many sockets have connected and how many followers there are.
@@ -225,6 +225,6 @@ func (h *Hub) logged(e centrifuge.LogEntry) {
 	if e.Level >= centrifuge.LogLevelError {
 		level = slog.LevelError
 	}
-	h.conf.Log.Log(context.Background(), level, "live: "+e.Message,
+	h.conf.Log.Log(context.Background(), level, "live connections", "what", e.Message,
 		"client", e.Fields["client"], "channel", e.Fields["channel"], "error", e.Fields["error"])
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ type ledger struct {
 
 func newLedger() *ledger { return &ledger{epoch: "e1", streams: map[string][]push.Publication{}} }
 
-// commit makes the next version of the channel, which push has yet to tell.
+// commit makes the next version of a channel, which push has yet to tell.
 func (l *ledger) commit(channel string) push.Publication {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,16 +57,16 @@ func (l *ledger) commit(channel string) push.Publication {
 	return p
 }
 
-// commitTo makes versions until there are n of them, and returns them all.
-func (l *ledger) commitTo(channel string, n int) []push.Publication {
+// commitTo makes versions of own until there are n of them, and returns them all.
+func (l *ledger) commitTo(n int) []push.Publication {
 	for {
 		l.mu.Lock()
-		all := l.streams[channel]
+		all := l.streams[own]
 		l.mu.Unlock()
 		if len(all) >= n {
 			return all
 		}
-		l.commit(channel)
+		l.commit(own)
 	}
 }
 
@@ -119,8 +120,8 @@ type house struct {
 	url string
 }
 
-func open(t testing.TB, c websocket.Config) *house {
-	t.Helper()
+func open(tb testing.TB, c websocket.Config) *house {
+	tb.Helper()
 	log := newLedger()
 	if c.History == nil {
 		c.History = log
@@ -128,18 +129,18 @@ func open(t testing.TB, c websocket.Config) *house {
 	c.Authenticator, c.Access = doors{}, doors{}
 	hub, err := websocket.New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := hub.Serve(w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	}))
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patient)
 		defer cancel()
 		if err := hub.Shutdown(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		server.Close()
 	})
@@ -154,60 +155,70 @@ type client struct {
 }
 
 type pub struct {
-	Offset uint64
-	Data   json.RawMessage
+	Offset uint64          `json:"offset"`
+	Data   json.RawMessage `json:"data"`
 }
 
+type coded struct {
+	Code int `json:"code"`
+}
+
+// reply is whatever the server says.
 type reply struct {
-	ID    int
-	Error *struct{ Code int }
-	// The answers to commands.
-	Connect   *struct{ Ping int }
+	ID      int    `json:"id"`
+	Error   *coded `json:"error"`
+	Connect *struct {
+		Ping int `json:"ping"`
+	} `json:"connect"`
 	Subscribe *struct {
-		Recovered     bool
-		WasRecovering bool `json:"was_recovering"`
-		Epoch         string
-		Offset        uint64
-		Publications  []pub
-	}
+		Recovered     bool   `json:"recovered"`
+		WasRecovering bool   `json:"was_recovering"`
+		Epoch         string `json:"epoch"`
+		Offset        uint64 `json:"offset"`
+		Publications  []pub  `json:"publications"`
+	} `json:"subscribe"`
 	Push *struct {
-		Channel     string
-		Pub         *pub
-		Unsubscribe *struct{ Code int }
-	}
+		Channel     string `json:"channel"`
+		Pub         *pub   `json:"pub"`
+		Unsubscribe *coded `json:"unsubscribe"`
+	} `json:"push"`
 }
 
-func (h *house) dial(t testing.TB, header http.Header) (*client, *http.Response, error) {
-	t.Helper()
+// dial opens a socket, or says what the server answered instead.
+func (h *house) dial(tb testing.TB, header http.Header) (c *client, status int, err error) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	transport := &http.Transport{DisableKeepAlives: true}
 	conn, resp, err := ws.Dial(ctx, h.url+"/v1/live?cf_protocol=protobuf", &ws.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header,
 	})
+	if resp != nil {
+		status = resp.StatusCode
+	}
 	if err != nil {
-		return nil, resp, err
+		return nil, status, err
 	}
 	conn.SetReadLimit(64 << 20)
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &client{t: t, conn: conn}, resp, nil
+	tb.Cleanup(func() { _ = conn.CloseNow() })
+	return &client{t: tb, conn: conn}, status, nil
 }
 
-func (h *house) raw(t testing.TB) *client {
-	t.Helper()
-	c, _, err := h.dial(t, nil)
+func (h *house) raw(tb testing.TB) *client {
+	tb.Helper()
+	c, _, err := h.dial(tb, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
-func (h *house) connect(t testing.TB, token string) *client {
-	t.Helper()
-	c := h.raw(t)
+func (h *house) connect(tb testing.TB, token string) *client {
+	tb.Helper()
+	c := h.raw(tb)
 	c.send(`{"id":1,"connect":{"token":"` + token + `"}}`)
 	if r := c.next(); r.ID != 1 || r.Connect == nil {
-		t.Fatalf("connect was answered %+v", r)
+		tb.Fatalf("connect was answered %+v", r)
 	}
 	return c
 }
@@ -254,8 +265,7 @@ func (c *client) closed() int {
 	c.t.Helper()
 	for {
 		if _, err := c.read(); err != nil {
-			var e ws.CloseError
-			if errors.As(err, &e) {
+			if e, ok := errors.AsType[ws.CloseError](err); ok {
 				return int(e.Code)
 			}
 			c.t.Fatalf("the socket was not closed with a code: %v", err)
@@ -266,11 +276,11 @@ func (c *client) closed() int {
 // subscribe asks for a channel; since < 0 does not recover.
 func (c *client) subscribe(channel string, since int, epoch string) reply {
 	c.t.Helper()
-	recover := ""
+	from := ""
 	if since >= 0 {
-		recover = fmt.Sprintf(`,"recover":true,"epoch":%q,"offset":%d`, epoch, since)
+		from = fmt.Sprintf(`,"recover":true,"epoch":%q,"offset":%d`, epoch, since)
 	}
-	c.send(fmt.Sprintf(`{"id":2,"subscribe":{"channel":%q%s}}`, channel, recover))
+	c.send(fmt.Sprintf(`{"id":2,"subscribe":{"channel":%q%s}}`, channel, from))
 	for {
 		if r := c.next(); r.ID == 2 {
 			return r
@@ -278,12 +288,12 @@ func (c *client) subscribe(channel string, since int, epoch string) reply {
 	}
 }
 
-// pushed expects the next publication of the channel to be this one.
-func (c *client) pushed(channel string, offset uint64) {
+// pushed expects that this publication of own comes next.
+func (c *client) pushed(offset uint64) {
 	c.t.Helper()
 	r := c.next()
-	if r.Push == nil || r.Push.Pub == nil || r.Push.Channel != channel || r.Push.Pub.Offset != offset {
-		c.t.Fatalf("got %+v %+v, not publication %d of %s", r, r.Push, offset, channel)
+	if r.Push == nil || r.Push.Pub == nil || r.Push.Channel != own || r.Push.Pub.Offset != offset {
+		c.t.Fatalf("got %+v %+v, not publication %d", r, r.Push, offset)
 	}
 	if want := fmt.Sprintf(`{"version":%d}`, offset); string(r.Push.Pub.Data) != want {
 		c.t.Fatalf("publication %d says %s", offset, r.Push.Pub.Data)
@@ -293,7 +303,7 @@ func (c *client) pushed(channel string, offset uint64) {
 func offsets(pubs []pub) string {
 	var s []string
 	for _, p := range pubs {
-		s = append(s, fmt.Sprint(p.Offset))
+		s = append(s, strconv.FormatUint(p.Offset, 10))
 	}
 	return strings.Join(s, " ")
 }

@@ -18,7 +18,7 @@ func TestWhatIsPublishedArrives(t *testing.T) {
 	if h.Watched(own) {
 		t.Error("a channel is watched before anybody has subscribed")
 	}
-	h.log.commitTo(own, 41)
+	h.log.commitTo(41)
 	r := c.subscribe(own, -1, "")
 	if r.Subscribe == nil || r.Subscribe.Offset != 41 || r.Subscribe.Epoch != "e1" {
 		t.Fatalf("subscribed with %+v", r.Subscribe)
@@ -27,13 +27,13 @@ func TestWhatIsPublishedArrives(t *testing.T) {
 		t.Error("the hub miscounts who watches")
 	}
 	h.Publish(h.log.commit(own))
-	c.pushed(own, 42)
+	c.pushed(42)
 }
 
 func TestReconnectRecoversExactlyWhatWasMissed(t *testing.T) {
 	t.Parallel()
 	h := open(t, websocket.Config{})
-	all := h.log.commitTo(own, 45)
+	all := h.log.commitTo(45)
 	c := h.connect(t, "good")
 	r := c.subscribe(own, 41, "e1")
 	if !r.Subscribe.Recovered || offsets(r.Subscribe.Publications) != "42 43 44 45" {
@@ -43,7 +43,7 @@ func TestReconnectRecoversExactlyWhatWasMissed(t *testing.T) {
 		t.Errorf("recovered %s, published %s", got, all[41].Data)
 	}
 	h.Publish(h.log.commit(own))
-	c.pushed(own, 46)
+	c.pushed(46)
 	up := h.connect(t, "good")
 	if r := up.subscribe(own, 46, "e1"); !r.Subscribe.Recovered || len(r.Subscribe.Publications) != 0 {
 		t.Errorf("who is up to date recovers %v: %s", r.Subscribe.Recovered, offsets(r.Subscribe.Publications))
@@ -53,7 +53,7 @@ func TestReconnectRecoversExactlyWhatWasMissed(t *testing.T) {
 func TestWhenPushIsBehindTheLogItsLateMessagesAreDropped(t *testing.T) {
 	t.Parallel()
 	h := open(t, websocket.Config{})
-	all := h.log.commitTo(own, 50) // push has told 47 of them
+	all := h.log.commitTo(50) // push has told 47 of them
 	behind := h.connect(t, "good")
 	behind.subscribe(own, 50, "e1")
 	c := h.connect(t, "good")
@@ -64,8 +64,8 @@ func TestWhenPushIsBehindTheLogItsLateMessagesAreDropped(t *testing.T) {
 		h.Publish(p)
 	}
 	h.Publish(h.log.commit(own))
-	c.pushed(own, 51)
-	behind.pushed(own, 51)
+	c.pushed(51)
+	behind.pushed(51)
 }
 
 // TestLateMessagesDuringRecoveryAreDropped has push tell old versions while the client's recovery reads the log.
@@ -75,7 +75,7 @@ func TestLateMessagesDuringRecoveryAreDropped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t, websocket.Config{})
-			all := h.log.commitTo(own, 50)
+			all := h.log.commitTo(50)
 			h.connect(t, "good").subscribe(own, -1, "") // so that the channel is watched
 			var late sync.WaitGroup
 			h.log.reading = func() {
@@ -96,7 +96,7 @@ func TestLateMessagesDuringRecoveryAreDropped(t *testing.T) {
 			}
 			late.Wait()
 			h.Publish(h.log.commit(own))
-			c.pushed(own, 51)
+			c.pushed(51)
 		})
 	}
 }
@@ -112,7 +112,7 @@ func TestDuplicatesAreDropped(t *testing.T) {
 	}
 	h.Publish(h.log.commit(own))
 	for offset := range uint64(3) {
-		c.pushed(own, offset+1)
+		c.pushed(offset + 1)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestAGapUnsubscribesAndTheClientRecovers(t *testing.T) {
 	c := h.connect(t, "good")
 	c.subscribe(own, -1, "")
 	h.Publish(h.log.commit(own))
-	c.pushed(own, 1)
+	c.pushed(1)
 	h.log.commit(own)
 	h.Publish(h.log.commit(own))
 	if r := c.next(); r.Push == nil || r.Push.Unsubscribe == nil || r.Push.Unsubscribe.Code != 2500 {
@@ -132,7 +132,7 @@ func TestAGapUnsubscribesAndTheClientRecovers(t *testing.T) {
 		t.Errorf("recovered %s", offsets(r.Subscribe.Publications))
 	}
 	h.Publish(h.log.commit(own))
-	c.pushed(own, 4)
+	c.pushed(4)
 }
 
 func TestAnotherEpochUnsubscribes(t *testing.T) {
@@ -161,14 +161,14 @@ func TestWhatCannotBeRecoveredIsReloaded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t, websocket.Config{MaxMissed: 10})
-			h.log.commitTo(own, 20)
+			h.log.commitTo(20)
 			c := h.connect(t, "good")
 			r := c.subscribe(own, since.offset, since.epoch).Subscribe
 			if r.Recovered || !r.WasRecovering || len(r.Publications) != 0 || r.Offset != 20 || r.Epoch != "e1" {
 				t.Fatalf("answered %+v", r)
 			}
 			h.Publish(h.log.commit(own))
-			c.pushed(own, 21)
+			c.pushed(21)
 			if r := h.connect(t, "good").subscribe(own, 11, "e1").Subscribe; !r.Recovered || len(r.Publications) != 10 {
 				t.Errorf("as many as may be missed are not recovered: %+v", r)
 			}
@@ -225,6 +225,7 @@ func TestEveryClientSeesEachVersionOnce(t *testing.T) {
 
 // watch connects, goes on from seen until it has seen enough, and hangs up.
 func watch(t *testing.T, h *house, seen, enough uint64) uint64 {
+	t.Helper()
 	c := h.connect(t, "good")
 	defer func() { _ = c.conn.CloseNow() }()
 	r := c.subscribe(own, int(seen), "e1").Subscribe

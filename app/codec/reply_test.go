@@ -23,8 +23,8 @@ func TestAccountsComeBack(t *testing.T) {
 
 func drawRefusal(t *rapid.T) *bank.Error {
 	return &bank.Error{
-		Code: bank.Code(drawText.Draw(t, "code")), Field: drawText.Draw(t, "field"),
-		Detail: drawText.Draw(t, "detail"), Item: rapid.IntRange(-1, 1000).Draw(t, "item"),
+		Code: bank.Code(drawText(t, "code")), Field: drawText(t, "field"),
+		Detail: drawText(t, "detail"), Item: rapid.IntRange(-1, 1000).Draw(t, "item"),
 	}
 }
 

@@ -96,7 +96,8 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && (j.bank == nil || j.bank.ended()), "serve [FLAG…], when it is not running")
 	program, err := exec.LookPath("bankforge")
 	ts.Check(err)
-	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs("serve.log"), program, append([]string{"serve"}, args...)...)
+	args = append([]string{"serve"}, args...)
+	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs("serve.log"), program, args...)
 	ts.Check(err)
 	j.bank = p
 	ts.Check(p.ready(ts.Getenv("URL")))

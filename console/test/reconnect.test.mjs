@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, createServer } from "node:net";
 import { after, before, test } from "node:test";
-import { ask, launch, token, url } from "./browser.mjs";
+import { ask, end, launch, row, seen, token, url, versions } from "./browser.mjs";
 
 /** wire is a way to the bank that can be cut. */
 class Wire {
@@ -47,31 +47,29 @@ let browser;
 before(async () => {
   browser = await launch();
 });
-after(() => browser?.close());
+after(end);
 
 test("after the connection was lost, everything missed comes once", async () => {
   const { id } = await ask("POST", "/v1/accounts", { currency: "EUR", label: "Cut off" });
   const deposit = () => ask("POST", "/v1/deposits", { account_id: id, amount: { amount: "100", currency: "EUR" } });
   const wire = new Wire();
   const page = await (await browser.newContext()).newPage();
-  const row = `#accounts [data-account="${id}"]`;
   try {
     await page.goto(`${await wire.open()}/?trace=1#token=${token}`);
     await page.waitForSelector("#status[data-state=connected]");
     await deposit();
-    await page.waitForSelector(`${row}[data-minor="100"]`);
+    await page.waitForSelector(`${row(id)}[data-minor="100"]`);
     for (let round = 1; round <= 3; round++) {
       wire.cut();
       await page.waitForSelector("#status[data-state=reconnecting]");
-      await page.waitForSelector(`${row}.stale`);
+      await page.waitForSelector(`${row(id)}.stale`);
       for (let i = 0; i < 4; i++) await deposit();
       wire.mend();
-      await page.waitForSelector(`${row}[data-minor="${100 + round * 400}"]:not(.stale)`);
+      await page.waitForSelector(`${row(id)}[data-minor="${100 + round * 400}"]:not(.stale)`);
       assert.ok(await page.isHidden("#banner"));
     }
-    const seen = await page.evaluate((a) => window.__seen.filter((s) => s.account === a).map((s) => s.version), id);
-    assert.deepEqual(seen, Array.from({ length: 13 }, (_, i) => i + 2));
-    await page.click(`${row} button`);
+    assert.deepEqual(await seen(page, id), versions(2, 14));
+    await page.click(`${row(id)} button`);
     await page.waitForFunction(() => document.querySelectorAll("#entries li").length === 13);
   } finally {
     await page.context().close();

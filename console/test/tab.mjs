@@ -8,14 +8,13 @@
 //
 // Each line is answered with one line; "ready" comes first. What goes wrong ends it with status 1.
 import { createInterface } from "node:readline";
-import { launch, open } from "./browser.mjs";
+import { end, launch, open, row, seen } from "./browser.mjs";
 
 const patience = 60_000; // milliseconds for one line
 
 const browser = await launch();
 const page = await open(browser);
 page.setDefaultTimeout(patience);
-const row = (account) => page.locator(`#accounts [data-account="${account}"]`);
 
 const does = {
   state: async (state) => {
@@ -29,10 +28,8 @@ const does = {
     );
     return "ok";
   },
-  seen: async (account) => JSON.stringify(
-    await page.evaluate((a) => window.__seen.filter((s) => s.account === a).map((s) => s.version), account),
-  ),
-  balance: (account) => row(account).getAttribute("data-minor"),
+  seen: async (account) => JSON.stringify(await seen(page, account)),
+  balance: (account) => page.getAttribute(row(account), "data-minor"),
 };
 
 console.log("ready");
@@ -43,4 +40,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (!run) throw new Error(`unknown line: ${line}`);
   console.log(await run(...rest));
 }
-await browser.close();
+await end();
