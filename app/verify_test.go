@@ -60,7 +60,7 @@ func (l *tampered) Read(_ context.Context, after bank.Seq, limit int) (out []app
 	return out, nil
 }
 
-func (l *tampered) Versions(ctx context.Context, subject string, after bank.Version, n int) (out []app.Row, err error) {
+func (l *tampered) Versions(ctx context.Context, subject string, after bank.Version, _ int) (out []app.Row, err error) {
 	seq, ok := l.index[app.Touch{Subject: subject, Version: after + 1}]
 	if !ok {
 		return nil, nil
@@ -233,31 +233,37 @@ func isReversal(e *bank.Event) bool { return len(e.Transactions) == 2 }
 // tamperedContent is hashed anew: only the rules of the bank tell.
 var tamperedContent = map[string]tampering{
 	"money from nothing": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, isMovement)
 		l.change(t, at, func(e *bank.Event) { e.Legs[1].Amount++; e.Legs[1].After.Balance++ })
 		return at
 	}, "not to 0"},
 	"another balance": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, isMovement)
 		l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Balance += 100 })
 		return at
 	}, "are not"},
 	"a version left out": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, isMovement)
 		l.change(t, at, func(e *bank.Event) { e.Legs[0].After.Version++ })
 		return at
 	}, "follows version"},
 	"a version of a transaction left out": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, isReversal)
 		l.change(t, at, func(e *bank.Event) { e.Transactions[1].Version++ })
 		return at
 	}, "follows"},
 	"more given back than was moved": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, isReversal)
 		l.change(t, at, func(e *bank.Event) { e.Transactions[1].Reversed++ })
 		return at
 	}, "given back"},
 	"more held than the hold says": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
 		at := l.find(t, func(e *bank.Event) bool { return e.Type == bank.HoldPlaced })
 		l.change(t, at, func(e *bank.Event) { e.Hold.Remaining++ })
 		return at

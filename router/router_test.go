@@ -192,15 +192,23 @@ func TestACheckpointOfAnotherLogHoldsTheHandler(t *testing.T) {
 	l, s := newLedger(), openStore(t)
 	first := newBench(t, l, s, quick())
 	stop := first.start(t)
-	l.credit(1)
+	for range 5 {
+		l.credit(1)
+	}
 	first.await(t)
 	stop()
 
+	l = newLedger() // a backup from before the end is restored
 	l.incarnation = "inc2"
+	for range 2 {
+		l.credit(1)
+	}
 	b := newBench(t, l, s, quick())
 	b.start(t)
-	l.credit(1)
 	b.awaitState(t, router.Held)
+	if at := b.progress.At(handlerName); at != 0 {
+		t.Errorf("the handler says that it has seen event %d of a log that it does not know", at)
+	}
 	if got := b.status(t).LastError; got != router.ErrOtherLog.Error() {
 		t.Errorf("last error %q", got)
 	}

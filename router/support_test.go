@@ -54,7 +54,9 @@ func eur() bank.Currency {
 	return c
 }
 
-func account(i int) bank.AccountID { return bank.MakeID[bank.Account]([16]byte{14: byte(i >> 8), 15: byte(i)}) }
+func account(i int) bank.AccountID {
+	return bank.MakeID[bank.Account]([16]byte{14: byte(i >> 8), 15: byte(i)})
+}
 
 // credit appends one event that credits the accounts, and wakes the tails.
 func (l *ledger) credit(accounts ...int) {

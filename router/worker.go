@@ -26,11 +26,19 @@ type worker struct {
 
 func (w *worker) stream() Stream { return Stream{Handler: w.Name, Topic: w.Topic} }
 
-// start is where the handler goes on: the position of its checkpoint.
+// start is where the handler goes on: the position of its checkpoint. One of another log says nothing about
+// this one: then the first delivery shows it, wherever the log stands.
 func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error) {
 	c, err := w.Store.Checkpoint(ctx, w.stream())
 	if err != nil {
 		return handlers.Position{}, err
+	}
+	head, err := w.feed.source.Head(ctx)
+	if err != nil {
+		return handlers.Position{}, err
+	}
+	if c.Incarnation != head.Incarnation {
+		c = Checkpoint{}
 	}
 	w.took(c.Position)
 	return c.Position, nil

@@ -101,7 +101,11 @@ func failCommit(t *testing.T, l *Log, fail bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	err = c.Raw(func(driver any) error {
 		hooks, ok := driver.(sqlite.HookRegisterer)
 		if !ok {

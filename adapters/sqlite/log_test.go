@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,7 +16,11 @@ func TestLogConforms(t *testing.T) {
 	err := apptest.TestLog(t.Context(), apptest.LogStore{
 		Open: func() (apptest.LogUnderTest, error) { return NewLog(open(t, BankFile)), nil },
 		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
-			return NewLog(reopen(t, l.(*Log).db)), nil
+			open, ok := l.(*Log)
+			if !ok {
+				return nil, fmt.Errorf("%T is no Log", l)
+			}
+			return NewLog(reopen(t, open.db)), nil
 		},
 	})
 	if err != nil {

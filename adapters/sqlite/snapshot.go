@@ -78,7 +78,13 @@ func writeSnapshot(ctx context.Context, path string, m app.SnapshotMark, write f
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
 	buf := bufio.NewWriterSize(f, snapshotBufSize)
-	w := &ctxWriter{ctx, io.MultiWriter(buf, sum)}
+	both := io.MultiWriter(buf, sum)
+	w := writerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return both.Write(p)
+	})
 	if _, err := w.Write(appendMark(nil, m)); err != nil {
 		return err
 	}
@@ -94,18 +100,9 @@ func writeSnapshot(ctx context.Context, path string, m app.SnapshotMark, write f
 	return f.Sync()
 }
 
-// ctxWriter fails once ctx has ended.
-type ctxWriter struct {
-	ctx context.Context
-	to  io.Writer
-}
+type writerFunc func([]byte) (int, error)
 
-func (w *ctxWriter) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.to.Write(p)
-}
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Load tries the newest first.
 func (s *Snapshots) Load(ctx context.Context, read func(app.SnapshotMark, io.Reader) error) (found bool, err error) {
@@ -135,7 +132,7 @@ func (s *Snapshots) load(name string, read func(app.SnapshotMark, io.Reader) err
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	info, err := f.Stat()
 	if err != nil {
 		return false, err
@@ -190,8 +187,11 @@ func readMark(r *bufio.Reader) (m app.SnapshotMark, err error) {
 	}
 	schema, err1 := binary.ReadVarint(r)
 	n, err2 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2); err != nil || n > maxIncarnation {
-		return m, fmt.Errorf("an incarnation of %d bytes, %v", n, err)
+	if err := errors.Join(err1, err2); err != nil {
+		return m, err
+	}
+	if n > maxIncarnation {
+		return m, fmt.Errorf("an incarnation of %d bytes", n)
 	}
 	incarnation := make([]byte, n)
 	_, err1 = io.ReadFull(r, incarnation)

@@ -63,8 +63,7 @@ func transfers(b *testing.B, n, accounts int) *log {
 	return l
 }
 
-// BenchmarkViews says how many events a second the handlers take in, with batches as a busy bank has them; BenchmarkRebuild
-// how many a second are built anew and compared.
+// BenchmarkViews says how many events a second the handlers take in, with batches as a busy bank has them.
 func BenchmarkViews(b *testing.B) {
 	l := transfers(b, 10_000, 1000)
 	for _, which := range []string{"all", app.BalancesHandler, app.HistoryHandler, app.TransactionsHandler} {
@@ -78,6 +77,7 @@ func BenchmarkViews(b *testing.B) {
 	}
 }
 
+// BenchmarkRebuild says how many events a second are built anew, compared and put in place.
 func BenchmarkRebuild(b *testing.B) {
 	l := transfers(b, 10_000, 1000)
 	db, err := sqlite.Open(b.Context(), b.TempDir()+"/views.db", sqlite.ViewsFile)
@@ -118,7 +118,8 @@ func takeAll(b *testing.B, l *log, batch int, which string) int {
 			if which != "all" && which != h.Handler {
 				continue
 			}
-			if err := db.InTx(b.Context(), func(ctx context.Context) error { return h.handle(ctx, facts[h.Topic]) }); err != nil {
+			take := func(ctx context.Context) error { return h.handle(ctx, facts[h.Topic]) }
+			if err := db.InTx(b.Context(), take); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -70,7 +70,8 @@ func (c *ViewsCheck) places(ctx context.Context, incarnation string, d *differen
 func (p *place) astray(head app.Head, incarnation string, d *differences) bool {
 	switch {
 	case p.Incarnation != "" && p.Incarnation != incarnation:
-		d.add(p, "", fmt.Sprintf("view %s follows incarnation %s of the log, which is %s", p.handler, p.Incarnation, incarnation))
+		d.add(p, "", fmt.Sprintf("view %s follows incarnation %s of the log, but the log is %s",
+			p.handler, p.Incarnation, incarnation))
 	case p.Position.Seq > head.Seq:
 		d.add(p, "", fmt.Sprintf("view %s has this event, but the log ends at event %d", p.handler, head.Seq))
 	default:
@@ -119,6 +120,9 @@ func (d *differences) table(ctx context.Context, p *place, t viewTable, want, go
 		return err
 	}
 	defer g.rows.Close()
+	if !slices.Equal(w.columns, g.columns) {
+		return fmt.Errorf("it has the columns %v, not %v: its file is of another version", g.columns, w.columns)
+	}
 	for {
 		order := w.compare(g)
 		switch {
@@ -133,7 +137,8 @@ func (d *differences) table(ctx context.Context, p *place, t viewTable, want, go
 		default:
 			for i, name := range w.columns {
 				if w.row[i] != g.row[i] {
-					d.add(p, w.subject(), fmt.Sprintf("%s%s: %s is %v instead of %v", t.name, w.where(), name, g.row[i], w.row[i]))
+					d.add(p, w.subject(), fmt.Sprintf("%s%s: %s is %v instead of %v",
+						t.name, w.where(), name, g.row[i], w.row[i]))
 				}
 			}
 			err = errors.Join(w.next(), g.next())

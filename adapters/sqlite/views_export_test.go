@@ -33,7 +33,8 @@ func (d *DB) Columns(ctx context.Context, table string) (map[string]string, erro
 // Indexes are all indexes, as they were made.
 func (d *DB) Indexes(t *testing.T) (all []string) {
 	t.Helper()
-	rows, err := d.read.QueryContext(t.Context(), `SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql <> '' ORDER BY name`)
+	rows, err := d.read.QueryContext(t.Context(),
+		`SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql <> '' ORDER BY name`)
 	if err == nil {
 		err = eachRow(rows, func(scan func(...any) error) error {
 			var create string

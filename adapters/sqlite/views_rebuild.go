@@ -20,9 +20,9 @@ type Rebuilt struct {
 	Omitted     int              // how many more there are
 }
 
-// RebuildViews builds the named views anew from the log, beside the old ones, says in what the old ones differ, and then
-// puts the new ones in their place, all in one transaction. db must be in use by nobody else, and scratch is a directory
-// for as much data again. When it fails, the old views are as they were.
+// RebuildViews builds the named views anew from the log, beside the old ones, says in what the old ones differ,
+// and then puts the new ones in their place, all in one transaction. db must be in use by nobody else, and
+// scratch is a directory for as much data again. When it fails, the old views are as they were.
 func RebuildViews(
 	ctx context.Context, db *DB, source router.Source, scratch string, names []string,
 ) (r Rebuilt, err error) {

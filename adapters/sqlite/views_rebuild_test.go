@@ -309,13 +309,15 @@ func TestRebuildThatFailsChangesNothing(t *testing.T) {
 	db, _ := kept(t, l)
 	broken := &log{events: l.events, incarnation: l.incarnation, broken: errors.New("boom")}
 	scratch := t.TempDir()
-	if _, err := sqlite.RebuildViews(t.Context(), db, broken, scratch, sqlite.ViewNames()); !errors.Is(err, broken.broken) {
+	_, err := sqlite.RebuildViews(t.Context(), db, broken, scratch, sqlite.ViewNames())
+	if !errors.Is(err, broken.broken) {
 		t.Fatalf("the error is %v", err)
 	}
 	gap := &log{events: slices.Clone(l.events), incarnation: l.incarnation}
 	gap.events[len(gap.events)/2].Legs = nil
 	var missing *handlers.GapError
-	if _, err := sqlite.RebuildViews(t.Context(), db, gap, scratch, sqlite.ViewNames()); !errors.As(err, &missing) {
+	_, err = sqlite.RebuildViews(t.Context(), db, gap, scratch, sqlite.ViewNames())
+	if !errors.As(err, &missing) {
 		t.Fatalf("the error is %v", err)
 	}
 	if _, err := sqlite.RebuildViews(t.Context(), db, l, scratch, []string{"nothing"}); err == nil {

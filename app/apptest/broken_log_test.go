@@ -96,7 +96,7 @@ func TestBrokenLogsAreRejected(t *testing.T) {
 					if b, ok := l.(*broken); ok {
 						return b.crash()
 					}
-					return l.(*MemoryLog).Crash(), nil
+					return crashMemory(l)
 				},
 			})
 			if err == nil || !strings.Contains(err.Error(), c.promise+": ") {
@@ -219,19 +219,22 @@ var brokenAppends = []brokenLog{
 		})
 	}},
 	{"keeps the batch", "a batch is not kept", func(l *broken) {
-		var given sync.Map
+		var mu sync.Mutex
+		given := map[bank.Seq][]byte{}
 		l.append = func(ctx context.Context, b app.Batch) error {
+			mu.Lock()
 			for _, r := range b.Rows {
-				given.Store(r.Seq, r.Data)
+				given[r.Seq] = r.Data
 			}
+			mu.Unlock()
 			return l.MemoryLog.Append(ctx, b)
 		}
 		l.read = func(ctx context.Context, after bank.Seq, limit int) ([]app.Row, error) {
 			rows, err := l.MemoryLog.Read(ctx, after, limit)
+			mu.Lock()
+			defer mu.Unlock()
 			for i := range rows {
-				if data, ok := given.Load(rows[i].Seq); ok {
-					rows[i].Data = data.([]byte)
-				}
+				rows[i].Data = given[rows[i].Seq]
 			}
 			return rows, err
 		}

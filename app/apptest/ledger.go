@@ -29,8 +29,9 @@ func NewLedger(seed uint64) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same seed must make the same log
 	return &Ledger{
-		State: bank.NewState(), rand: rand.New(rand.NewPCG(seed, 0)), now: 1_760_000_000_000_000, currency: eur,
+		State: bank.NewState(), rand: random, now: 1_760_000_000_000_000, currency: eur,
 		known: map[bank.TransactionID]bank.Transaction{},
 	}, nil
 }

@@ -49,17 +49,17 @@ func TestLedgerMakesEverythingThatCanHappen(t *testing.T) {
 
 func TestLedgerIsTheSameForTheSameSeed(t *testing.T) {
 	t.Parallel()
-	make := func(seed uint64) []app.Row {
+	rows := func(seed uint64) []app.Row {
 		l, err := NewLedger(seed)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return Rows(app.Head{}, l.Events(300))
 	}
-	if !reflect.DeepEqual(make(5), make(5)) {
+	if !reflect.DeepEqual(rows(5), rows(5)) {
 		t.Error("the same seed makes two logs")
 	}
-	if reflect.DeepEqual(make(5), make(6)) {
+	if reflect.DeepEqual(rows(5), rows(6)) {
 		t.Error("two seeds make the same log")
 	}
 }

@@ -207,8 +207,8 @@ func equalRows(got, want []app.Row) error {
 	if len(got) != len(want) {
 		return fmt.Errorf("%d rows instead of %d", len(got), len(want))
 	}
-	for i := range want {
-		switch g, w := got[i], want[i]; {
+	for i, g := range got {
+		switch w := want[i]; {
 		case g.Seq != w.Seq:
 			return fmt.Errorf("row %d has seq %d instead of %d", i, g.Seq, w.Seq)
 		case string(g.Data) != string(w.Data):

@@ -13,7 +13,7 @@ import (
 func checkNew(ctx context.Context, o *owner) error {
 	before, err := o.log.Head(ctx)
 	if err != nil || before != (app.Head{}) {
-		return fmt.Errorf("before, the head is %+v, error %v; want zero", before, err)
+		return errors.Join(err, fmt.Errorf("before, the head is %+v; want zero", before))
 	}
 	if err := o.acquire(ctx, "first"); err != nil {
 		return err
@@ -28,9 +28,17 @@ func checkNew(ctx context.Context, o *owner) error {
 	again, err := o.log.Acquire(ctx, "second")
 	want.Term, want.Owner = 2, "second"
 	if err != nil || again != want {
-		return fmt.Errorf("acquired again, the head is %+v instead of %+v, error %v", again, want, err)
+		return errors.Join(err, fmt.Errorf("acquired again, the head is %+v instead of %+v", again, want))
 	}
 	return nil
+}
+
+// notFenced is told when something else than ErrFenced came back.
+func notFenced(what string, err error) error {
+	if err == nil {
+		return fmt.Errorf("%s was accepted", what)
+	}
+	return fmt.Errorf("%s is refused, but not with ErrFenced: %w", what, err)
 }
 
 // checkFence tries all ways not to follow the head.
@@ -54,7 +62,7 @@ func checkFence(ctx context.Context, o *owner) error {
 				b.Rows[i].Touches = []app.Touch{{Subject: name, Version: bank.Version(10*n + i)}}
 			}
 			if err := o.log.Append(ctx, b); !errors.Is(err, app.ErrFenced) {
-				return fmt.Errorf("with %s: the error is %v, want ErrFenced", name, err)
+				return notFenced("a batch with "+name, err)
 			}
 			if err := o.same(ctx); err != nil {
 				return fmt.Errorf("with %s: a fenced batch left a trace: %w", name, err)
@@ -92,7 +100,7 @@ func checkRace(ctx context.Context, o *owner) error {
 			won++
 			o.took(batches[i])
 		case !errors.Is(err, app.ErrFenced):
-			return fmt.Errorf("the error is %v, want ErrFenced", err)
+			return notFenced("a batch that lost", err)
 		}
 	}
 	if won != 1 {
@@ -115,7 +123,7 @@ func checkTakeover(ctx context.Context, o *owner) error {
 		return fmt.Errorf("the new owner gets the head %+v instead of %+v", o.head, want)
 	}
 	if err := old.log.Append(ctx, old.batch(1)); !errors.Is(err, app.ErrFenced) {
-		return fmt.Errorf("the old owner's append: %v, want ErrFenced", err)
+		return notFenced("the old owner's batch", err)
 	}
 	if err := o.append(ctx, o.batch(2)); err != nil {
 		return err
@@ -166,8 +174,11 @@ func (o *owner) refuses(ctx context.Context, what string, spoil ...func(*app.Bat
 	for _, spoil := range spoil {
 		b := o.batch(2)
 		spoil(&b)
-		if err := o.log.Append(ctx, b); err == nil || errors.Is(err, app.ErrUnknownCommit) {
-			return fmt.Errorf("%s: the error is %v", what, err)
+		switch err := o.log.Append(ctx, b); {
+		case err == nil:
+			return fmt.Errorf("%s was accepted", what)
+		case errors.Is(err, app.ErrUnknownCommit):
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if err := o.same(ctx); err != nil {
 			return fmt.Errorf("%s left a trace of its batch: %w", what, err)

@@ -38,7 +38,7 @@ func checkLimits(ctx context.Context, o *owner) error {
 	}
 	got, err := o.log.Read(ctx, ^bank.Seq(0), 1)
 	if err != nil || len(got) != 0 {
-		return fmt.Errorf("behind the last seq that there can be: %d rows, error %v", len(got), err)
+		return errors.Join(err, fmt.Errorf("behind the last seq that there can be: %d rows", len(got)))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func checkLatest(ctx context.Context, o *owner) error {
 	}
 	none, err := o.log.Latest(ctx, nil)
 	if err != nil || len(none) != 0 {
-		return fmt.Errorf("of no subjects: %d rows, error %v", len(none), err)
+		return errors.Join(err, fmt.Errorf("of no subjects: %d rows", len(none)))
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func checkVersions(ctx context.Context, o *owner) error {
 	}
 	got, err = o.log.Versions(ctx, "acc_nobody", 0, 1)
 	if err != nil || len(got) != 0 {
-		return fmt.Errorf("of a subject that does not exist: %d rows, error %v", len(got), err)
+		return errors.Join(err, fmt.Errorf("of a subject that does not exist: %d rows", len(got)))
 	}
 	return nil
 }

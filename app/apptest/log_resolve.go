@@ -38,7 +38,7 @@ func checkResolveCommitted(ctx context.Context, o *owner) error {
 			return fmt.Errorf("batch of %d events: %w", n, err)
 		}
 		if err := old.log.Append(ctx, old.batch(1)); !errors.Is(err, app.ErrFenced) {
-			return fmt.Errorf("an append with the term before resolving: %v, want ErrFenced", err)
+			return notFenced("an append with the term before resolving", err)
 		}
 		if err := o.append(ctx, o.batch(1)); err != nil {
 			return err
@@ -58,7 +58,7 @@ func checkResolveMissing(ctx context.Context, o *owner) error {
 			return fmt.Errorf("batch of %d events: %w", n, err)
 		}
 		if err := o.log.Append(ctx, late); !errors.Is(err, app.ErrFenced) {
-			return fmt.Errorf("the batch came after it was resolved: %v, want ErrFenced", err)
+			return notFenced("a batch that came after it was resolved", err)
 		}
 		if err := o.same(ctx); err != nil {
 			return fmt.Errorf("after the late batch: %w", err)
@@ -84,7 +84,7 @@ func checkResolveFenced(ctx context.Context, o *owner) error {
 	}
 	for range 2 {
 		if _, _, err := o.log.Resolve(ctx, b); !errors.Is(err, app.ErrFenced) {
-			return fmt.Errorf("resolve: %v, want ErrFenced", err)
+			return notFenced("resolving what is not ours", err)
 		}
 		if err := o.same(ctx); err != nil {
 			return fmt.Errorf("resolving what is not ours left a trace: %w", err)

@@ -178,7 +178,7 @@ func checkAccountLists(ctx context.Context, v BalancesUnderTest) error {
 	return nil
 }
 
-// accountFilters are every field alone, with each value that there is and with one that there is not, and some together.
+// accountFilters are every field alone, with each value that there is and one that there is not, and some together.
 func accountFilters(all []bank.Account) []app.AccountFilter {
 	eur := currency("EUR")
 	out := []app.AccountFilter{

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"math"
-	"testing"
 
 	"pgregory.net/rapid"
 
@@ -13,7 +12,7 @@ import (
 
 // texts makes a generator of its own for each use: they may not be shared by tests that run in parallel.
 func texts() *rapid.Generator[string] {
-	return rapid.OneOf(rapid.Just(""), rapid.String(), rapid.SampledFrom([]string{"a", "é 漢\x00\n", "👛"}))
+	return rapid.OneOf(rapid.Just(""), rapid.String(), rapid.SampledFrom([]string{"a", "é \u6f22\x00\n", "👛"}))
 }
 
 func drawText(t *rapid.T, label string) string { return texts().Draw(t, label) }
@@ -40,7 +39,7 @@ func drawAccountID(t *rapid.T) bank.AccountID {
 }
 
 func drawCurrency(t *rapid.T) bank.Currency {
-	c, err := bank.ParseCurrency(rapid.SampledFrom([]string{"EUR"}).Draw(t, "currency"))
+	c, err := bank.ParseCurrency(rapid.SampledFrom([]string{"EUR", "JPY", "BHD", "USD"}).Draw(t, "currency"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,11 +194,4 @@ func drawEvent(t *rapid.T) (bank.Event, Meta) {
 	}
 	e.Hold = drawHold(t, &e)
 	return e, m
-}
-
-// check runs a property in parallel with other tests.
-func check(t *testing.T, property func(*rapid.T)) {
-	t.Helper()
-	t.Parallel()
-	rapid.Check(t, property)
 }

@@ -16,7 +16,8 @@ import (
 )
 
 func TestDecodeIsTheInverseOfEncode(t *testing.T) {
-	check(t, func(t *rapid.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
 		e, m := drawEvent(t)
 		prefix := []byte("before")
 		data := Encode(slices.Clone(prefix), &e, m)

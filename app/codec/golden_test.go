@@ -114,7 +114,7 @@ func tell(out *strings.Builder, path string, v reflect.Value) {
 	if v.IsZero() {
 		return
 	}
-	if s, ok := v.Interface().(fmt.Stringer); ok {
+	if s, ok := reflect.TypeAssert[fmt.Stringer](v); ok {
 		fmt.Fprintf(out, "%s: %s\n", path, s)
 		return
 	}
@@ -130,9 +130,10 @@ func tell(out *strings.Builder, path string, v reflect.Value) {
 			tell(out, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
 		}
 	case reflect.Map:
-		m := v.Interface().(bank.Metadata)
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			fmt.Fprintf(out, "%s[%q]: %q\n", path, k, m[k])
+		if m, ok := reflect.TypeAssert[bank.Metadata](v); ok {
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				fmt.Fprintf(out, "%s[%q]: %q\n", path, k, m[k])
+			}
 		}
 	case reflect.String:
 		fmt.Fprintf(out, "%s: %q\n", path, v.Interface())

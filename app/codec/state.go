@@ -93,7 +93,7 @@ func ReadState(from io.Reader) (*bank.State, error) {
 	r.next()
 	seq, time := r.header()
 	s, err := bank.RestoreState(seq, time,
-		read(&r, accountRecord, func(m *reader) bank.Account { return readAccount(m) }),
+		read(&r, accountRecord, readAccount),
 		read(&r, holdRecord, alone(func(in *frame, m *reader) bank.Hold { return in.readHold(m) })),
 		read(&r, pendingRecord, alone(func(in *frame, m *reader) bank.Transaction { return in.readTransaction(m) })))
 	r.end()

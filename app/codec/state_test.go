@@ -13,21 +13,21 @@ import (
 	"bankforge/app/codec"
 )
 
-func lived(t testing.TB, seed uint64, events int) *bank.State {
-	t.Helper()
+func lived(tb testing.TB, seed uint64, events int) *bank.State {
+	tb.Helper()
 	l, err := apptest.NewLedger(seed)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	l.Events(events)
 	return l.State
 }
 
-func write(t testing.TB, s *bank.State) []byte {
-	t.Helper()
+func write(tb testing.TB, s *bank.State) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
 	if err := codec.WriteState(&buf, s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }

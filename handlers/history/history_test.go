@@ -190,7 +190,9 @@ func TestGapsArePoison(t *testing.T) {
 		handle func(*view) handlers.Func
 		facts  []bank.Change
 	}{
-		"an entry that does not begin at zero": {entries, []bank.Change{{Leg: leg(5, 3, 7), Transaction: &bank.Transaction{}}}},
+		"an entry that does not begin at zero": {entries, []bank.Change{
+			{Leg: leg(5, 3, 7), Transaction: &bank.Transaction{}},
+		}},
 		"an entry behind a missing one": {entries, []bank.Change{
 			{Leg: leg(2, 5, 5), Transaction: &bank.Transaction{}}, {Leg: leg(4, 1, 9), Transaction: &bank.Transaction{}},
 		}},
@@ -240,4 +242,19 @@ func TestOtherTopicsAreNotLookedAt(t *testing.T) {
 		}
 	}
 	rapid.Check(t, ledger)
+}
+
+// The other leg of a capture says the same of the hold, but has another key, so that it may come out of order.
+func TestHoldsAreReadOnTheirOwnAccountOnly(t *testing.T) {
+	t.Parallel()
+	mine, other := bank.MakeID[bank.Account]([16]byte{1}), bank.MakeID[bank.Account]([16]byte{2})
+	h := &bank.Hold{ID: bank.MakeID[bank.Hold]([16]byte{1}), Account: mine, Version: 1}
+	v := newView()
+	for account, want := range map[bank.AccountID]int{other: 0, mine: 1} {
+		fact := handlers.Fact{Change: bank.Change{Leg: &bank.Leg{Account: account}, Hold: h}}
+		v.writes = 0
+		if err := history.Entries(v)(t.Context(), []handlers.Fact{fact}); err != nil || v.writes != want {
+			t.Errorf("a leg on %s: %d writes, %v", account, v.writes, err)
+		}
+	}
 }
