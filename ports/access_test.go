@@ -76,7 +76,8 @@ func TestTokens(t *testing.T) {
 	if got := h.ask("", "GET", "/v1/currencies", "", "Authorization: bearer "+good); got.StatusCode != 200 {
 		t.Errorf("the scheme's case matters: %s", got.text)
 	}
-	if got := h.is(h.ask("", "GET", "/v1/currencies", ""), "401 unauthenticated"); got.Header.Get("WWW-Authenticate") == "" {
+	none := h.is(h.ask("", "GET", "/v1/currencies", ""), "401 unauthenticated")
+	if none.Header.Get("WWW-Authenticate") == "" {
 		t.Error("no WWW-Authenticate")
 	}
 	sign := func(method jwt.SigningMethod, key any, change func(jwt.MapClaims)) string {
@@ -150,8 +151,8 @@ func TestCustomersSeeTheirOwn(t *testing.T) {
 	h.is(post("/v1/holds/"+hold+"/void", ""), "404 not_found")
 	for _, target := range []string{
 		"/v1/accounts/" + b, "/v1/accounts/" + b + "?at_version=1", "/v1/accounts/" + b + "/entries",
-		"/v1/accounts/" + b + "/events", "/v1/accounts/" + b + "/statement", "/v1/transactions/" + foreign, "/v1/holds/" + hold,
-		"/v1/customers/" + bob, "/v1/accounts/@cash:EUR",
+		"/v1/accounts/" + b + "/events", "/v1/accounts/" + b + "/statement",
+		"/v1/transactions/" + foreign, "/v1/holds/" + hold, "/v1/customers/" + bob, "/v1/accounts/@cash:EUR",
 	} {
 		h.is(get(target), "404 not_found")
 	}

@@ -211,6 +211,8 @@ func listAccounts(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, q.account, func(a *bank.Account) cursor.Place { return cursor.Place{Time: a.OpenedAt, ID: a.ID.String()} })
+	out := listOf(page, found, q.account, func(a *bank.Account) cursor.Place {
+		return cursor.Place{Time: a.OpenedAt, ID: a.ID.String()}
+	})
 	return response{status: 200, body: out, stale: fresh.Stale}, nil
 }

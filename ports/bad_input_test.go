@@ -99,7 +99,9 @@ func TestBadHeaders(t *testing.T) {
 	for _, key := range []string{"", "with space", "tab\t", "ümlaut", strings.Repeat("k", 256)} {
 		h.is(ask("Idempotency-Key: "+key), "400 idempotency_key_missing")
 	}
-	for _, kind := range []string{"text/plain", "", "application/x-www-form-urlencoded", "application/json; charset=latin1", ";"} {
+	for _, kind := range []string{
+		"text/plain", "", "application/x-www-form-urlencoded", "application/json; charset=latin1", ";",
+	} {
 		h.is(ask("Idempotency-Key: k", "Content-Type: "+kind), "415 unsupported_media_type")
 	}
 	h.is(ask("Idempotency-Key: "+strings.Repeat("k", 255), "Content-Type: application/json; charset=UTF-8"), "201")
@@ -176,9 +178,10 @@ func TestRawConnections(t *testing.T) {
 	}
 	head := "POST /v1/transfers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + h.token(teller) +
 		"\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n"
+	const get = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 	for name, c := range map[string]struct{ text, want string }{
-		"a flood of headers":     {"GET /healthz HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Flood: 0123456789\r\n", 4000) + "\r\n", "431"},
-		"a long header":          {"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 100_000) + "\r\n\r\n", "431"},
+		"a flood of headers":     {get + strings.Repeat("X-Flood: 0123456789\r\n", 4000) + "\r\n", "431"},
+		"a long header":          {get + "X: " + strings.Repeat("x", 100_000) + "\r\n\r\n", "431"},
 		"a length of 10 MB":      {head + "Content-Length: 10000000\r\n\r\n{", "413"},
 		"no HTTP":                {"hello\r\n\r\n", "400"},
 		"a null byte in the URL": {"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
@@ -213,9 +216,11 @@ func TestBadQueries(t *testing.T) {
 	h := open(t)
 	a := h.account("", 0)
 	for _, target := range []string{
-		"/v1/accounts?limit=0", "/v1/accounts?limit=201", "/v1/accounts?limit=x", "/v1/accounts?limit=-1", "/v1/accounts?limit=",
+		"/v1/accounts?limit=0", "/v1/accounts?limit=201", "/v1/accounts?limit=x", "/v1/accounts?limit=-1",
+		"/v1/accounts?limit=",
 		"/v1/accounts?order=up", "/v1/accounts?from=yesterday", "/v1/accounts?status=odd", "/v1/accounts?currency=eur",
-		"/v1/accounts?custmer_id=x", "/v1/accounts?limit=1&limit=2", "/v1/accounts?customer_id=x", "/v1/accounts?external_id=",
+		"/v1/accounts?custmer_id=x", "/v1/accounts?limit=1&limit=2", "/v1/accounts?customer_id=x",
+		"/v1/accounts?external_id=",
 		"/v1/accounts?external_id=%00", "/v1/accounts?external_id=%ff", "/v1/accounts?%zz", "/v1/accounts/" + a + "?at=now",
 		"/v1/accounts/" + a + "?at_version=0", "/v1/accounts/" + a + "?at_version=1&at=2026-01-01T00:00:00Z",
 		"/v1/accounts/" + a + "/entries?after_version=x", "/v1/transactions?kind=gift", "/v1/holds?status=posted",
@@ -232,7 +237,9 @@ func TestBadQueries(t *testing.T) {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for _, target := range []string{"/v1", "/v1/", "/v1/nothing", "/v1/accounts/", "/v1//accounts", "/nothing", "/problems/nothing"} {
+	for _, target := range []string{
+		"/v1", "/v1/", "/v1/nothing", "/v1/accounts/", "/v1//accounts", "/nothing", "/problems/nothing",
+	} {
 		h.is(h.ask("", "GET", target, ""), "404 not_found")
 	}
 	for _, id := range []string{"x", "acc_0", "txn_06h09h3q657ss5pr9u4kq9irho", "..", "%00", "a%2Fb", "acc_%ff"} {
@@ -243,8 +250,9 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		t.Errorf("allowed: %q", got.Header.Get("Allow"))
 	}
 	h.is(h.ask("", "TRACE", "/v1/accounts", ""), "405 method_not_allowed")
-	if got := h.ask("", "OPTIONS", "/v1/accounts", ""); got.StatusCode != 204 || !strings.Contains(got.Header.Get("Allow"), "GET") {
-		t.Errorf("OPTIONS: %d %v", got.StatusCode, got.Header)
+	options := h.ask("", "OPTIONS", "/v1/accounts", "")
+	if options.StatusCode != 204 || !strings.Contains(options.Header.Get("Allow"), "GET") {
+		t.Errorf("OPTIONS: %d %v", options.StatusCode, options.Header)
 	}
 	if got := h.ask(h.token(teller), "HEAD", "/v1/accounts", ""); got.StatusCode != 200 {
 		t.Errorf("HEAD: %d", got.StatusCode)
@@ -275,7 +283,8 @@ func (r refuses) Authenticate(context.Context, string) (app.Principal, error) {
 func TestEveryCodeHasItsStatus(t *testing.T) {
 	t.Parallel()
 	want := map[int]string{
-		400: "invalid_request idempotency_key_missing invalid_cursor", 401: "unauthenticated", 403: "forbidden", 404: "not_found",
+		400: "invalid_request idempotency_key_missing invalid_cursor",
+		401: "unauthenticated", 403: "forbidden", 404: "not_found",
 		409: "account_frozen account_closed account_not_empty hold_not_active not_reversible version_mismatch " +
 			"external_id_taken not_pending",
 		413: "body_too_large", 415: "unsupported_media_type",

@@ -83,6 +83,8 @@ func listCustomers(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, customerShown, func(c *app.Customer) cursor.Place { return cursor.Place{Time: c.CreatedAt, ID: c.ID.String()} })
+	out := listOf(page, found, customerShown, func(c *app.Customer) cursor.Place {
+		return cursor.Place{Time: c.CreatedAt, ID: c.ID.String()}
+	})
 	return response{status: http.StatusOK, body: out}, nil
 }

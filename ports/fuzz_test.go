@@ -14,7 +14,8 @@ func FuzzTransferBody(f *testing.F) {
 	a, b := h.account("", 1000), h.account("", 0)
 	token := h.token(teller)
 	for _, seed := range []string{
-		move(a, b, 1), `{}`, `[]`, `{"from_account_id":1}`, strings.Replace(move(a, b, 1), "{", `{"metadata":{"a":"b"},"value_date":"2026-01-01",`, 1),
+		move(a, b, 1), `{}`, `[]`, `{"from_account_id":1}`,
+		strings.Replace(move(a, b, 1), "{", `{"metadata":{"a":"b"},"value_date":"2026-01-01",`, 1),
 		`{"amount":{"amount":"99999999999999999999","currency":"EUR"}}`, "\xff", strings.Repeat("[", 50), `{"a":1,"a":2}`,
 	} {
 		f.Add([]byte(seed))

@@ -13,7 +13,7 @@ import (
 type holdBody struct {
 	AccountID       body.Account             `json:"account_id"`
 	Amount          body.Money               `json:"amount"`
-	ExpiresAt       body.Opt[body.Instant]   `json:"expires_at,omitzero" doc:"In the future, in at most 31 days; default: in 7."`
+	ExpiresAt       body.Opt[body.Instant]   `json:"expires_at,omitzero" doc:"At most 31 days ahead; default: 7."`
 	Reference       body.Opt[body.Reference] `json:"reference,omitzero"`
 	ExpectedVersion body.Opt[body.Version]   `json:"expected_version,omitzero"`
 }
@@ -107,6 +107,8 @@ func listHolds(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	out := listOf(page, found, holdShown, func(h *bank.Hold) cursor.Place { return cursor.Place{Time: h.CreatedAt, ID: h.ID.String()} })
+	out := listOf(page, found, holdShown, func(h *bank.Hold) cursor.Place {
+		return cursor.Place{Time: h.CreatedAt, ID: h.ID.String()}
+	})
 	return response{status: http.StatusOK, body: out, stale: fresh.Stale}, nil
 }

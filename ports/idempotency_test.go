@@ -10,11 +10,13 @@ import (
 // sameAnswer checks that two answers are one: what a replay repeats.
 func (h *house) sameAnswer(first, replay answer) {
 	h.t.Helper()
-	if first.Header.Get("Idempotency-Replayed") != "" || replay.Header.Get("Idempotency-Replayed") != "true" {
-		h.t.Errorf("replayed: first %q, then %q", first.Header.Get("Idempotency-Replayed"), replay.Header.Get("Idempotency-Replayed"))
+	const replayed = "Idempotency-Replayed"
+	if first.Header.Get(replayed) != "" || replay.Header.Get(replayed) != "true" {
+		h.t.Errorf("replayed: first %q, then %q", first.Header.Get(replayed), replay.Header.Get(replayed))
 	}
+	one, two := first.Header, replay.Header
 	if first.StatusCode != replay.StatusCode || first.text != replay.text ||
-		first.Header.Get("Location") != replay.Header.Get("Location") || first.Header.Get("ETag") != replay.Header.Get("ETag") {
+		one.Get("Location") != two.Get("Location") || one.Get("ETag") != two.Get("ETag") {
 		h.t.Errorf("first %d %v %s\nthen  %d %v %s", first.StatusCode, first.Header, first.text,
 			replay.StatusCode, replay.Header, replay.text)
 	}
@@ -70,7 +72,8 @@ func TestAKeyBelongsToItsRequest(t *testing.T) {
 	}
 	first := h.is(ask("/v1/transfers", move(a, b, 5)), "201")
 	// The order of members and white space say nothing.
-	other := `{ "amount" : {"currency":"EUR", "amount":"5"},` + "\n" + `"to_account_id":"` + b + `","from_account_id":"` + a + `"}`
+	other := `{ "amount" : {"currency":"EUR", "amount":"5"},` + "\n" +
+		`"to_account_id":"` + b + `","from_account_id":"` + a + `"}`
 	h.sameAnswer(first, ask("/v1/transfers", other))
 	h.is(ask("/v1/transfers", move(a, b, 6)), "422 idempotency_key_reused")
 	h.is(ask("/v1/transfers", strings.Replace(move(a, b, 5), "EUR", "XXX", 1)), "422 idempotency_key_reused")
@@ -81,7 +84,8 @@ func TestAKeyBelongsToItsRequest(t *testing.T) {
 	h.is(h.ask(h.token(teller), "POST", "/v1/transfers", move(a, b, 5), "Idempotency-Key: two"), "201")
 	// The key is looked up before If-Match.
 	freeze := func() answer {
-		return h.ask(h.token(teller), "POST", "/v1/accounts/"+b+"/freeze", `{"reason":"x"}`, "Idempotency-Key: f", `If-Match: "4"`)
+		return h.ask(h.token(teller), "POST", "/v1/accounts/"+b+"/freeze", `{"reason":"x"}`,
+			"Idempotency-Key: f", `If-Match: "4"`)
 	}
 	h.sameAnswer(h.is(freeze(), "200"), freeze())
 }

@@ -67,7 +67,8 @@ func TestAJourney(t *testing.T) {
 		t.Errorf("shown %s, made %s", shown.text, moved.text)
 	}
 	h.is(h.post("/v1/transactions/"+id+"/reversals", `{"reason":"wrong","amount":`+eur(200)+`}`), "201")
-	h.is(h.post("/v1/transactions/"+id+"/reversals", `{"reason":"wrong","amount":`+eur(2000)+`}`), "422 amount_exceeds_remaining")
+	h.is(h.post("/v1/transactions/"+id+"/reversals", `{"reason":"wrong","amount":`+eur(2000)+`}`),
+		"422 amount_exceeds_remaining")
 	reversal := h.is(h.post("/v1/transactions/"+id+"/reversals", `{"reason":"wrong"}`), "201")
 	if reversal.str("amount", "amount") != "1000" || reversal.str("reverses") != id {
 		t.Errorf("a reversal: %s", reversal.text)
@@ -119,7 +120,8 @@ func TestReviewOverHTTP(t *testing.T) {
 	h.is(review(`{"above":`+eur(500)+`,"reason":"odd"}`), "200")
 	pending := h.is(h.post("/v1/transfers", move(a, b, 500)), "202")
 	id := pending.str("id")
-	if pending.str("status") != "pending_review" || pending.body["posted_at"] != nil || pending.Header.Get("Location") == "" {
+	if pending.str("status") != "pending_review" || pending.body["posted_at"] != nil ||
+		pending.Header.Get("Location") == "" {
 		t.Errorf("a pending transfer: %s", pending.text)
 	}
 	decide := func(what string) answer {
@@ -181,7 +183,8 @@ func TestBulk(t *testing.T) {
 	if got.str("errors", "0", "pointer") != "/items/2/amount/amount" {
 		t.Errorf("atomic: %s", got.text)
 	}
-	got = h.is(h.post("/v1/transfers/bulk", `{"items":[`+move(a, b, 10)+`,`+move(a, b, 5000)+`]}`), "422 insufficient_funds")
+	got = h.is(h.post("/v1/transfers/bulk", `{"items":[`+move(a, b, 10)+`,`+move(a, b, 5000)+`]}`),
+		"422 insufficient_funds")
 	if !strings.HasPrefix(got.str("errors", "0", "pointer"), "/items/1") {
 		t.Errorf("atomic: %s", got.text)
 	}

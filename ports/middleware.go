@@ -111,7 +111,8 @@ func (d *doors) observed(c *gin.Context) {
 	}
 	attrs := []slog.Attr{
 		slog.String("method", c.Request.Method), slog.String("route", pattern), slog.Int("status", status),
-		slog.Duration("took", took), slog.String("correlation_id", q.correlation), slog.String("subject", q.principal.Subject),
+		slog.Duration("took", took), slog.String("correlation_id", q.correlation),
+		slog.String("subject", q.principal.Subject),
 	}
 	if q.failed != nil {
 		attrs = append(attrs, slog.Any("error", q.failed))
@@ -129,7 +130,8 @@ func (d *doors) recovered(c *gin.Context) {
 		if fault == http.ErrAbortHandler { //nolint:errorlint,err113 // it is a value, not an error
 			panic(fault)
 		}
-		d.Log.Error("panic", "correlation_id", requestOf(c).correlation, "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		d.Log.Error("panic", "correlation_id", requestOf(c).correlation, "panic", fmt.Sprint(fault),
+			"stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // the rest of the answer is lost: let the caller see that
 		}

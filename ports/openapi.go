@@ -92,7 +92,8 @@ func (r *route) everyCode() []bank.Code {
 		out = append(out, codeNotAcceptable)
 	}
 	if r.body != nil {
-		out = append(out, codeKeyMissing, codeTooLarge, codeMediaType, app.CodeKeyReused, app.CodeOverloaded, app.CodeOutcomeUnknown)
+		out = append(out, codeKeyMissing, codeTooLarge, codeMediaType, app.CodeKeyReused, app.CodeOverloaded,
+			app.CodeOutcomeUnknown)
 	}
 	if !r.may.open {
 		out = append(out, app.CodeUnavailable, app.CodeViewBehind)

@@ -16,7 +16,8 @@ func (r *route) parameters() []*huma.Param {
 		})
 	}
 	for _, name := range r.query {
-		out = append(out, &huma.Param{Name: name, In: "query", Description: queries[name].what, Schema: queries[name].schema()})
+		q := queries[name]
+		out = append(out, &huma.Param{Name: name, In: "query", Description: q.what, Schema: q.schema()})
 	}
 	if r.dry {
 		out = append(out, &huma.Param{
@@ -38,8 +39,8 @@ func (r *route) parameters() []*huma.Param {
 
 func (r *route) commandHeaders() []*huma.Param {
 	least, most := 1, maxKey
-	key := headerParam("Idempotency-Key", "Names the command for ever: 1 to 255 visible characters. The same key and request "+
-		"get the same answer.")
+	key := headerParam("Idempotency-Key",
+		"Names the command for ever: 1 to 255 visible characters. The same key and request get the same answer.")
 	key.Required = r.needsKey() && !r.dry
 	key.Schema = &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most, Pattern: "^[!-~]+$"}
 	return []*huma.Param{key, headerParam("Prefer", "ack=published: answer only after the broker's acknowledgement.")}

@@ -17,10 +17,12 @@ func TestConditions(t *testing.T) {
 		return h.ask(h.token(teller), "GET", "/v1/accounts/"+a, "", headers...)
 	}
 	for header, want := range map[string]string{
-		`If-None-Match: "2"`: "304", `If-None-Match: W/"2"`: "304", `If-None-Match: *`: "304", `If-None-Match: "1", "2"`: "304",
-		`If-None-Match: "1"`: "200", `If-None-Match: "02"`: "200", `If-None-Match: "x"`: "200",
-		`If-None-Match: 2`: "400 invalid_request", `If-None-Match: "2`: "400 invalid_request", `If-None-Match: "2" "3"`: "400 invalid_request",
-		`If-Match: "2"`: "200", `If-Match: *`: "200", `If-Match: "7", "2"`: "200",
+		`If-None-Match: "2"`: "304", `If-None-Match: W/"2"`: "304", `If-None-Match: *`: "304",
+		`If-None-Match: "1", "2"`: "304",
+		`If-None-Match: "1"`:      "200", `If-None-Match: "02"`: "200", `If-None-Match: "x"`: "200",
+		`If-None-Match: 2`: "400 invalid_request", `If-None-Match: "2`: "400 invalid_request",
+		`If-None-Match: "2" "3"`: "400 invalid_request",
+		`If-Match: "2"`:          "200", `If-Match: *`: "200", `If-Match: "7", "2"`: "200",
 		`If-Match: "1"`: "412 version_mismatch", `If-Match: W/"2"`: "412 version_mismatch",
 	} {
 		got := h.is(get(header), want)
@@ -54,14 +56,15 @@ func TestConditions(t *testing.T) {
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	a := h.is(h.post("/v1/accounts", `{"currency":"EUR","label":"l","external_id":"e","metadata":{"a":"1"},"overdraft_limit":`+
-		eur(9)+`,"daily_debit_limit":`+eur(9)+`}`), "201").str("id")
+	a := h.is(h.post("/v1/accounts", `{"currency":"EUR","label":"l","external_id":"e","metadata":{"a":"1"},`+
+		`"overdraft_limit":`+eur(9)+`,"daily_debit_limit":`+eur(9)+`}`), "201").str("id")
 	patch := func(body string) answer { return h.ask(h.token(teller), "PATCH", "/v1/accounts/"+a, body) }
 	got := h.is(patch(`{"metadata":{"b":"2"}}`), "200")
 	if got.str("metadata", "b") != "2" || got.str("metadata", "a") != "" || got.str("label") != "l" {
 		t.Errorf("changed: %s", got.text)
 	}
-	got = h.is(patch(`{"label":null,"external_id":null,"metadata":null,"overdraft_limit":null,"daily_debit_limit":null}`), "200")
+	got = h.is(patch(`{"label":null,"external_id":null,"metadata":null,`+
+		`"overdraft_limit":null,"daily_debit_limit":null}`), "200")
 	for _, field := range []string{"label", "external_id", "daily_debit_limit"} {
 		if got.body[field] != nil {
 			t.Errorf("%s is not cleared: %s", field, got.text)
@@ -187,7 +190,8 @@ func TestStatements(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	a, b := h.account("", 1000), h.account("", 0)
-	h.is(h.post("/v1/transfers", strings.Replace(move(a, b, 30), "{", `{"reference":"=1+1","description":"a \"b\", c\nd",`, 1)), "201")
+	texts := `{"reference":"=1+1","description":"a \"b\", c\nd",`
+	h.is(h.post("/v1/transfers", strings.Replace(move(a, b, 30), "{", texts, 1)), "201")
 	get := func(accept, query string) answer {
 		return h.ask(h.token(teller), "GET", "/v1/accounts/"+a+"/statement"+query, "", "Accept: "+accept)
 	}
@@ -199,15 +203,17 @@ func TestStatements(t *testing.T) {
 	text := h.is(get("text/csv", ""), "200")
 	rows, err := csv.NewReader(strings.NewReader(text.text)).ReadAll()
 	fatal(t, err)
-	if len(rows) != 3 || strings.Join(rows[0], ",") != "posted_at,value_date,transaction_id,kind,direction,amount,currency,"+
-		"balance_after,version,reference,description" {
+	const header = "posted_at,value_date,transaction_id,kind,direction,amount,currency,balance_after,version," +
+		"reference,description"
+	if len(rows) != 3 || strings.Join(rows[0], ",") != header {
 		t.Fatalf("CSV: %s", text.text)
 	}
 	if got := strings.Join(rows[2][3:], "|"); got != "transfer|debit|30|EUR|970|3|'=1+1|a \"b\", c\nd" {
 		t.Errorf("CSV: %s", got)
 	}
 	for accept, want := range map[string]string{
-		"": "application/json", "*/*": "application/json", "text/*": "text/csv", "application/xml, text/csv;q=0.5": "text/csv",
+		"": "application/json", "*/*": "application/json", "text/*": "text/csv",
+		"application/xml, text/csv;q=0.5":        "text/csv",
 		"text/csv;q=0.1, application/json;q=0.2": "application/json", "text/csv, application/json;q=0": "text/csv",
 		"application/*, text/csv": "application/json",
 	} {
@@ -232,8 +238,9 @@ func TestThePast(t *testing.T) {
 	a := h.account("", 1000)
 	h.is(h.post("/v1/withdrawals", `{"account_id":"`+a+`","amount":`+eur(1)+`}`), "201")
 	get := func(query string) answer { return h.ask(h.token(auditor), "GET", "/v1/accounts/"+a+query, "") }
-	if got := h.is(get("?at_version=2"), "200"); got.str("balance", "amount") != "1000" || got.Header.Get("ETag") != `"2"` {
-		t.Errorf("version 2: %s", got.text)
+	second := h.is(get("?at_version=2"), "200")
+	if second.str("balance", "amount") != "1000" || second.Header.Get("ETag") != `"2"` {
+		t.Errorf("version 2: %s", second.text)
 	}
 	at := h.is(get(""), "200").str("updated_at")
 	if got := h.is(get("?at="+at), "200"); got.str("balance", "amount") != "999" {
@@ -252,7 +259,9 @@ func TestStaleAndBehind(t *testing.T) {
 	h.views.hold(true)
 	b := h.is(h.post("/v1/accounts", `{"currency":"EUR"}`), "201").str("id")
 	h.is(h.ask(h.token(teller), "GET", "/v1/accounts/"+b, ""), "503 view_behind")
-	for _, target := range []string{"/v1/accounts/" + a, "/v1/accounts", "/v1/transactions", "/v1/holds", "/v1/accounts/" + a + "/entries"} {
+	for _, target := range []string{
+		"/v1/accounts/" + a, "/v1/accounts", "/v1/transactions", "/v1/holds", "/v1/accounts/" + a + "/entries",
+	} {
 		if got := h.is(h.ask(h.token(teller), "GET", target, ""), "200"); got.Header.Get("Bankforge-Stale") != "true" {
 			t.Errorf("%s is not stale: %v", target, got.Header)
 		}

@@ -77,8 +77,9 @@ var routes = []route{
 		sum: "Open an account", reply: is[render.Account](201), codes: openCodes}},
 	{GET, "/v1/accounts", readers, reads(listAccounts), doc{module: accountQuery, sum: "List accounts",
 		reply: is[List[render.Account]](200), query: listing("customer_id", "status", "currency", "external_id")}},
-	{GET, "/v1/accounts/{id}", readers, reads(getAccount), doc{module: accountQuery, sum: "Show an account, now or as it was",
-		reply: is[render.Account](200), tagged: true, query: []string{"at", "at_version", "min_version"}}},
+	{GET, "/v1/accounts/{id}", readers, reads(getAccount), doc{module: accountQuery,
+		sum: "Show an account, now or as it was", reply: is[render.Account](200), tagged: true,
+		query: []string{"at", "at_version", "min_version"}}},
 	{PATCH, "/v1/accounts/{id}", may(teller, service), command(changeAccount), doc{module: accountCommand, matched: true,
 		sum: "Change an account", reply: is[render.Account](200), codes: changeCodes}},
 	{POST, "/v1/accounts/{id}/freeze", may(teller, service, fraud), command(setStatus(bank.Frozen)), doc{

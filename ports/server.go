@@ -20,7 +20,7 @@ type Config struct {
 	App       *app.App          // required
 	Auth      Authenticator     // required
 	Readiness Readiness         // required
-	Log       *slog.Logger      // nil: slog.Default
+	Log       *slog.Logger      // required
 	Now       func() time.Time  // nil: time.Now
 	Observe   func(Observation) // told of every request that has been answered; nil: nobody is
 	Page      http.Handler      // what stands at / and is asked for whatever no route has; nil: nothing
@@ -42,11 +42,8 @@ type doors struct {
 
 // New makes the doors. The handler is to be served by a server as NewServer makes it.
 func New(c Config) (http.Handler, error) {
-	if c.App == nil || c.Auth == nil || c.Readiness == nil {
-		return nil, errors.New("ports: App, Auth and Readiness are needed")
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
+	if c.App == nil || c.Auth == nil || c.Readiness == nil || c.Log == nil {
+		return nil, errors.New("ports: App, Auth, Readiness and Log are needed")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -70,7 +70,9 @@ func listEntries(q *request) (response, error) {
 			break
 		}
 	}
-	at := func(e *app.EntryRow) cursor.Place { return cursor.Place{Time: bank.Time(e.Version)} } //nolint:gosec // far below
+	at := func(e *app.EntryRow) cursor.Place {
+		return cursor.Place{Time: bank.Time(e.Version)} //nolint:gosec // far below
+	}
 	return response{status: http.StatusOK, body: listOf(page, found, entryShown, at), stale: fresh.Stale}, nil
 }
 

@@ -21,7 +21,8 @@ func TestHealth(t *testing.T) {
 	h.is(h.ask("", "GET", "/readyz", ""), "200")
 	h.modules = []ModuleState{{Module: "push", Ready: true}, {Module: "account-query", Lag: 7, Detail: "7 events behind"}}
 	got := h.ask("", "GET", "/readyz", "")
-	if got.StatusCode != 503 || got.str("modules", "1", "module") != "account-query" || got.Header.Get("Retry-After") == "" {
+	if got.StatusCode != 503 || got.str("modules", "1", "module") != "account-query" ||
+		got.Header.Get("Retry-After") == "" {
 		t.Errorf("not ready: %d %s", got.StatusCode, got.text)
 	}
 }
@@ -41,7 +42,8 @@ func TestDocuments(t *testing.T) {
 		t.Error("the page names another host")
 	}
 	policy := page.Header.Get("Content-Security-Policy")
-	if !strings.Contains(policy, "default-src 'none'") || strings.Count(policy, "'sha256-") != 2 || strings.Contains(policy, "unsafe") {
+	if !strings.Contains(policy, "default-src 'none'") || strings.Count(policy, "'sha256-") != 2 ||
+		strings.Contains(policy, "unsafe") {
 		t.Errorf("policy: %s", policy)
 	}
 }
@@ -51,7 +53,9 @@ func TestThePageAndTheAPIAreApart(t *testing.T) {
 	h := open(t, func(c *Config) {
 		c.Page = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the page")) })
 	})
-	for target, want := range map[string]string{"/": "200", "/app.js": "200", "/v1/nothing": "404 not_found", "/v1": "404 not_found"} {
+	for target, want := range map[string]string{
+		"/": "200", "/app.js": "200", "/v1/nothing": "404 not_found", "/v1": "404 not_found",
+	} {
 		got := h.is(h.ask("", "GET", target, ""), want)
 		if (got.text == "the page") != (want == "200") {
 			t.Errorf("%s: %s", target, got.text)
@@ -97,7 +101,8 @@ func TestMiddlewareOrder(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(c *Config) { c.Auth = panics{} })
 	got := h.ask("token", "GET", "/v1/currencies", "", "X-Correlation-Id: c-1")
-	if got.StatusCode != 500 || got.Header.Get("X-Correlation-Id") != "c-1" || got.Header.Get("X-Content-Type-Options") == "" {
+	if got.StatusCode != 500 || got.Header.Get("X-Correlation-Id") != "c-1" ||
+		got.Header.Get("X-Content-Type-Options") == "" {
 		t.Errorf("a panic behind all of them: %d %v", got.StatusCode, got.Header)
 	}
 	// Who it is comes before what he may, and that before how often, the headers, the body.
@@ -140,8 +145,10 @@ func TestTokenKeyFiles(t *testing.T) {
 	for name, change := range map[string]func() error{
 		"readable by others": func() error { return os.Chmod(path, 0o644) },
 		"not PEM":            func() error { return write(path, "x") },
-		"not a key":          func() error { return write(path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") },
-		"a directory":        func() error { return remake(path) },
+		"not a key": func() error {
+			return write(path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+		},
+		"a directory": func() error { return remake(path) },
 	} {
 		fatal(t, change())
 		if _, err := LoadTokenKey(path); err == nil || !strings.Contains(err.Error(), path) {

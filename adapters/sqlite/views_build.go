@@ -186,7 +186,7 @@ func (b *builder) run(
 	ctx context.Context, of []place, after, until bank.Seq, wanted func(*place, *handlers.Fact) bool,
 ) error {
 	for after < until {
-		events, err := b.source.Read(ctx, after, int(min(buildPage, until-after))) //nolint:gosec // small
+		events, err := b.source.Read(ctx, after, int(min(buildPage, until-after)))
 		if err != nil {
 			return err
 		}

@@ -160,7 +160,7 @@ type cursor struct {
 }
 
 func openCursor(ctx context.Context, db *DB, t viewTable) (*cursor, error) {
-	rows, err := db.querier(ctx).QueryContext(ctx,
+	rows, err := db.querier(ctx).QueryContext(ctx, //nolint:rowserrcheck // next does
 		"SELECT "+strings.Join(t.key, ", ")+", * FROM "+t.name+" ORDER BY "+strings.Join(t.key, ", "))
 	if err != nil {
 		return nil, err
@@ -221,11 +221,11 @@ func (c *cursor) subject() string { return fmt.Sprint(c.row[0]) }
 
 // where is the rest of the row's key.
 func (c *cursor) where() string {
-	out := ""
+	var out strings.Builder
 	for i := 1; i < c.keys; i++ {
-		out += fmt.Sprintf(", %s %v", c.columns[i], c.row[i])
+		fmt.Fprintf(&out, ", %s %v", c.columns[i], c.row[i])
 	}
-	return out
+	return out.String()
 }
 
 // inSnapshot runs fn with a context that carries one reading transaction: it sees the file as it is now, whatever is

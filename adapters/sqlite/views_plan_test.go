@@ -79,7 +79,7 @@ func TestListsNeverSort(t *testing.T) {
 		} {
 			got := plan(t, db, q)
 			found := false
-			for _, w := range strings.Split(want, "|") {
+			for w := range strings.SplitSeq(want, "|") {
 				found = found || strings.Contains(got, w)
 			}
 			if !found || strings.Contains(got, "TEMP B-TREE") {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"bankforge/app"
@@ -46,7 +47,7 @@ func (q *query) page(p app.Page, time, id string) {
 
 func (q *query) String() string { return q.text + q.where.String() + q.order + " LIMIT ?" }
 
-func (q *query) params() []any { return append(q.args[:len(q.args):len(q.args)], max(q.limit, 0)) }
+func (q *query) params() []any { return append(slices.Clip(q.args), max(q.limit, 0)) }
 
 // statement is a text with its parameters.
 type statement interface {
@@ -83,5 +84,5 @@ func (e either) String() string {
 }
 
 func (e either) params() []any {
-	return append(e.a.args[:len(e.a.args):len(e.a.args)], e.b.params()...)
+	return append(slices.Clip(e.a.args), e.b.params()...)
 }

@@ -54,7 +54,7 @@ func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) e
 	}
 	r.Through = head.Seq
 	var d differences
-	var comparable []place
+	var known []place
 	for i := range at {
 		p := &at[i]
 		r.Parked += len(p.parked)
@@ -62,12 +62,12 @@ func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) e
 			p.Checkpoint, p.parked = router.Checkpoint{}, nil
 			continue
 		}
-		comparable = append(comparable, *p)
+		known = append(known, *p)
 	}
 	if err := b.standing(ctx, at); err != nil {
 		return err
 	}
-	if err := d.compare(ctx, comparable, b.db, db); err != nil {
+	if err := d.compare(ctx, known, b.db, db); err != nil {
 		return err
 	}
 	r.Differences, r.Omitted = d.found, d.more
@@ -105,7 +105,8 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	}
 	var copying []string
 	for _, t := range p.tables {
-		copying = append(copying, "DELETE FROM main."+t.name, "INSERT INTO main."+t.name+" SELECT * FROM built."+t.name)
+		copying = append(copying, "DELETE FROM main."+t.name,
+			"INSERT INTO main."+t.name+" SELECT * FROM built."+t.name) //nolint:unqueryvet // made by the same migrations
 	}
 	if err := execAll(ctx, tx, append(copying, indexes...)); err != nil {
 		return err

@@ -81,27 +81,29 @@ func set[T any, ID comparable](rows *[]T, row T, id func(*T) ID) {
 
 // Account implements app.Balances.
 func (m *MemoryViews) Account(_ context.Context, id bank.AccountID) (bank.Account, bool, error) {
-	return find(m.accounts, func(a *bank.Account) bool { return a.ID == id })
+	a, ok := find(m.accounts, func(a *bank.Account) bool { return a.ID == id })
+	return a, ok, nil
 }
 
 // Transaction implements app.History.
 func (m *MemoryViews) Transaction(_ context.Context, id bank.TransactionID) (bank.Transaction, bool, error) {
-	k, ok, err := find(m.transactions, func(k *keyed) bool { return k.ID == id })
-	return k.Transaction, ok, err
+	k, ok := find(m.transactions, func(k *keyed) bool { return k.ID == id })
+	return k.Transaction, ok, nil
 }
 
 // Hold implements app.History.
 func (m *MemoryViews) Hold(_ context.Context, id bank.HoldID) (bank.Hold, bool, error) {
-	return find(m.holds, func(h *bank.Hold) bool { return h.ID == id })
+	h, ok := find(m.holds, func(h *bank.Hold) bool { return h.ID == id })
+	return h, ok, nil
 }
 
-func find[T any](rows []T, is func(*T) bool) (none T, ok bool, err error) {
+func find[T any](rows []T, is func(*T) bool) (none T, ok bool) {
 	for i := range rows {
 		if is(&rows[i]) {
-			return rows[i], true, nil
+			return rows[i], true
 		}
 	}
-	return none, false, nil
+	return none, false
 }
 
 // Accounts implements app.Balances.

@@ -83,8 +83,8 @@ func (a anything) AccountVersions(
 	ctx context.Context, ids []bank.AccountID,
 ) (map[bank.AccountID]bank.Version, error) {
 	have, err := a.Store.AccountVersions(ctx, ids)
-	for i := len(*a.told) - 1; i >= 0; i-- {
-		if l := (*a.told)[i].Leg; have[l.Account] > 0 {
+	for _, f := range slices.Backward(*a.told) {
+		if l := f.Leg; have[l.Account] > 0 {
 			have[l.Account] = l.After.Version - 1
 		}
 	}
@@ -253,7 +253,7 @@ func TestBrokenHistoryIsRejected(t *testing.T) {
 	cases["entries without a transaction"] = brokenHistoryCase{func(_ rightViews, h *HistoryUnderTest) {
 		h.TakeAccounts = oneByOne(h.TakeAccounts)
 	}, "leaves no trace"}
-	cases["the key of a later command"] = brokenHistoryCase{func(v rightViews, h *HistoryUnderTest) {
+	cases["the key of a later command"] = brokenHistoryCase{func(_ rightViews, h *HistoryUnderTest) {
 		take := h.TakeTransactions
 		h.TakeTransactions = func(ctx context.Context, told []Told) error {
 			for i := range told {

@@ -35,9 +35,9 @@ type CLI struct {
 
 // Serve are the settings of a running bank.
 type Serve struct {
-	HTTP     string   `name:"http" help:"Address of the API, live updates and the console." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	Admin    string   `help:"Address of /metrics and /debug/pprof; empty: none." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
-	Target   []string `help:"Modules to run: all, or some of ${modules}." default:"all" placeholder:"MODULE,…"`
+	HTTP     string   `name:"http" help:"Address of the API and the console." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Admin    string   `help:"Address of metrics and profiles; empty: none." default:"127.0.0.1:8081" placeholder:"ADDR"`
+	Target   []string `help:"Modules to run: all, or of ${modules}." default:"all" placeholder:"NAME,…"`
 	Store    string   `help:"Where the log is: ${enum}." enum:"sqlite" default:"sqlite"`
 	Broker   string   `help:"What carries messages: ${enum} (the log itself)." enum:"log" default:"log"`
 	Balances string   `help:"Where balances are read: ${enum}." enum:"store" default:"store"`
@@ -51,10 +51,10 @@ type Serve struct {
 
 	Queue         int           `help:"Commands that may wait for the decider; more are refused with 503." default:"8192"`
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
-	SnapshotEvery int           `help:"Events between two snapshots of the decider's state; 0: only at the end." default:"1000000"`
-	Poll          time.Duration `help:"How often handlers look for events that nobody told them of." default:"1s"`
+	SnapshotEvery int           `help:"Events between snapshots of the state; 0: only at the end." default:"1000000"`
+	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
 	Delivery      int           `help:"Messages that a handler gets at once at most." default:"256"`
-	ParkedPerKey  int           `help:"Messages that may be parked for one key before its handler pauses." default:"10000"`
+	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
 	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"50"`
 	RateBurst     int           `help:"Requests of one customer at once." default:"100"`
@@ -80,7 +80,10 @@ func parse(cli *CLI, args, env []string, opts ...kong.Option) (ctx *kong.Context
 	parser, err := kong.New(cli, append([]kong.Option{
 		kong.Name("bankforge"),
 		kong.Description("A bank's core: event-sourced, message-driven, in one binary."),
-		kong.Vars{"modules": strings.Join(moduleNames(), ", ")},
+		kong.Vars{
+			"modules": strings.Join(moduleNames(), ", "),
+			"roles":   "customer, teller, service, fraud, operator, auditor, admin",
+		},
 		kong.Resolvers(settings),
 		kong.Exit(func(int) { ended = true }),
 	}, opts...)...)
@@ -119,7 +122,7 @@ func loadSettings(args, env []string) (*settings, error) {
 	if s.path == "" {
 		return s, nil
 	}
-	b, err := os.ReadFile(s.path)
+	b, err := os.ReadFile(s.path) //nolint:gosec // whoever starts the bank says which file
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}

@@ -63,13 +63,15 @@ func newMetrics() *metrics {
 			Name: "bankforge_handler_failed_tries_total", Help: "Tries of handlers that failed, by class of the error.",
 		}, []string{"handler", "class"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bankforge_parked_messages_total", Help: "Messages parked: as parked (it failed) or blocked (it waits behind one).",
+			Name: "bankforge_parked_messages_total",
+			Help: "Messages parked (they failed) or blocked (they wait behind one).",
 		}, []string{"handler", "status"}),
 		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bankforge_handler_state", Help: "1 for the state that the handler is in.",
 		}, []string{"handler", "state"}),
 	}
-	m.registry.MustRegister(m.requests, m.commands, m.batches, m.events, m.commits, m.facts, m.delivered, m.failed, m.parked, m.states,
+	m.registry.MustRegister(m.requests, m.commands, m.batches, m.events, m.commits,
+		m.facts, m.delivered, m.failed, m.parked, m.states,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

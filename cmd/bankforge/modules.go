@@ -18,10 +18,10 @@ type module struct {
 
 // modules are what there is to run. A process that runs only some of them answers only their requests.
 var modules = []module{
-	{"account-command", true, nil},                                 // open, freeze, unfreeze, close, limits, review; customers
-	{"transaction-command", true, nil},                             // deposits, withdrawals, transfers, holds, reversals, bulk
-	{"account-query", false, runHandlers("account-query")},         // accounts and balances, point in time
-	{"transaction-query", false, runHandlers("transaction-query")}, // transactions, entries, holds, statements
+	{"account-command", true, nil},                                 // accounts and customers
+	{"transaction-command", true, nil},                             // money
+	{"account-query", false, runHandlers("account-query")},         // accounts and balances
+	{"transaction-query", false, runHandlers("transaction-query")}, // history
 	{"event-store", false, nil},                                    // reading the log
 	{"push", false, runHandlers("push")},                           // live updates to browsers
 	{"console", false, nil},                                        // the web page
@@ -32,7 +32,8 @@ func (s *Serve) runs(name string) bool {
 	return slices.Contains(s.Target, "all") || slices.Contains(s.Target, name)
 }
 
-// runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one holds up nobody else.
+// runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one
+// holds up nobody else.
 func runHandlers(name string) func(context.Context, *bankProcess) error {
 	return func(ctx context.Context, b *bankProcess) error {
 		r, err := router.New(name, b.routes, b.routing)

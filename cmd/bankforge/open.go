@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
@@ -118,8 +119,8 @@ func (f *files) belongs(ctx context.Context, head app.Head) error {
 // Close closes the files and gives the directory up, in the opposite order of opening.
 func (f *files) Close() error {
 	var err error
-	for i := len(f.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, f.closers[i]())
+	for _, release := range slices.Backward(f.closers) {
+		err = errors.Join(err, release())
 	}
 	f.closers = nil
 	return err
@@ -135,9 +136,9 @@ func absent(path string) (bool, error) {
 
 const secretBytes = 32
 
-// secret reads 32 random bytes from the file at path, which only its owner may read; make says to make it.
-func secret(path string, make bool) ([]byte, error) {
-	if make {
+// secret reads 32 random bytes from the file at path, which only its owner may read; fresh says to make it.
+func secret(path string, fresh bool) ([]byte, error) {
+	if fresh {
 		key := [secretBytes]byte{}
 		_, _ = rand.Read(key[:]) // never fails, it says
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

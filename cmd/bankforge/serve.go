@@ -18,12 +18,12 @@ import (
 
 // Run runs the bank until ctx ends, and then lets it finish what it has accepted.
 func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) (err error) {
-	public, err := net.Listen("tcp", s.HTTP)
+	public, err := listen(ctx, "--http", s.HTTP)
 	if err != nil {
-		return fmt.Errorf("--http: %w", err)
+		return err
 	}
 	defer closing(public, &err)
-	admin, err := s.listenAdmin()
+	admin, err := s.listenAdmin(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,13 +52,18 @@ func closing(l net.Listener, err *error) {
 	}
 }
 
-func (s *Serve) listenAdmin() (net.Listener, error) {
+func (s *Serve) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if s.Admin == "" {
 		return nil, nil //nolint:nilnil // none is wanted
 	}
-	l, err := net.Listen("tcp", s.Admin)
+	return listen(ctx, "--admin", s.Admin)
+}
+
+func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	var conf net.ListenConfig
+	l, err := conf.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("--admin: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return l, nil
 }

@@ -20,7 +20,9 @@ var (
 
 // FuzzMoney holds what is taken for an amount against the contract's pattern.
 func FuzzMoney(f *testing.F) {
-	for _, s := range []string{"1", "0", "-1", "01", "1.0", "1e3", "999999999999999999", "1000000000000000000", "", " 1", "١"} {
+	for _, s := range []string{
+		"1", "0", "-1", "01", "1.0", "1e3", "999999999999999999", "1000000000000000000", "", " 1", "١",
+	} {
 		f.Add(s, "EUR")
 	}
 	f.Add("1", "XXX")

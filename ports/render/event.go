@@ -11,7 +11,7 @@ type EventLine struct {
 	Type          string `json:"type" example:"transaction.made"`
 	Time          string `json:"time" format:"date-time"`
 	CorrelationID string `json:"correlation_id"`
-	Chain         string `json:"chain" doc:"SHA-256 over the previous event's chain and this event's stored bytes, in hexadecimal."`
+	Chain         string `json:"chain" doc:"SHA-256 of the previous chain and this event as stored, in hex."`
 	Data          Event  `json:"data"`
 }
 

@@ -1,12 +1,16 @@
 package render
 
-import "bankforge/app/bank"
+import (
+	"github.com/danielgtaylor/huma/v2"
+
+	"bankforge/app/bank"
+)
 
 // Transaction is a movement of money.
 type Transaction struct {
 	ID             *string           `json:"id" example:"txn_06h09h3q657ss5pr9u4kq9irho" doc:"null when projected"`
 	Kind           string            `json:"kind" enum:"deposit,withdrawal,transfer,capture,reversal"`
-	Status         string            `json:"status" enum:"posted,pending_review,rejected,partially_reversed,reversed,projected"`
+	Status         Status            `json:"status"`
 	Version        uint64            `json:"version" example:"1"`
 	Amount         Money             `json:"amount"`
 	ReversedAmount Money             `json:"reversed_amount"`
@@ -24,6 +28,16 @@ type Transaction struct {
 	Entries        []Entry           `json:"entries" nullable:"false"`
 }
 
+// Status is how far a transaction is.
+type Status string
+
+// Schema lists what it can be.
+func (Status) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Enum: []any{
+		"posted", "pending_review", "rejected", "partially_reversed", "reversed", "projected",
+	}}
+}
+
 // Entry is one side of a posted transaction. On accounts that the reader may not see, the last two members are absent.
 type Entry struct {
 	AccountID    string  `json:"account_id"`
@@ -39,7 +53,7 @@ func TransactionOf(t *bank.Transaction, r Reader, projected bool) Transaction {
 	out := Transaction{
 		ID:             Maybe(t.ID.String()),
 		Kind:           t.Kind.String(),
-		Status:         t.Status.String(),
+		Status:         Status(t.Status.String()),
 		Version:        uint64(t.Version),
 		Amount:         MoneyOf(t.Amount.Minor(), c),
 		ReversedAmount: MoneyOf(t.Reversed, c),

@@ -131,7 +131,8 @@ func plain(v *Value) any {
 // FuzzParse holds Parse against encoding/json: what we read, it reads too, and alike.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		`{"a":1,"b":[true,false,null,-0.5e+3,"\ud83d\ude00\n\"\\\/"]}`, `{"a":{"a":{}}}`, `"\u0000"`, `[]`, ` 0 `, `"é"`, "\xff",
+		`{"a":1,"b":[true,false,null,-0.5e+3,"\ud83d\ude00\n\"\\\/"]}`, `{"a":{"a":{}}}`, `"\u0000"`, `[]`,
+		` 0 `, `"é"`, "\xff",
 	} {
 		f.Add([]byte(s))
 	}
@@ -156,7 +157,8 @@ func FuzzParse(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	text := []byte(`{"from_account_id":"acc_0123456789abcdefghijklmnop","to_account_id":"acc_0123456789abcdefghijklmnox",` +
+	text := []byte(`{"from_account_id":"acc_0123456789abcdefghijklmnop",` +
+		`"to_account_id":"acc_0123456789abcdefghijklmnox",` +
 		`"amount":{"amount":"1234","currency":"EUR"},"reference":"invoice 7"}`)
 	buf := make([]byte, 0, 1024)
 	b.ReportAllocs()
