@@ -243,15 +243,7 @@ func parseTags(value string, weak bool) (t tags, ok bool) {
 }
 
 func (t *tags) match(v bank.Version) bool {
-	if t.any {
-		return true
-	}
-	for _, have := range t.versions {
-		if have == v {
-			return true
-		}
-	}
-	return false
+	return t.any || slices.Contains(t.versions, v)
 }
 
 // conditional reads one of the two headers; given is false when it is not there.

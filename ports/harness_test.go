@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -89,7 +88,7 @@ func (v *views) Holds(ctx context.Context, f app.HoldFilter) ([]bank.Hold, error
 	return v.mem.Holds(ctx, f)
 }
 
-func (v *views) Await(ctx context.Context, handler string, seq bank.Seq) bool {
+func (v *views) Await(_ context.Context, handler string, seq bank.Seq) bool {
 	return v.At(handler) >= seq
 }
 
@@ -124,40 +123,40 @@ type house struct {
 
 func (h *house) Ready() []ModuleState { return h.modules }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
-func open(t testing.TB, change ...func(*Config)) *house {
-	t.Helper()
-	h := &house{t: t, log: new(apptest.MemoryLog), key: TokenKey{ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}}
+func open(tb testing.TB, change ...func(*Config)) *house {
+	tb.Helper()
+	h := &house{t: tb, log: new(apptest.MemoryLog), key: TokenKey{ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}}
 	h.views = &views{log: h.log}
 	ctx := context.Background()
 	ledger, err := app.StartLedger(ctx, app.LedgerConfig{Log: h.log, Lookup: h.log, Owner: "test", Logger: quiet})
-	fatal(t, err)
+	fatal(tb, err)
 	h.ledger = ledger
-	t.Cleanup(func() { fatal(t, ledger.Close(ctx)) })
-	db, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "state.db"), sqlite.StateFile)
-	fatal(t, err)
-	t.Cleanup(func() { fatal(t, db.Close()) })
+	tb.Cleanup(func() { fatal(tb, ledger.Close(ctx)) })
+	db, err := sqlite.Open(ctx, filepath.Join(tb.TempDir(), "state.db"), sqlite.StateFile)
+	fatal(tb, err)
+	tb.Cleanup(func() { fatal(tb, db.Close()) })
 	bank, err := app.New(app.Parts{
 		Ledger: ledger, Log: h.log, Lookup: h.log, Balances: h.views, History: h.views, Progress: h.views,
 		Customers: sqlite.NewCustomers(db), MasterKey: make([]byte, 32), Publisher: app.LogIsBroker{},
 	})
-	fatal(t, err)
+	fatal(tb, err)
 	tokens, err := NewTokens(nil, h.key.Public())
-	fatal(t, err)
+	fatal(tb, err)
 	c := Config{App: bank, Auth: tokens, Readiness: h, Log: quiet, Epoch: "inc-1", AsyncAPI: []byte("asyncapi: 3.0.0\n")}
 	for _, f := range change {
 		f(&c)
 	}
 	h.handler, err = New(c)
-	fatal(t, err)
+	fatal(tb, err)
 	return h
 }
 
-func fatal(t testing.TB, err error) {
-	t.Helper()
+func fatal(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func (d *doors) middleware() []gin.HandlerFunc {
 func (d *doors) correlated(c *gin.Context) {
 	id := c.Request.Header.Get("X-Correlation-Id")
 	if !isCorrelation(id) {
-		id = strings.ToLower(rand.Text())
+		id = rand.Text()
 	}
 	c.Set(requestKey, &request{doors: d, gin: c, correlation: id})
 	c.Writer.Header()["X-Correlation-Id"] = []string{id}
@@ -204,7 +205,7 @@ func (q *request) admit() error {
 
 // seconds rounds up, for Retry-After.
 func seconds(d time.Duration) string {
-	return fmt.Sprint(int((d + time.Second - 1) / time.Second))
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
 }
 
 // response is what a handler answers. The zero response says that the handler has answered by itself.

@@ -27,7 +27,7 @@ type doc struct {
 	matched bool        // acts on one resource: If-Match
 	dry     bool        // takes dry_run
 	bulk    bool        // takes a larger body
-	lines   bool        // answers with one JSON text a line
+	media   string      // what it answers with, where that is not JSON
 	csv     bool        // answers with CSV, too
 	live    bool        // is there only with live updates
 	hidden  bool        // is a document itself
@@ -140,7 +140,7 @@ func describe(version string) *huma.OpenAPI {
 		},
 	}
 	for i := range routes {
-		if r := &routes[i]; !r.hidden && r.reply.of != nil {
+		if r := &routes[i]; !r.hidden {
 			o.AddOperation(r.operation(registry))
 		}
 	}
@@ -210,11 +210,16 @@ func (r *route) roles() string {
 
 func (r *route) success(status int, registry huma.Registry) *huma.Response {
 	out := &huma.Response{Description: http.StatusText(status), Headers: headers()}
+	if status == http.StatusSwitchingProtocols {
+		return out
+	}
 	schema := registry.Schema(r.reply.of, true, "")
 	switch {
-	case r.lines:
-		out.Description = "One JSON text a line, each as EventLine describes."
-		out.Content = map[string]*huma.MediaType{ndjson: {Schema: &huma.Schema{Type: huma.TypeString}}}
+	case r.media != "":
+		if r.media == ndjson {
+			out.Description = "One JSON text a line, each as EventLine describes."
+		}
+		out.Content = map[string]*huma.MediaType{r.media: {Schema: &huma.Schema{Type: huma.TypeString}}}
 	case r.csv:
 		out.Content = map[string]*huma.MediaType{
 			"application/json": {Schema: schema}, "text/csv": {Schema: &huma.Schema{Type: huma.TypeString}},
@@ -230,7 +235,7 @@ func (r *route) success(status int, registry huma.Registry) *huma.Response {
 		out.Headers["Server-Timing"] = header("Where the time went, in ms: queue, decide, commit, publish.")
 		out.Headers["Idempotency-Replayed"] = header("true: this is the answer that the key got the first time.")
 		out.Headers["Preference-Applied"] = header("ack=published, when the broker has acknowledged.")
-	} else if r.method == http.MethodGet && !r.may.open {
+	} else if r.method == http.MethodGet && !r.may.open && !r.live {
 		out.Headers["Bankforge-Stale"] = header("true: newer things have happened than are shown.")
 	}
 	if made && r.body != nil {

@@ -128,8 +128,7 @@ func badParameter(name, reason, detail string) error {
 // problemOf is err as callers see it. What is not a *bank.Error is a fault, and only its existence is told.
 func problemOf(err error, instance, correlation string) Problem {
 	e := bank.Refuse(codeInternal, "", "The server failed. What it was is in its log, by the correlation id.")
-	var known *bank.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*bank.Error](err); ok {
 		if _, ok := meanings[known.Code]; ok {
 			e = known
 		}

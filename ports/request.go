@@ -132,7 +132,7 @@ const (
 // page reads limit, order, cursor, from and to, as far as the route knows them.
 func (q *request) page(params *query) page {
 	p := page{list: cursor.Of(q.gin.Request.URL.Path, params.values)}
-	if p.Limit = int(params.number("limit", 1, maxLimit)); p.Limit == 0 { //nolint:gosec // at most 200
+	if p.Limit = int(params.number("limit", 1, maxLimit)); p.Limit == 0 {
 		p.Limit = defaultLimit
 	}
 	p.Ascending = params.choice("order", "asc", "desc") == "asc"

@@ -97,11 +97,12 @@ var routes = []route{
 	{GET, "/v1/accounts/{id}/entries", readers, reads(listEntries), doc{module: transactionQuery,
 		sum: "List the entries of an account", reply: is[List[EntryRow]](200), query: listing("after_version")}},
 	{GET, "/v1/accounts/{id}/events", readers, reads(listAccountEvents), doc{module: transactionQuery,
-		sum: "Read what happened to an account", reply: is[render.EventLine](200), lines: true,
+		sum: "Read what happened to an account", reply: is[render.EventLine](200), media: ndjson,
 		query: []string{"after_version", "limit", "from", "to"}}},
 	{GET, "/v1/accounts/{id}/statement", readers, reads(getStatement), doc{module: transactionQuery,
 		sum: "Make a statement", reply: is[Statement](200), csv: true, query: []string{"from", "to"}}},
-	{GET, "/v1/accounts/{id}/live", readers, reads(accountLive), doc{module: push, live: true}},
+	{GET, "/v1/accounts/{id}/live", readers, reads(accountLive), doc{module: push, live: true,
+		sum: "Follow an account as server-sent events", reply: is[string](200), media: "text/event-stream"}},
 
 	{POST, "/v1/deposits", may(teller, service), command(deposit), doc{module: transactionCommand, dry: true,
 		sum: "Bring money in", reply: is[render.Transaction](201), codes: moneyCodes}},
@@ -135,12 +136,14 @@ var routes = []route{
 		dry: true, sum: "Release a hold", reply: is[render.Hold](200), codes: codes(bank.HoldNotActive)}},
 
 	{GET, "/v1/events", may(service, auditor), reads(listEvents), doc{module: eventStore, sum: "Read the log",
-		reply: is[render.EventLine](200), lines: true, query: []string{"after_seq", "limit"}}},
+		reply: is[render.EventLine](200), media: ndjson, query: []string{"after_seq", "limit"}}},
 	{GET, "/v1/ledger/head", anyRole, reads(getHead), doc{module: eventStore,
 		sum: "Where the log ends", reply: is[Head](200)}},
 	{GET, "/v1/currencies", anyRole, reads(listCurrencies), doc{sum: "List currencies", reply: is[Currencies](200)}},
 
-	{GET, "/v1/live", everybody, reads(liveSocket), doc{module: push, live: true}},
+	{GET, "/v1/live", everybody, reads(liveSocket), doc{module: push, live: true,
+		sum: "Open a WebSocket for live updates", reply: is[string](101),
+		codes: codes(app.CodeForbidden, app.CodeOverloaded)}},
 	{POST, "/v1/live/tickets", anyRole, reads(liveTicket), doc{module: push, live: true,
 		sum: "Make a ticket that opens one live connection", reply: is[LiveTicket](201)}},
 

@@ -119,6 +119,9 @@ func accountLive(q *request) (response, error) {
 }
 
 func liveTicket(q *request) (response, error) {
+	if params := q.query(); params.err != nil {
+		return response{}, params.err
+	}
 	text, expires, err := q.Live.Tickets.Issue(q.principal)
 	if err != nil {
 		return response{}, err

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
+	"sort"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,10 +24,19 @@ import (
 // real SQLite file, one row a message, with a publisher that only this test has. Groups begin at the start: what
 // moves their checkpoints is the handlers' transaction, which the other tests of this package show.
 
-// tableFeed is a log of arbitrary messages.
+// tableFeed is a log of arbitrary messages. Rows never change, so what was read is kept.
 type tableFeed struct {
 	db    *sql.DB
 	hints *router.Hints
+	mu    sync.Mutex
+	read  map[string][]row // by topic, ascending
+}
+
+type row struct {
+	seq      bank.Seq
+	uuid     string
+	metadata string
+	payload  []byte
 }
 
 func openTable(t *testing.T) *tableFeed {
@@ -36,6 +47,7 @@ func openTable(t *testing.T) *tableFeed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { db.Close() })
 	_, err = db.Exec(`CREATE TABLE message (
 		seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, uuid TEXT NOT NULL, metadata TEXT NOT NULL, payload BLOB);
@@ -43,23 +55,55 @@ func openTable(t *testing.T) *tableFeed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tableFeed{db, router.NewHints()}
+	return &tableFeed{db: db, hints: router.NewHints(), read: map[string][]row{}}
 }
 
 func (f *tableFeed) Next(ctx context.Context, topic string, after bank.Seq) (*message.Message, bank.Seq, error) {
-	var seq bank.Seq
-	var uuid, metadata string
-	var payload []byte
-	err := f.db.QueryRowContext(ctx, `SELECT seq, uuid, metadata, payload FROM message
-		WHERE topic = ? AND seq > ? ORDER BY seq LIMIT 1`, topic, after).Scan(&seq, &uuid, &metadata, &payload)
-	if err == sql.ErrNoRows {
-		return nil, after, nil
+	r, ok, err := f.first(ctx, topic, after)
+	if err != nil || !ok {
+		return nil, after, err
 	}
+	msg := message.NewMessageWithContext(ctx, r.uuid, r.payload)
+	return msg, r.seq, json.Unmarshal([]byte(r.metadata), &msg.Metadata)
+}
+
+// first returns the first row of the topic behind after.
+func (f *tableFeed) first(ctx context.Context, topic string, after bank.Seq) (r row, ok bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.read[topic]
+	if len(known) == 0 || known[len(known)-1].seq <= after {
+		if known, err = f.load(ctx, topic, known); err != nil {
+			return row{}, false, err
+		}
+		f.read[topic] = known
+	}
+	i := sort.Search(len(known), func(i int) bool { return known[i].seq > after })
+	if i == len(known) {
+		return row{}, false, nil
+	}
+	return known[i], true, nil
+}
+
+func (f *tableFeed) load(ctx context.Context, topic string, known []row) ([]row, error) {
+	var last bank.Seq
+	if len(known) > 0 {
+		last = known[len(known)-1].seq
+	}
+	rows, err := f.db.QueryContext(ctx, `SELECT seq, uuid, metadata, payload FROM message
+		WHERE topic = ? AND seq > ? ORDER BY seq`, topic, last)
 	if err != nil {
-		return nil, 0, err
+		return known, err
 	}
-	msg := message.NewMessageWithContext(ctx, uuid, payload)
-	return msg, seq, json.Unmarshal([]byte(metadata), &msg.Metadata)
+	defer rows.Close()
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(&r.seq, &r.uuid, &r.metadata, &r.payload); err != nil {
+			return known, err
+		}
+		known = append(known, r)
+	}
+	return known, rows.Err()
 }
 
 // Publish appends the messages in one transaction.

@@ -13,7 +13,8 @@ step() { # step NAME COMMAND...
     local name=$1 began=$SECONDS verdict=ok
     shift
     echo "=== $name: $*"
-    "$@" 2>&1 | tee "$logs/$name.log" || { verdict=FAILED; failed=1; }
+    # The log has all; who watches does not need to know when parallel tests take turns.
+    "$@" 2>&1 | tee "$logs/$name.log" | sed -E '/^ *=== (PAUSE|CONT) /d' || { verdict=FAILED; failed=1; }
     summary+=("$(printf '%-8s %-6s %4d s' "$name" "$verdict" $((SECONDS - began)))")
     echo "--- $name: $verdict"
 }

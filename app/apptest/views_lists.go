@@ -44,8 +44,8 @@ func transactionFilters(m *MemoryViews) []app.TransactionFilter {
 	customers := map[bank.CustomerID]bool{}
 	for _, a := range m.accounts {
 		out = append(out, app.TransactionFilter{Account: a.ID})
-		for s := bank.Posted; s <= bank.Reversed && !a.Customer.IsZero(); s++ {
-			out = append(out, app.TransactionFilter{Account: a.ID, Customer: a.Customer, Status: s})
+		if !a.Customer.IsZero() {
+			out = append(out, app.TransactionFilter{Account: a.ID, Customer: a.Customer, Status: bank.Reversed})
 			customers[a.Customer] = true
 		}
 	}
@@ -119,7 +119,7 @@ func checkEntryLists(ctx context.Context, v HistoryUnderTest) error {
 	}
 	for _, a := range model.accounts {
 		for _, t := range times {
-			for _, limit := range []int{1, 4, 1000} {
+			for _, limit := range []int{3, 1000} {
 				f := app.EntryFilter{Account: a.ID, Limit: limit, From: t[0], To: t[1]}
 				for _, f.Ascending = range []bool{false, true} {
 					if err := walkEntries(ctx, f, v, model); err != nil {

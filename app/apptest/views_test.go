@@ -149,10 +149,10 @@ func TestBrokenBalancesAreRejected(t *testing.T) {
 		"accepts a gap": {func(_ *testing.T, v rightViews, b *BalancesUnderTest) {
 			b.Take = v.take(ignoring(projection.Balances(v)))
 		}, "a version that does not follow"},
-		"no transaction": {func(_ *testing.T, v rightViews, b *BalancesUnderTest) {
+		"no transaction": {func(_ *testing.T, _ rightViews, b *BalancesUnderTest) {
 			b.Take = oneByOne(b.Take)
 		}, "leaves no trace"},
-		"loses messages": {func(_ *testing.T, v rightViews, b *BalancesUnderTest) {
+		"loses messages": {func(_ *testing.T, _ rightViews, b *BalancesUnderTest) {
 			b.Take = func(context.Context, []Told) error { return nil }
 		}, "as its newest version"},
 	} {

@@ -98,7 +98,7 @@ func Of[T any]() *Shape[T] {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if _, ok := reflect.New(f.Type).Interface().(Field); !ok || name == "" {
+		if _, ok := reflect.TypeAssert[Field](reflect.New(f.Type)); !ok || name == "" {
 			panic(fmt.Sprintf("body: %s.%s is not a field with a name", t, f.Name))
 		}
 		s.fields = append(s.fields, member{name, i, options != "omitzero"})
@@ -126,7 +126,7 @@ func (s *Shape[T]) readAt(v *strictjson.Value, into *T, at Place) {
 			continue
 		}
 		seen |= 1 << n
-		field, _ := dst.Field(s.fields[n].index).Addr().Interface().(Field)
+		field, _ := reflect.TypeAssert[Field](dst.Field(s.fields[n].index).Addr())
 		field.Read(&m.Value, here)
 	}
 	for n := range s.fields {

@@ -52,7 +52,7 @@ func Of(path string, values url.Values) List {
 func (l List) Encode(p Place) string {
 	b := make([]byte, 0, fixed+len(p.ID))
 	b = append(append(b, version), l[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.Time)) //nolint:gosec // the same bits
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Time))
 	return base64.RawURLEncoding.EncodeToString(append(b, p.ID...))
 }
 
@@ -63,7 +63,7 @@ func (l List) Decode(cursor string) (p Place, ok bool) {
 		b[0] != version || List(b[1:1+len(l)]) != l {
 		return Place{}, false
 	}
-	p.Time = bank.Time(binary.BigEndian.Uint64(b[1+len(l) : fixed])) //nolint:gosec // the same bits
+	p.Time = bank.Time(binary.BigEndian.Uint64(b[1+len(l) : fixed]))
 	p.ID = string(b[fixed:])
 	for _, c := range []byte(p.ID) {
 		if c <= ' ' || c >= 0x7f {

@@ -6,6 +6,7 @@ package strictjson
 
 import (
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -181,7 +182,7 @@ func (p *parser) array(v *Value, depth int) *Error {
 	for {
 		var m Member
 		if err := p.value(&m.Value, depth); err != nil {
-			return err.under(fmt.Sprint(len(v.Members)))
+			return err.under(strconv.Itoa(len(v.Members)))
 		}
 		v.Members = append(v.Members, m)
 		if p.space(); p.take(']') {

@@ -1,12 +1,14 @@
-"""Lets schemathesis ask about things that exist.
+"""Lets schemathesis ask for things that exist, and for money that is there.
 
-Ids are opaque, so what it makes up by itself never does, and nearly every answer would be "there is no such
-thing". In three cases of four this puts an id of the running bank where any text may stand. What is not text stays
-as it is: it is there to be refused.
+Ids are opaque, so what it makes up by itself never exists, and nearly every answer would be "there is no such
+thing". In three cases of four this puts an id of the running bank where any text may stand, the accounts' currency in
+place of another one, and a small amount in place of another one. What is no text, no code of a currency or no amount
+stays as it is: it is there to be refused.
 """
 
 import json
 import os
+import re
 import zlib
 
 import schemathesis
@@ -24,21 +26,26 @@ FIELDS = {
 }
 
 
-def real(kind, made_up):
-    """The same made-up text always gives the same id, so that what was found can be found again."""
+def pick(made_up, known):
+    """The same made-up text always gives the same, so that what was found can be found again."""
     choice = zlib.crc32(made_up.encode("utf-8", "surrogatepass"))
-    return made_up if choice % 4 == 0 else KNOWN[kind][choice // 4 % len(KNOWN[kind])]
+    return made_up if choice % 4 == 0 else known[choice // 4 % len(known)]
 
 
-def with_known(value):
+def with_known(value, name=""):
     if isinstance(value, list):
         return [with_known(v) for v in value]
-    if not isinstance(value, dict):
+    if isinstance(value, dict):
+        return {k: with_known(v, k) for k, v in value.items()}
+    if not isinstance(value, str):
         return value
-    return {
-        k: real(FIELDS[k], v) if k in FIELDS and isinstance(v, str) else with_known(v)
-        for k, v in value.items()
-    }
+    if name in FIELDS:
+        return pick(value, KNOWN[FIELDS[name]])
+    if name == "currency" and re.fullmatch("[A-Z]{3}", value):
+        return pick(value, ["EUR"])
+    if name == "amount" and re.fullmatch("[1-9][0-9]{0,17}", value):
+        return pick(value, ["1", "20", "300"])
+    return value
 
 
 @schemathesis.hook
@@ -55,5 +62,5 @@ def map_query(context, query):
 def map_path_parameters(context, path_parameters):
     kind = context.operation.path.split("/")[2] if context.operation.path.startswith("/v1/") else ""
     if path_parameters and kind in KNOWN and isinstance(path_parameters.get("id"), str):
-        return {**path_parameters, "id": real(kind, path_parameters["id"])}
+        return {**path_parameters, "id": pick(path_parameters["id"], KNOWN[kind])}
     return path_parameters
