@@ -197,7 +197,10 @@ func Batch(uuid string, msgs []*message.Message) (*message.Message, error) {
 	for i, m := range msgs {
 		payload := json.RawMessage(m.Payload)
 		if !json.Valid(payload) {
-			payload, _ = json.Marshal(string(payload)) // broken bytes stay broken, and are still seen
+			var err error // broken bytes stay broken, and are still seen
+			if payload, err = json.Marshal(string(payload)); err != nil {
+				return nil, err
+			}
 		}
 		parts[i] = part{m.Metadata, payload}
 	}

@@ -178,8 +178,8 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 }
 
 // replace spoils a payload.
-func replace(old, new string) func(*message.Message) {
-	return func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(old), []byte(new), 1) }
+func replace(was, is string) func(*message.Message) {
+	return func(m *message.Message) { m.Payload = bytes.Replace(m.Payload, []byte(was), []byte(is), 1) }
 }
 
 func TestBrokenMessagesArePoison(t *testing.T) {

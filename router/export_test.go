@@ -15,8 +15,8 @@ func (r *Router) Chain(handler string) message.HandlerFunc {
 	w.standing.change(func() { w.standing.running = true })
 	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
 	steps := w.steps()
-	for i := len(steps) - 1; i >= 0; i-- {
-		h = steps[i].wrap(h)
+	for _, s := range slices.Backward(steps) {
+		h = s.wrap(h)
 	}
 	return h
 }

@@ -49,7 +49,8 @@ func TestMetricsAreTold(t *testing.T) {
 	b.await(t)
 	stop()
 	want := []string{
-		"became running", "tried poison", "tried poison", "parked parked", "parked blocked", "delivered 3 true",
+		"became running", "tried poison", "tried poison",
+		"parked " + string(router.Failed), "parked " + string(router.Waiting), "delivered 3 true",
 		"became stopped",
 	}
 	if !slices.Equal(metrics.told, want) {

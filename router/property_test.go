@@ -100,7 +100,7 @@ func (t *stage) play(story []act) error {
 		case "stumble":
 			b.book.setFail(once(refuse(maps.Clone(fails))))
 		case "replay":
-			b.ReplaySequence(t.Context(), b.name, account(a.Account).String()) // may well fail
+			_, _ = b.ReplaySequence(t.Context(), b.name, account(a.Account).String()) // may well fail
 		case "await":
 			await(b, l)
 		case "crash", "restart":

@@ -112,7 +112,7 @@ func (f *tableFeed) Publish(topic string, messages ...*message.Message) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	for _, m := range messages {
 		metadata, err := json.Marshal(m.Metadata)
 		if err != nil {
@@ -144,6 +144,7 @@ func TestTailPassesWatermillsSuite(t *testing.T) {
 	}
 	table := openTable(t)
 	open := func(t *testing.T, _ string) (message.Publisher, message.Subscriber) {
+		t.Helper()
 		tail := router.NewTail(router.TailConfig{
 			Feed:  table,
 			Start: func(context.Context, string) (handlers.Position, error) { return handlers.Position{}, nil },
@@ -152,5 +153,8 @@ func TestTailPassesWatermillsSuite(t *testing.T) {
 		t.Cleanup(func() { tail.Close() }) // the suite forgets some
 		return table, tail
 	}
-	tests.TestPubSub(t, features, func(t *testing.T) (message.Publisher, message.Subscriber) { return open(t, "") }, open)
+	tests.TestPubSub(t, features, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return open(t, "")
+	}, open)
 }

@@ -47,8 +47,7 @@ func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 			if w.over(ctx) {
 				return nil, errEnding
 			}
-			var missing *gap
-			if errors.As(err, &missing) {
+			if _, missing := errors.AsType[*gap](err); missing {
 				return nil, err
 			}
 			class := w.note(ctx, err, began)
@@ -82,8 +81,7 @@ func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.
 
 func attemptOf(err error, class handlers.Class, began time.Time, took time.Duration) Attempt {
 	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error()}
-	var p *panicked
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*panicked](err); ok {
 		one.Stack = p.stack
 	}
 	return one
@@ -149,4 +147,6 @@ func (b Backoff) After(n int) time.Duration {
 
 // HalfJitter takes a random part of up to half of the pause away, so that what failed together does not
 // come back together.
-func HalfJitter(d time.Duration) time.Duration { return d - rand.N(d/2+1) }
+func HalfJitter(d time.Duration) time.Duration {
+	return d - rand.N(d/2+1) //nolint:gosec // a spread, not a secret
+}

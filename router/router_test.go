@@ -139,8 +139,8 @@ func TestTheEndWaitsForWhatIsBeingHandled(t *testing.T) {
 	<-inside
 	cancel()
 	select {
-	case <-done:
-		t.Fatal("the router ended while a message was being handled")
+	case err := <-done:
+		t.Fatal("the router ended while a message was being handled", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(leave)
@@ -237,7 +237,7 @@ func TestAFactAloneCarriesItsOrigin(t *testing.T) {
 	b := newBench(t, l, openStore(t), quick())
 	r, err := router.New("", []router.Route{{
 		Name: handlerName, Topic: bank.AccountsTopic, Store: b.store,
-		Handler: func(ctx context.Context, facts []handlers.Fact) error {
+		Handler: func(ctx context.Context, _ []handlers.Fact) error {
 			origins <- handlers.OriginOf(ctx)
 			return nil
 		},

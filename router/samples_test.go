@@ -46,6 +46,7 @@ func sampleTransaction(status bank.TransactionStatus) *bank.Transaction {
 		t.Reversed, t.Version = 250, 2
 	case bank.Reversed:
 		t.Reversed, t.Version = 1250, 3
+	case bank.Posted:
 	}
 	t.PostedAt = sampleTime
 	t.Entries = []bank.Entry{

@@ -149,15 +149,15 @@ func (b *book) check(t tb) {
 // tb is what tests and properties have in common.
 type tb interface {
 	Helper()
-	Cleanup(func())
+	Cleanup(release func())
 	Error(args ...any)
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
 }
 
-func openStore(t testing.TB) *sqlite.HandlerStore {
-	t.Helper()
-	return openStoreIn(t, t.TempDir())
+func openStore(tb testing.TB) *sqlite.HandlerStore {
+	tb.Helper()
+	return openStoreIn(tb, tb.TempDir())
 }
 
 func openStoreIn(t tb, dir string) *sqlite.HandlerStore {

@@ -16,10 +16,10 @@ import (
 // Blocked returns those of the keys that are parked. Nearly always nothing is, and that is found out first.
 func (s *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
 	q := s.db.querier(ctx)
-	var any bool
+	var some bool
 	err := q.QueryRowContext(ctx,
-		`SELECT EXISTS (SELECT 1 FROM parked_sequence WHERE handler = ?)`, handler).Scan(&any)
-	if err != nil || !any {
+		`SELECT EXISTS (SELECT 1 FROM parked_sequence WHERE handler = ?)`, handler).Scan(&some)
+	if err != nil || !some {
 		return nil, err
 	}
 	list, err := json.Marshal(keys)

@@ -190,6 +190,7 @@ func (h *house) dial(tb testing.TB, header http.Header) (c *client, status int, 
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	transport := &http.Transport{DisableKeepAlives: true}
+	//nolint:bodyclose // the library says that its body need not be closed
 	conn, resp, err := ws.Dial(ctx, h.url+"/v1/live?cf_protocol=protobuf", &ws.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header,
 	})

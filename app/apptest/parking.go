@@ -116,7 +116,7 @@ func checkRollback(ctx context.Context, s router.Store) error {
 		if c, err := at(ctx, s, stream(handler)); err != nil || c != (router.Checkpoint{}) {
 			return fmt.Errorf("%s: the checkpoint stayed: %+v, %v", name, c, err)
 		}
-		if err := expectHead(ctx, s, handler, "k", 0); err != nil {
+		if err := expectHead(ctx, s, handler, 0); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -176,7 +176,7 @@ func message(handler, key string, seq bank.Seq, as router.Status) router.Parked 
 	return router.Parked{
 		Stream: stream(handler), Key: key, Incarnation: "inc", Position: handlers.Position{Seq: seq, N: 1}, Status: as,
 		At:       time.UnixMicro(1_700_000_000_000_000 + int64(seq)).UTC(),
-		Metadata: map[string]string{"key": key, "öther": "\"}"}, Payload: []byte{0, 0xff, byte(seq)},
+		Metadata: map[string]string{"key": key, "größe": "\"}"}, Payload: []byte{0, 0xff, byte(seq)},
 	}
 }
 
@@ -188,7 +188,8 @@ func attempt(n int) router.Attempt {
 }
 
 // expectHead checks which message is first in a sequence; 0: none, and the key flows.
-func expectHead(ctx context.Context, s router.Store, handler, key string, seq bank.Seq) error {
+func expectHead(ctx context.Context, s router.Store, handler string, seq bank.Seq) error {
+	const key = "k"
 	return s.InTx(ctx, func(ctx context.Context) error {
 		p, ok, err := s.Head(ctx, handler, key)
 		if err != nil || ok != (seq != 0) || ok && p.Position.Seq != seq {
@@ -238,7 +239,7 @@ func checkSequence(ctx context.Context, s router.Store) error {
 		return errors.New("a position was parked twice")
 	}
 	for i, as := range []router.Status{router.Resolved, router.Discarded, router.Resolved} {
-		if err := expectHead(ctx, s, handler, key, bank.Seq(i+1)); err != nil {
+		if err := expectHead(ctx, s, handler, bank.Seq(i+1)); err != nil {
 			return err
 		}
 		if i == 1 {
@@ -250,13 +251,13 @@ func checkSequence(ctx context.Context, s router.Store) error {
 			return err
 		}
 	}
-	if err := expectHead(ctx, s, handler, key, 4); err != nil {
+	if err := expectHead(ctx, s, handler, 4); err != nil {
 		return err
 	}
 	if err := resolve(ctx, s, handler, key, router.Resolved); err != nil {
 		return err
 	}
-	if err := expectHead(ctx, s, handler, key, 0); err != nil {
+	if err := expectHead(ctx, s, handler, 0); err != nil {
 		return fmt.Errorf("after the last one: %w", err)
 	}
 	if err := park(ctx, s, message(handler, key, 3, router.Failed), 1); err == nil {
@@ -265,7 +266,7 @@ func checkSequence(ctx context.Context, s router.Store) error {
 	if err := park(ctx, s, message(handler, key, 5, router.Failed), 1); err != nil {
 		return fmt.Errorf("a new sequence: %w", err)
 	}
-	return expectHead(ctx, s, handler, key, 5)
+	return expectHead(ctx, s, handler, 5)
 }
 
 // checkBlocked tells keys and handlers apart.

@@ -31,7 +31,7 @@ func checkReplay(ctx context.Context, s router.Store) error {
 	if c, err := at(ctx, s, effects(key)); err != nil || c.Position.Seq != messages {
 		return fmt.Errorf("%d of %d messages had their effect, %v", c.Position.Seq, messages, err)
 	}
-	return expectHead(ctx, s, handler, key, 0)
+	return expectHead(ctx, s, handler, 0)
 }
 
 // effects is where a handler of these checks counts what it has done for a key.

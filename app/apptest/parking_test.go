@@ -3,6 +3,7 @@ package apptest_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -25,11 +26,7 @@ type state struct {
 }
 
 func (s state) clone() *state {
-	c := state{checkpoints: map[router.Stream]router.Checkpoint{}, parked: slices.Clone(s.parked)}
-	for k, v := range s.checkpoints {
-		c.checkpoints[k] = v
-	}
-	return &c
+	return &state{checkpoints: maps.Clone(s.checkpoints), parked: slices.Clone(s.parked)}
 }
 
 type stateKey struct{}
