@@ -66,11 +66,11 @@ func (q *request) call() (app.Call, error) {
 	if params.err != nil {
 		return call, params.err
 	}
-	if call.DryRun {
+	if call.DryRun && len(q.gin.Request.Header["Idempotency-Key"]) == 0 {
 		return call, nil
 	}
-	key, err := q.idempotencyKey()
-	if key != "" {
+	key, err := q.idempotencyKey() // a dry run needs none, and remembers none
+	if key != "" && !call.DryRun {
 		call.IdempotencyKey = key
 		call.Key = keyOf(q.principal.Subject, q.gin.Request.URL.Path, key)
 	}

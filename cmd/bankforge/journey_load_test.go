@@ -23,7 +23,7 @@ type load struct {
 	accounts []string
 	quit     chan struct{}
 	clients  sync.WaitGroup
-	stopped  sync.Once
+	started  int // clients so far
 
 	mu    sync.Mutex
 	sent  []transfer // also what was never answered
@@ -38,13 +38,16 @@ type transfer struct {
 }
 
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "load start CLIENTS | wait COUNT | stop | check")
+	usage(ts, !neg && len(args) > 0, "load open | start CLIENTS | wait COUNT | stop | check")
 	j := of(ts)
 	switch n := count(args); {
-	case args[0] == "start" && n > 0:
-		l, err := startLoad(ts.Getenv("URL"), j.headers(ts, http.MethodGet), n)
+	case args[0] == "open" || args[0] == "start" && j.load == nil:
+		l, err := newLoad(ts.Getenv("URL"), j.headers(ts, http.MethodGet))
 		ts.Check(err)
 		j.load = l
+		l.run(n)
+	case args[0] == "start":
+		j.load.run(n)
 	case args[0] == "wait" && n > 0:
 		if !until(patience, func() bool { return j.load.acknowledged() >= n }) {
 			ts.Fatalf("only %d acknowledged: %v", j.load.acknowledged(), j.load.other)
@@ -70,8 +73,9 @@ func count(args []string) int {
 	return n
 }
 
-func startLoad(url string, header http.Header, clients int) (*load, error) {
-	l := &load{url: url, header: header, quit: make(chan struct{})}
+// newLoad opens the accounts.
+func newLoad(url string, header http.Header) (*load, error) {
+	l := &load{url: url, header: header}
 	for i := range loadAccounts {
 		a, err := l.post("/v1/accounts", fmt.Sprintf("load-open-%d", i), `{"currency":"EUR"}`)
 		if err != nil {
@@ -88,10 +92,18 @@ func startLoad(url string, header http.Header, clients int) (*load, error) {
 			return nil, fmt.Errorf("deposit: %v: %d %s", err, a.status, a.body)
 		}
 	}
-	for c := range clients {
-		l.clients.Go(func() { l.client(c) })
-	}
 	return l, nil
+}
+
+// run starts more clients, each with keys of its own.
+func (l *load) run(clients int) {
+	quit := make(chan struct{})
+	l.quit = quit
+	for range clients {
+		c := l.started
+		l.started++
+		l.clients.Go(func() { l.client(c, quit) })
+	}
 }
 
 func (l *load) post(path, key, body string) (answer, error) {
@@ -102,10 +114,10 @@ func (l *load) post(path, key, body string) (answer, error) {
 }
 
 // client sends one transfer after the other, until one is not answered.
-func (l *load) client(c int) {
+func (l *load) client(c int, quit <-chan struct{}) {
 	for i := 0; ; i++ {
 		select {
-		case <-l.quit:
+		case <-quit:
 			return
 		default:
 		}
@@ -143,7 +155,10 @@ func (l *load) acknowledged() int {
 }
 
 func (l *load) stop() {
-	l.stopped.Do(func() { close(l.quit) })
+	if l.quit != nil {
+		close(l.quit)
+		l.quit = nil
+	}
 	l.clients.Wait()
 }
 

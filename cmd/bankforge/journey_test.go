@@ -39,6 +39,7 @@ func TestJourneys(t *testing.T) {
 			"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
 			"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
 			"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check
+			"tab":    tabCommand,    // tab open | state STATE | wait VERSION | check: a browser on the page
 			"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows
 			"flip":   flipCommand,   // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
 		},
@@ -54,6 +55,7 @@ type journey struct {
 	answer answer // the last one
 	keys   int    // idempotency keys made so far
 	load   *load
+	tab    *tab
 }
 
 func setUpJourney(env *testscript.Env) error {
