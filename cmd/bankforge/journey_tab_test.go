@@ -113,7 +113,8 @@ func (t *tab) close() {
 	_ = t.cmd.Wait()
 }
 
-// checkTab makes sure that the tab has come to show the account as the bank has it, and got each version once, in order.
+// checkTab makes sure that the tab has come to show the account as the bank has it,
+// and got each version once, in order.
 func (j *journey) checkTab(account string) error {
 	a, err := ask("GET", j.load.url+"/v1/accounts/"+account, j.load.header, "")
 	if err != nil {
