@@ -79,7 +79,7 @@ func (d *DB) Close() error {
 func dsn(path string, f File, mode string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "synchronous(" + f.synchronous + ")", "foreign_keys(1)",
-		"cache_size(-65536)", "temp_store(MEMORY)",
+		"cache_size(-65536)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)",
 	}}
 	if mode != "ro" {
 		q["_pragma"] = append([]string{"journal_mode(WAL)"}, q["_pragma"]...)
