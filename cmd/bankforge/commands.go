@@ -106,7 +106,7 @@ func (t *Token) Run(cli *CLI, stdout io.Writer) error {
 		return fmt.Errorf("--ttl %s is not above 0", t.TTL)
 	}
 	if err := ports.CheckPrincipal(p); err != nil {
-		return err
+		return fmt.Errorf("--role, --subject, --customer: %w", err)
 	}
 	if err := os.MkdirAll(cli.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -59,6 +60,8 @@ type Serve struct {
 	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"50"`
 	RateBurst     int           `help:"Requests of one customer at once." default:"100"`
 	Grace         time.Duration `help:"How long ending may take before what runs is cut off." default:"25s"`
+
+	certificate *tls.Certificate // of TLSCert and TLSKey
 }
 
 // modules are the names that --target takes.
@@ -161,11 +164,24 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	if list, ok := v.([]any); ok {
 		parts := make([]string, len(list))
 		for i, p := range list {
-			parts[i] = fmt.Sprint(p)
+			var err error
+			if parts[i], err = scalar(flag.Name, p); err != nil {
+				return nil, err
+			}
 		}
 		return strings.Join(parts, ","), nil
 	}
-	return fmt.Sprint(v), nil
+	return scalar(flag.Name, v)
+}
+
+// scalar is a value of the file as the command line would write it.
+func scalar(key string, v any) (string, error) {
+	switch v.(type) {
+	case nil, map[string]any, []any:
+		return "", fmt.Errorf("key %q needs a plain value", key)
+	default:
+		return fmt.Sprint(v), nil
+	}
 }
 
 func variable(flag string) string {
@@ -188,6 +204,13 @@ func (s *Serve) Validate() error {
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key: give both or neither")
 	}
+	if s.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+		if err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		s.certificate = &pair
+	}
 	if s.TLSCert == "" && !s.InsecureHTTP && !loopback(s.HTTP) {
 		return fmt.Errorf("--http %s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http", s.HTTP)
 	}
@@ -200,6 +223,9 @@ func (s *Serve) Validate() error {
 }
 
 func (s *Serve) validateTarget() error {
+	if len(s.Target) == 0 {
+		return errors.New("--target: name a module, or all")
+	}
 	for _, t := range s.Target {
 		if t != "all" && !slices.Contains(moduleNames(), t) {
 			return fmt.Errorf("--target: unknown module %q; there are all, %s", t, strings.Join(moduleNames(), ", "))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -136,4 +138,15 @@ func asCommand(ts *testscript.TestScript, neg bool, args []string) {
 		environment(ts), &out, ts.Stderr())
 	ts.Check(err)
 	ts.Setenv("TOKEN", strings.TrimSpace(out.String()))
+}
+
+// hangCommand begins to send a command, and never ends. The connection stays open as long as the script runs.
+func hangCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "hang")
+	conn, err := net.Dial("tcp", ts.Getenv("ADDR"))
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "POST /v1/deposits HTTP/1.1\r\nHost: bank\r\nAuthorization: Bearer %s\r\n"+
+		"Idempotency-Key: hang\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", ts.Getenv("TOKEN"))
+	ts.Check(err)
 }

@@ -31,6 +31,7 @@ func TestJourneys(t *testing.T) {
 			"serve":  serveCommand,  // serve [FLAG…]: start the bank on $ADDR and ./data, and wait until it is ready
 			"crash":  crashCommand,  // crash: kill -9
 			"term":   termCommand,   // term: SIGTERM, and it must end with status 0 in time
+			"hang":   hangCommand,   // hang: a client that stops in the middle of a command
 			"as":     asCommand,     // as NAME ROLE [FLAG…]: whose token req sends from now on
 			"req":    reqCommand,    // req STATUS METHOD PATH [HEADER: VALUE]… [BODY]
 			"get":    getCommand,    // get NAME PATH: set $NAME to a value of the last answer

@@ -149,9 +149,12 @@ func (b *bankProcess) routeFacts() {
 	b.routing.Hints = router.NewHints()
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
 	b.routing.Classify = []router.Classifier{sqlite.Classify}
-	b.routing.Metrics, b.routing.Log = b.metrics, b.log
+	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
 	b.ready = &readiness{ledger: b.ledger, runs: b.conf.runs}
 }
+
+// reactionGrace is how long what is being handled may take at the end, after --grace.
+const reactionGrace = 4 * time.Second
 
 // watch adds the figures that are asked for at each scrape.
 func (b *bankProcess) watch() {

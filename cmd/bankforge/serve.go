@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -118,21 +119,36 @@ func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doo
 	}
 	parts.Go(func() error {
 		<-failed.Done()
-		b.log.Info("ending", "grace", b.conf.Grace)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.conf.Grace)
-		defer cancel()
-		err := errors.Join(b.hub.Shutdown(grace), server.Shutdown(grace), b.ledger.Close(grace), operators.Close())
-		stopReactions()
-		return err
+		defer stopReactions()
+		return errors.Join(b.end(context.WithoutCancel(ctx), server), operators.Close())
 	})
 	return parts.Wait()
 }
 
+// end stops taking work and finishes what was accepted. A request that has not arrived whole was not, so the doors
+// do not wait for such ones as long as the ledger may need.
+func (b *bankProcess) end(ctx context.Context, server *http.Server) error {
+	b.log.Info("ending", "grace", b.conf.Grace)
+	grace, cancel := context.WithTimeout(ctx, b.conf.Grace)
+	defer cancel()
+	doors, cancel := context.WithTimeout(grace, b.conf.Grace/2)
+	defer cancel()
+	if err := errors.Join(b.hub.Shutdown(doors), server.Shutdown(doors)); err != nil {
+		b.log.Warn("connections are cut", "error", err)
+		err = server.Close()
+		if err != nil {
+			b.log.Warn("a connection could not be cut", "error", err)
+		}
+	}
+	return b.ledger.Close(grace)
+}
+
 func (b *bankProcess) serveTLS(s *http.Server, l net.Listener) error {
-	if b.conf.TLSCert == "" {
+	if b.conf.certificate == nil {
 		return s.Serve(l)
 	}
-	return s.ServeTLS(l, b.conf.TLSCert, b.conf.TLSKey)
+	s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*b.conf.certificate}, MinVersion: tls.VersionTLS12}
+	return s.ServeTLS(l, "", "")
 }
 
 func notClosed(err error) error {
