@@ -46,7 +46,7 @@ type Call struct {
 type Done struct {
 	Replayed  bool     // the command was known, and this is what it was answered then
 	Seq       bank.Seq // of its last event: what the caller's later reads must have seen
-	Published bool     // the broker has acknowledged the messages (only with Call.AckPublished)
+	Published bool     // the broker has acknowledged all messages, if there are any (only with Call.AckPublished)
 	Timing    Timing
 }
 

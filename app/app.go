@@ -83,21 +83,35 @@ func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
 		ask.Refusal = ask.Call.Refusal
 	}
 	got, err := a.parts.Ledger.Execute(ctx, ask)
-	if err != nil {
-		return got, err
+	if err == nil && !ask.Call.DryRun {
+		a.acknowledge(ask.Call.Principal.Subject, got.Seq)
 	}
-	if ask.Call.DryRun {
-		return got, nil
-	}
-	a.acknowledge(ask.Call.Principal.Subject, got.Seq)
 	if ask.Call.AckPublished {
-		start := time.Now()
-		wait, cancel := context.WithTimeout(ctx, publishPatience)
-		got.Published = a.parts.Publisher.AwaitPublished(wait, got.Seq)
-		cancel()
-		got.Timing.Publish = time.Since(start)
+		a.awaitPublished(ctx, &ask, &got, err)
 	}
-	return got, nil
+	return got, err
+}
+
+// awaitPublished waits for what the command has made. Where that is nothing, there is nothing to wait for.
+func (a *App) awaitPublished(ctx context.Context, ask *Ask, got *Answer, err error) {
+	if err != nil {
+		got.Published = decided(refusal(err).Code)
+		return
+	}
+	if ask.Call.DryRun || len(got.Events) == 0 {
+		got.Published = true
+		return
+	}
+	start := time.Now()
+	wait, cancel := context.WithTimeout(ctx, publishPatience)
+	defer cancel()
+	got.Published = a.parts.Publisher.AwaitPublished(wait, got.Seq)
+	got.Timing.Publish = time.Since(start)
+}
+
+// decided reports whether a refusal is an answer to the command; else it was not decided, or nobody knows.
+func decided(c bank.Code) bool {
+	return c != CodeUnavailable && c != CodeOverloaded && c != CodeOutcomeUnknown
 }
 
 // acknowledge never lets the memory of a subject go back: answers may overtake one another.

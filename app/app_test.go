@@ -217,6 +217,43 @@ func (late) AwaitPublished(ctx context.Context, _ bank.Seq) bool {
 	return false
 }
 
+// TestNothingToPublishIsNotWaitedFor asks a broker that acknowledges nothing.
+func TestNothingToPublishIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(p *app.Parts) { p.Publisher = late{} })
+		published := func(key string) app.Call {
+			c := call(teller, key)
+			c.AckPublished = true
+			return c
+		}
+		begin := time.Now()
+		expect := func(what string, done app.Done, err error, code bank.Code, want bool) {
+			t.Helper()
+			if codeOf(err) != code || done.Published != want || time.Since(begin) != 0 {
+				t.Errorf("%s: %+v, %v after %v", what, done, err, time.Since(begin))
+			}
+		}
+		person, err := h.CreateCustomer(t.Context(), published("ada"), ada)
+		expect("a customer", person.Done, err, "", true)
+		person, err = h.CreateCustomer(t.Context(), published("twin"), ada)
+		expect("a refused customer", person.Done, err, bank.ExternalIDTaken, true)
+		for range 2 { // the second is a replay
+			active, err := h.SetStatus(t.Context(), published("active"), bank.SetStatus{ID: h.anns, To: bank.Active})
+			expect("no event", active.Done, err, "", true)
+			much, err := h.Withdraw(t.Context(), published("much"), bank.Withdraw{Account: h.anns, Amount: euros(9999)})
+			expect("a refusal", much.Done, err, bank.InsufficientFunds, true)
+		}
+		dry := published("")
+		dry.DryRun = true
+		projected, err := h.Deposit(t.Context(), dry, bank.Deposit{Account: h.anns, Amount: euros(1)})
+		expect("a dry run", projected.Done, err, "", true)
+		shut(t, h.ledger)
+		late, err := h.Deposit(t.Context(), published("late"), bank.Deposit{Account: h.anns, Amount: euros(1)})
+		expect("not decided", late.Done, err, app.CodeUnavailable, false)
+	})
+}
+
 func TestWaitingForTheBrokerHasAnEnd(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -140,8 +140,8 @@ func (b *batch) lookUp(taken []*request) (map[Key]Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if err := b.bring(row); err != nil {
+	for subject, row := range rows {
+		if err := b.bring(subject, row); err != nil {
 			return nil, err
 		}
 	}
@@ -185,17 +185,19 @@ func missingHold(s *bank.State, id bank.HoldID) string {
 	return id.String()
 }
 
-// bring shows the state all that the event of a row tells of transactions and holds: more than was asked for does no
-// harm, as the state keeps what it has itself.
-func (b *batch) bring(row Row) error {
+// bring shows the state the transaction or hold that was asked for. The row's event may tell of others too, but those
+// may have newer versions than it knows.
+func (b *batch) bring(subject string, row Row) error {
 	e, _, err := codec.Decode(row.Data)
 	if err != nil {
 		return fmt.Errorf("event %d: %w", row.Seq, err)
 	}
 	for _, t := range e.Transactions {
-		b.l.state.Bring(t)
+		if t.ID.String() == subject {
+			b.l.state.Bring(t)
+		}
 	}
-	if e.Hold != nil {
+	if e.Hold != nil && e.Hold.ID.String() == subject {
 		b.l.state.BringHold(*e.Hold)
 	}
 	return nil

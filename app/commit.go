@@ -115,7 +115,7 @@ func (l *Ledger) emptyQueue() {
 	for {
 		select {
 		case r := <-l.queue:
-			turnAway([]*request{r}, l.Ready())
+			turnAway([]*request{l.dequeued(r)}, l.Ready())
 		default:
 			return
 		}
@@ -265,4 +265,16 @@ func (l *Ledger) CommittedBefore(at time.Time) bank.Seq {
 		}
 	}
 	return 0
+}
+
+func unavailable(cause error) *bank.Error {
+	e := bank.Refuse(CodeUnavailable, "", "The ledger cannot take the command now; nothing was done.")
+	e.Cause = cause
+	return e
+}
+
+func outcomeUnknown(cause error) *bank.Error {
+	e := bank.Refuse(CodeOutcomeUnknown, "", "It is not known what became of the command. Ask again with the same key.")
+	e.Cause = cause
+	return e
 }

@@ -78,6 +78,8 @@ type Memory struct {
 	Customer    bank.CustomerID // zero when it was refused
 	Code        bank.Code       // of the refusal; "" when accepted
 	At          bank.Time
+	// CorrelationID is of the command: a replay of its refusal says the same.
+	CorrelationID string
 }
 
 // CustomerStore keeps customers. It is safe for concurrent use.
@@ -104,16 +106,23 @@ func (a *App) CreateCustomer(ctx context.Context, c Call, d CustomerDetails) (Cu
 	if err != nil {
 		return CustomerDone{}, refusal(err)
 	}
-	m := Memory{Key: c.Key, Fingerprint: c.Fingerprint, Customer: id, At: now}
+	m := Memory{Key: c.Key, Fingerprint: c.Fingerprint, Customer: id, At: now, CorrelationID: c.CorrelationID}
+	start := time.Now()
 	m, known, err := a.parts.Customers.Create(ctx, sealed, m, now-bank.Time(customerMemory.Microseconds()))
-	switch {
-	case err != nil:
+	if err != nil {
 		return CustomerDone{}, refusal(err)
-	case known && m.Fingerprint != c.Fingerprint:
-		return CustomerDone{}, keyReused()
-	case m.Code != "":
-		done := CustomerDone{Done: Done{Replayed: known}}
-		return done, bank.Refuse(m.Code, "external_id", "Another customer has this external_id.")
+	}
+	done := CustomerDone{Done: Done{
+		Published: c.AckPublished, // nothing is told of customers, so there is nothing to wait for
+		Timing:    Timing{Commit: time.Since(start)},
+	}}
+	if known && m.Fingerprint != c.Fingerprint {
+		return done, keyReused()
+	}
+	done.Replayed = known
+	if m.Code != "" {
+		refused := bank.Refuse(m.Code, "external_id", "Another customer has this external_id.")
+		return done, refusedAs(m.CorrelationID, refused)
 	}
 	made, found, err := a.customer(ctx, m.Customer)
 	if err == nil && !found {
@@ -122,7 +131,8 @@ func (a *App) CreateCustomer(ctx context.Context, c Call, d CustomerDetails) (Cu
 	if err != nil {
 		return CustomerDone{}, err
 	}
-	return CustomerDone{Done{Replayed: known}, made}, nil
+	done.Customer = made
+	return done, nil
 }
 
 // Customer returns one customer; of others than the caller himself only to staff.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,8 +81,11 @@ func TestKeysOfCustomersAreRememberedForADay(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		for i := range 2 {
-			got, err := w.CreateCustomer(t.Context(), call(teller, "twin"), ada)
-			if codeOf(err) != bank.ExternalIDTaken || got.Replayed != (i == 1) {
+			twin := call(teller, "twin")
+			twin.CorrelationID = []string{"first", "second"}[i]
+			got, err := w.CreateCustomer(t.Context(), twin, ada)
+			refusal, _ := errors.AsType[*bank.Error](err)
+			if codeOf(err) != bank.ExternalIDTaken || got.Replayed != (i == 1) || refusal.CorrelationID != "first" {
 				t.Fatalf("%+v, %v", got, err)
 			}
 		}

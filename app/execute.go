@@ -19,6 +19,7 @@ import (
 type Ledger struct {
 	conf    LedgerConfig
 	queue   chan *request
+	waiting atomic.Int64  // what is in the queue, by weight
 	stop    chan struct{} // closed: take nothing more
 	stopped chan struct{} // closed: the decider has ended
 	closing atomic.Bool
@@ -46,7 +47,7 @@ type LedgerConfig struct {
 	Owner     string           // who this process is, for the head of the log
 	Metrics   Metrics          // nil: none
 	Logger    *slog.Logger     // nil: nothing is logged
-	QueueSize int              // commands that may wait; 0: 8,192
+	QueueSize int              // commands, or items of bulks, that may wait; 0: 8,192
 	MaxBatch  int              // commands, or items of bulks, at which a batch is full; 0: 1,024
 	// SnapshotEvery is the number of events between snapshots; 0: only when it is closed.
 	SnapshotEvery int
@@ -167,9 +168,7 @@ func (l *Ledger) execute(ctx context.Context, ask Ask) (Answer, *bank.Error) {
 		return Answer{}, unavailable(err)
 	}
 	r := &request{Ask: ask, arrived: time.Now(), done: make(chan struct{})}
-	select {
-	case l.queue <- r:
-	default:
+	if !l.enqueue(r) {
 		return Answer{}, bank.Refuse(CodeOverloaded, "", "Too many commands are waiting. Try again in a moment.")
 	}
 	select {
@@ -193,6 +192,26 @@ func (l *Ledger) execute(ctx context.Context, ask Ask) (Answer, *bank.Error) {
 		return Answer{Done: r.answer.Done}, r.err
 	}
 	return r.answer, nil
+}
+
+// enqueue is false when the queue is full. Items of bulks count, because they take the memory; one
+// command finds a place in an empty queue, however large it is.
+func (l *Ledger) enqueue(r *request) bool {
+	weight := int64(r.weight())
+	if sum := l.waiting.Add(weight); sum == weight || sum <= int64(l.conf.QueueSize) {
+		select {
+		case l.queue <- r:
+			return true
+		default:
+		}
+	}
+	l.waiting.Add(-weight)
+	return false
+}
+
+func (l *Ledger) dequeued(r *request) *request {
+	l.waiting.Add(-int64(r.weight()))
+	return r
 }
 
 func (r *request) isDone() bool {
@@ -259,12 +278,12 @@ func (l *Ledger) next() (first *request, ok bool) {
 	}
 	select {
 	case r := <-l.queue:
-		return r, true
+		return l.dequeued(r), true
 	default:
 	}
 	select {
 	case r := <-l.queue:
-		return r, true
+		return l.dequeued(r), true
 	case <-l.expiry():
 		return nil, true
 	case <-l.saving:
@@ -273,7 +292,7 @@ func (l *Ledger) next() (first *request, ok bool) {
 	case <-l.stop:
 		select {
 		case r := <-l.queue:
-			return r, true
+			return l.dequeued(r), true
 		default:
 			return nil, false
 		}
@@ -309,7 +328,7 @@ func (l *Ledger) take(first *request) []*request {
 	for weight < l.conf.MaxBatch {
 		select {
 		case r := <-l.queue:
-			taken = append(taken, r)
+			taken = append(taken, l.dequeued(r))
 			weight += r.weight()
 		default:
 			return taken
@@ -324,18 +343,6 @@ func (r *request) weight() int {
 		return max(1, len(b.Items))
 	}
 	return 1
-}
-
-func unavailable(cause error) *bank.Error {
-	e := bank.Refuse(CodeUnavailable, "", "The ledger cannot take the command now; nothing was done.")
-	e.Cause = cause
-	return e
-}
-
-func outcomeUnknown(cause error) *bank.Error {
-	e := bank.Refuse(CodeOutcomeUnknown, "", "It is not known what became of the command. Ask again with the same key.")
-	e.Cause = cause
-	return e
 }
 
 // replay gives the answer that the command was given when it was decided: what was stored with its outcome, and its

@@ -238,3 +238,69 @@ func TestClosingFinishesWhatWasAccepted(t *testing.T) {
 	}
 	refused(t, l, deposit("c", 3, 1, 1), app.CodeUnavailable)
 }
+
+func TestWhatIsBroughtFromTheLogIsTheNewestOfIt(t *testing.T) {
+	t.Parallel()
+	reverse := func(key string, txn, of int, minor int64) app.Ask {
+		return ask(key, bank.Reverse{
+			Terms: bank.Terms{ID: transactionID(txn)}, Of: transactionID(of), Amount: euros(minor),
+		})
+	}
+	for range 10 { // what the log finds comes in any order
+		log := &apptest.MemoryLog{}
+		l := start(t, log)
+		must(t, l, open(1), open(2), deposit("d1", 1, 1, 1000), deposit("d2", 10, 2, 1000), transfer("t", 2, 1, 2, 100))
+		must(t, l, reverse("first part", 3, 2, 30))
+		must(t, l, reverse("the rest", 4, 2, 70))
+
+		g := newGate()
+		log.Inject(apptest.Faults{BeforeAppend: g.wait})
+		busy := background(t.Context(), l, deposit("busy", 20, 1, 1))
+		<-g.entered
+		// The event of the first part tells of the original too, as it was then: with 70 to give back.
+		together := []<-chan answered{
+			background(t.Context(), l, reverse("of a reversal", 5, 3, 1)),
+			background(t.Context(), l, reverse("once more", 6, 2, 70)),
+			background(t.Context(), l, deposit("bystander", 21, 1, 5)),
+		}
+		until(t, func() bool { return l.Waiting() == len(together) })
+		log.Inject(apptest.Faults{})
+		g.through <- nil
+		<-busy
+		for i, want := range []bank.Code{bank.NotReversible, bank.NotReversible, ""} {
+			if got := <-together[i]; codeOf(got.err) != want {
+				t.Errorf("command %d: %v, want %q", i, got.err, want)
+			}
+		}
+	}
+}
+
+func TestTheItemsOfBulksFillTheQueue(t *testing.T) {
+	t.Parallel()
+	log := &apptest.MemoryLog{}
+	l := start(t, log, func(c *app.LedgerConfig) { c.QueueSize = 10 })
+	must(t, l, open(1), open(2), deposit("d", 1, 1, 1000))
+	bulk := func(key string, first, items int) app.Ask {
+		b := bank.Bulk{}
+		for i := range items {
+			b.Items = append(b.Items, bank.Transfer{
+				Terms: bank.Terms{ID: transactionID(first + i)}, From: accountID(1), To: accountID(2), Amount: euros(1),
+			})
+		}
+		return ask(key, b)
+	}
+	g := newGate()
+	log.Inject(apptest.Faults{BeforeAppend: g.wait})
+	busy := background(t.Context(), l, deposit("busy", 2, 1, 1))
+	<-g.entered
+	first := background(t.Context(), l, bulk("larger than the queue, and alone", 100, 12))
+	until(t, func() bool { return l.Waiting() == 1 })
+	refused(t, l, deposit("no room", 3, 1, 1), app.CodeOverloaded)
+	log.Inject(apptest.Faults{})
+	g.through <- nil
+	<-busy
+	if got := <-first; got.err != nil || len(got.Items) != 12 {
+		t.Fatalf("%d items, %v", len(got.Items), got.err)
+	}
+	must(t, l, bulk("room again", 200, 10))
+}

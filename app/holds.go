@@ -6,9 +6,6 @@ import (
 	"bankforge/app/bank"
 )
 
-// holdDefault is how long a hold lasts when nothing is said: 7 days.
-const holdDefault bank.Time = 7 * 24 * 60 * 60 * 1_000_000
-
 // PlaceHold keeps money back. ExpiresAt zero means in 7 days; in the past or after more than 31 days it is refused
 // with CodeInvalidRequest (field expires_at), but not where the key is known: ports need not check it.
 func (a *App) PlaceHold(ctx context.Context, c Call, cmd bank.PlaceHold) (_ HoldDone, err error) {
@@ -16,9 +13,6 @@ func (a *App) PlaceHold(ctx context.Context, c Call, cmd bank.PlaceHold) (_ Hold
 		return HoldDone{}, err
 	}
 	cmd.ID = bank.MakeID[bank.Hold](a.newID())
-	if cmd.ExpiresAt == 0 {
-		cmd.ExpiresAt = a.now() + holdDefault
-	}
 	return a.hold(ctx, Ask{Call: c, Name: "place_hold", Command: cmd})
 }
 

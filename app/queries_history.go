@@ -127,7 +127,7 @@ func (a *App) mayReadAccount(ctx context.Context, p Principal, id bank.AccountID
 
 // Statement is what happened on an account from ≤ time < to, in the order of the account's versions.
 type Statement struct {
-	Account  bank.Account // as it is at the end
+	Account  bank.Account // as it is at the end, or as it was opened when that came later
 	From, To bank.Time    // as asked for; zero: the whole life
 	Opening  int64        // balance before the first entry, in minor units
 	Closing  int64        // balance after the last one
@@ -139,8 +139,8 @@ type Statement struct {
 // statementPage is how many entries are in memory at once.
 const statementPage = 500
 
-// Statement makes a statement. What is its beginning and its end is taken from the log once, so that
-// it stays consistent while the account moves on.
+// Statement makes a statement; of a time before the account's opening, an empty one. What is its beginning and its end
+// is taken from the log once, so that it stays consistent while the account moves on.
 func (a *App) Statement(
 	ctx context.Context, p Principal, id bank.AccountID, from, to bank.Time,
 ) (Statement, Freshness, error) {
@@ -148,11 +148,9 @@ func (a *App) Statement(
 	if err != nil {
 		return Statement{}, Freshness{}, err
 	}
+	first = min(first, last+1) // a time that ends before it begins has nothing in it
 	s := Statement{From: from, To: to}
-	if last == 0 { // the account did not exist yet
-		return Statement{}, Freshness{}, notFound("account", id.String())
-	}
-	if s.Account, err = a.accountAt(ctx, id, last); err != nil {
+	if s.Account, err = a.accountAt(ctx, id, max(last, 1)); err != nil {
 		return Statement{}, Freshness{}, err
 	}
 	s.Closing = s.Account.Balance
@@ -163,7 +161,7 @@ func (a *App) Statement(
 		}
 		s.Opening = legOf(&before, id).After.Balance
 	}
-	end, err := a.version(ctx, id, last)
+	end, err := a.version(ctx, id, max(last, 1))
 	if err != nil {
 		return Statement{}, Freshness{}, err
 	}

@@ -123,11 +123,25 @@ func TestStatements(t *testing.T) {
 				t.Errorf("%v to %v: %d entries, from %d to %d", c.from, c.to, n, s.Opening, sum)
 			}
 		}
-		if _, _, err := h.Statement(t.Context(), h.ann, h.anns, 0, bank.TimeOf(begin)-1); codeOf(err) != bank.NotFound {
-			t.Errorf("before its opening: %v", err)
+		opened := bank.TimeOf(begin)
+		for _, from := range []bank.Time{0, opened - 9, opened + 9_000_000_000} { // the last is behind the end
+			s, fresh, err := h.Statement(t.Context(), h.ann, h.anns, from, opened-1)
+			if err != nil || fresh.Stale || s.Opening != 0 || s.Closing != 0 || s.Account.Version != 1 ||
+				s.Account.OpenedAt != opened {
+				t.Errorf("before its opening: %+v, %v", s, err)
+				continue
+			}
+			for e, err := range s.Entries {
+				t.Errorf("before its opening: %+v, %v", e, err)
+			}
 		}
-		if _, _, err := h.Statement(t.Context(), h.bob, h.anns, 0, 0); codeOf(err) != bank.NotFound {
-			t.Errorf("another's: %v", err)
+		for _, to := range []bank.Time{0, opened - 1} {
+			if _, _, err := h.Statement(t.Context(), h.bob, h.anns, 0, to); codeOf(err) != bank.NotFound {
+				t.Errorf("another's: %v", err)
+			}
+			if _, _, err := h.Statement(t.Context(), teller, accountID(7), 0, to); codeOf(err) != bank.NotFound {
+				t.Errorf("one that does not exist: %v", err)
+			}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +33,10 @@ func (l *Ledger) load(ctx context.Context) error {
 // restore makes the state at the head: from the last snapshot, if it fits, and the events behind it. It checks
 // that those are the log's: dense, chained, and ending at the head. saved is the snapshot's last event.
 func (l *Ledger) restore(ctx context.Context, head Head) (s *bank.State, saved bank.Seq, err error) {
-	s, chain := l.fromSnapshot(ctx, head)
+	s, chain, err := l.fromSnapshot(ctx, head)
+	if err != nil {
+		return nil, 0, err
+	}
 	saved = s.Seq()
 	for s.Seq() < head.Seq {
 		rows, err := l.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, head.Seq-s.Seq())))
@@ -76,11 +78,14 @@ func evolveRow(s *bank.State, chain Hash, row *Row) (Hash, error) {
 	return row.Chain, nil
 }
 
+// errLostTail means that events have been in the log that are not there any more.
+var errLostTail = errors.New("the log has lost its end; put it back from a backup")
+
 // fromSnapshot is the state of the newest snapshot and the chain there, or the state before the first event when there
-// is none that fits the log.
-func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash) {
+// is none that fits the log. A snapshot that knows more than the log is proof of a loss.
+func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash, error) {
 	if l.conf.Snapshots == nil {
-		return bank.NewState(), Hash{}
+		return bank.NewState(), Hash{}, nil
 	}
 	var s *bank.State
 	var chain Hash
@@ -94,13 +99,17 @@ func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash
 		chain = m.Chain
 		return err
 	})
+	if errors.Is(err, errLostTail) {
+		return nil, Hash{}, err
+	}
 	if err != nil {
 		l.conf.Logger.Warn("the snapshot is discarded; replaying the whole log", "reason", err)
+		found = false
 	}
-	if err != nil || !found {
-		return bank.NewState(), Hash{}
+	if !found {
+		return bank.NewState(), Hash{}, nil
 	}
-	return s, chain
+	return s, chain, nil
 }
 
 func (l *Ledger) fits(ctx context.Context, m SnapshotMark, head Head) error {
@@ -110,15 +119,20 @@ func (l *Ledger) fits(ctx context.Context, m SnapshotMark, head Head) error {
 	case m.Incarnation != head.Incarnation:
 		return errors.New("it is of another incarnation of the log")
 	case m.Seq > head.Seq:
-		return fmt.Errorf("it is of event %d, but the log ends at %d", m.Seq, head.Seq)
+		return fmt.Errorf("%w: there is a snapshot of event %d, but the log ends at %d", errLostTail, m.Seq, head.Seq)
 	case m.Seq == 0:
 		return nil
 	}
-	rows, err := l.conf.Log.Read(ctx, m.Seq-1, 1)
+	from := max(m.Seq, 2) - 2
+	rows, err := l.conf.Log.Read(ctx, from, int(m.Seq-from))
 	if err != nil {
 		return err
 	}
-	if len(rows) != 1 || !bytes.Equal(rows[0].Chain[:], m.Chain[:]) {
+	var chain Hash
+	if len(rows) == 2 {
+		chain, rows = rows[0].Chain, rows[1:]
+	}
+	if len(rows) != 1 || rows[0].Chain != m.Chain || codec.Chain(chain, rows[0].Data) != m.Chain {
 		return fmt.Errorf("the log has another event %d", m.Seq)
 	}
 	return nil

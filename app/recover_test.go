@@ -128,7 +128,7 @@ func TestAStartReadsOnlyWhatIsBehindTheSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.first != at-1 { // the snapshot's own event, to compare the chain
+	if d.first != at-2 { // the snapshot's own event and the one before, to check the chain
 		t.Fatalf("it read from event %d on; the snapshot is of %d", d.first+1, at)
 	}
 	shut(t, fromSnapshot)
@@ -150,7 +150,6 @@ func TestASnapshotThatDoesNotFitIsDiscarded(t *testing.T) {
 		"schema":      func(k *kept) { k.mark.Schema++ },
 		"incarnation": func(k *kept) { k.mark.Incarnation += "x" },
 		"chain":       func(k *kept) { k.mark.Chain[0]++ },
-		"future":      func(k *kept) { k.mark.Seq += 100 },
 		"other event": func(k *kept) { k.mark.Seq-- },
 		"damage":      func(k *kept) { k.bytes = append(k.bytes[:len(k.bytes)/2:len(k.bytes)/2], 'x') },
 	} {
@@ -171,6 +170,45 @@ func TestASnapshotThatDoesNotFitIsDiscarded(t *testing.T) {
 				t.Fatal("no good snapshot was kept afterwards")
 			}
 		})
+	}
+}
+
+func TestASnapshotThatKnowsMoreThanTheLogIsProofOfALoss(t *testing.T) {
+	t.Parallel()
+	log, k := lived(t), &kept{}
+	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	k.mark.Seq++
+	_, err = app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
+	want := fmt.Sprintf("snapshot of event %d, but the log ends at %d", k.mark.Seq, k.mark.Seq-1)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("%v, want %q", err, want)
+	}
+}
+
+func TestADamagedEventOfTheSnapshotItselfIsFound(t *testing.T) {
+	t.Parallel()
+	log, k := lived(t), &kept{}
+	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	d := &damaged{MemoryLog: log.Crash(), change: func(rows []app.Row) []app.Row {
+		for i := range rows {
+			if rows[i].Seq == k.mark.Seq {
+				rows[i].Data = bytes.Clone(rows[i].Data)
+				rows[i].Data[len(rows[i].Data)/2] ^= 1
+			}
+		}
+		return rows
+	}}
+	_, err = d.start(t, k)
+	if want := fmt.Sprintf("event %d is damaged", k.mark.Seq); err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("%v, want %q", err, want)
 	}
 }
 

@@ -56,6 +56,9 @@ type VerifiedLog interface {
 	Versions(ctx context.Context, subject string, after bank.Version, limit int) ([]Row, error)
 	// Touches calls each with the whole index behind Versions, in any order, as far as it is about events up to until.
 	Touches(ctx context.Context, until bank.Seq, each func(Touch, bank.Seq) error) error
+	// Decided returns the outcomes behind the place after, in the order in which they were appended, at most limit, and
+	// the place of the last of them. All are behind math.MinInt64.
+	Decided(ctx context.Context, after int64, limit int) (page []Outcome, last int64, err error)
 }
 
 // ViewCheck compares one view with the state that the log says.
@@ -65,10 +68,12 @@ type ViewCheck interface {
 }
 
 // Verify replays the whole log and trusts nothing in it: the chain, the order, the head, that every event follows
-// from the ones before by the rules of the bank, the index of versions, and at last the views. The report
+// from the ones before by the rules of the bank, what was remembered of keys, the index of versions, and at last the
+// views. The report
 // is as far as it got also when there is an error, which means that something could not be read.
 func Verify(ctx context.Context, log VerifiedLog, views ...ViewCheck) (VerifyReport, error) {
 	v := verifier{log: log, report: VerifyReport{State: bank.NewState()}, seed: maphash.MakeSeed()}
+	v.keys = newOutcomeCheck(log, &v.report)
 	err := v.run(ctx)
 	if err == nil {
 		err = v.compare(ctx, views)
@@ -83,6 +88,7 @@ type verifier struct {
 	chain  Hash     // its own, true or not
 	seed   maphash.Seed
 	index  touchSum // of what the events touch
+	keys   *outcomeCheck
 }
 
 func (v *verifier) differ(format string, args ...any) {
@@ -105,6 +111,9 @@ func (v *verifier) run(ctx context.Context) (err error) {
 	}
 	if err := v.beyond(ctx); err != nil {
 		return err
+	}
+	if err := v.keys.finish(ctx, v.seq); err != nil {
+		return fmt.Errorf("read the outcomes: %w", err)
 	}
 	return v.checkIndex(ctx)
 }
@@ -145,7 +154,10 @@ func (v *verifier) row(ctx context.Context, r *Row) error {
 		v.differ("its chain is not that of its content and the event before")
 	}
 	v.chain = r.Chain
-	e, _, err := codec.Decode(r.Data)
+	if err := v.keys.reach(ctx, r.Seq); err != nil {
+		return fmt.Errorf("read the outcomes: %w", err)
+	}
+	e, meta, err := codec.Decode(r.Data)
 	if err != nil {
 		v.differ("it cannot be read: %v", err)
 		return nil
@@ -154,7 +166,8 @@ func (v *verifier) row(ctx context.Context, r *Row) error {
 		v.differ("it says that it is event %d", e.Seq)
 		e.Seq = r.Seq
 	}
-	for _, t := range touched(&e) {
+	touches := touched(&e)
+	for _, t := range touches {
 		v.index.add(v.seed, t, r.Seq)
 	}
 	if err := v.bring(ctx, &e); err != nil {
@@ -168,6 +181,7 @@ func (v *verifier) row(ctx context.Context, r *Row) error {
 	}
 	v.report.State.Evolve(e)
 	v.report.State.Settle()
+	v.keys.event(&e, &meta, touches)
 	return nil
 }
 

@@ -20,6 +20,8 @@ type tampered struct {
 	head  app.Head
 	rows  []app.Row
 	index map[app.Touch]bank.Seq
+	// The outcomes, in their order.
+	outcomes []app.Outcome
 }
 
 // untouched is a log of n events or a few more, in one batch.
@@ -77,6 +79,12 @@ func (l *tampered) Touches(_ context.Context, until bank.Seq, each func(app.Touc
 		}
 	}
 	return nil
+}
+
+func (l *tampered) Decided(_ context.Context, after int64, limit int) ([]app.Outcome, int64, error) {
+	from := max(0, int(after))
+	to := min(from+limit, len(l.outcomes))
+	return l.outcomes[from:to], int64(to), nil
 }
 
 // change replaces event seq, and hashes the log anew from there: only the content tells.
@@ -338,13 +346,12 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for range 60 {
-			rows := apptest.Rows(head, ledger.Events(5))
-			b := app.Batch{Term: head.Term, Number: head.Batch + 1, After: head.Seq, Rows: rows}
+			b := apptest.Batch(head, ledger.Events(5))
 			if err := l.Append(context.WithoutCancel(t.Context()), b); err != nil {
 				done <- err
 				return
 			}
-			last := rows[len(rows)-1]
+			last := b.Rows[len(b.Rows)-1]
 			head.Batch, head.Seq, head.Chain = b.Number, last.Seq, last.Chain
 		}
 		done <- nil

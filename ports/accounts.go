@@ -47,9 +47,12 @@ func openAccount(q *request, call app.Call, in *openAccountBody) (response, erro
 
 // limitsIn refuses limits in another currency than the account's.
 func limitsIn(c bank.Currency, overdraft, daily *body.Opt[body.Limit]) *bank.Error {
-	for field, limit := range map[string]*body.Opt[body.Limit]{"overdraft_limit": overdraft, "daily_debit_limit": daily} {
-		if limit.Given && limit.Value.Currency != c {
-			return bank.Refuse(bank.CurrencyMismatch, field+"/currency", "The account is in "+c.String()+".")
+	for _, limit := range []struct {
+		field string
+		given *body.Opt[body.Limit]
+	}{{"overdraft_limit", overdraft}, {"daily_debit_limit", daily}} {
+		if limit.given.Given && limit.given.Value.Currency != c {
+			return bank.Refuse(bank.CurrencyMismatch, limit.field+"/currency", "The account is in "+c.String()+".")
 		}
 	}
 	return nil
@@ -92,7 +95,7 @@ func changeAccount(q *request, call app.Call, in *changeAccountBody) (response, 
 		cmd.DailyDebitLimit = &limit
 	}
 	if call.Refusal == nil && (in.OverdraftLimit.Given || in.DailyDebitLimit.Given) {
-		a, _, err := q.App.Account(q.ctx(), q.principal, id, 0)
+		a, err := q.App.AccountAtVersion(q.ctx(), q.principal, id, 1) // the currency never changes
 		if err != nil {
 			return response{}, err
 		}

@@ -68,6 +68,7 @@ func TestBadBodies(t *testing.T) {
 		{"metadata with numbers", with("{", `{"metadata":{"a":1},`), "400 invalid_request", "/metadata/a"},
 		{"a long key of metadata", with("{", `{"metadata":{"`+strings.Repeat("k", 41)+`":""},`), "400 invalid_request",
 			"/metadata/" + strings.Repeat("k", 41)},
+		{"a control character in a key", with("{", `{"metadata":{"a\u0000":""},`), "400 invalid_request", "/metadata/a\x00"},
 		{"too much metadata", with("{", `{"metadata":{`+manyKeys(51)+`},`), "400 invalid_request", "/metadata"},
 	} {
 		got := h.is(h.post("/v1/transfers", c.body), c.want)
@@ -105,6 +106,13 @@ func TestBadHeaders(t *testing.T) {
 	} {
 		h.is(ask("Idempotency-Key: k", "Content-Type: "+kind), "415 unsupported_media_type")
 	}
+	for _, coding := range []string{"gzip", "br", "identity, gzip", "x"} {
+		got := h.is(ask("Idempotency-Key: k", "Content-Encoding: "+coding), "415 unsupported_media_type")
+		if got.Header.Get("Accept-Encoding") != "identity" {
+			t.Errorf("%s: %v", coding, got.Header)
+		}
+	}
+	h.is(ask("Idempotency-Key: i", "Content-Encoding: Identity"), "201")
 	h.is(ask("Idempotency-Key: "+strings.Repeat("k", 255), "Content-Type: application/json; charset=UTF-8"), "201")
 	for sent, kept := range map[string]bool{"abc.DEF_1-2": true, strings.Repeat("x", 64): true, "": false,
 		strings.Repeat("x", 65): false, "a b": false, "a\"b": false} {
@@ -113,6 +121,36 @@ func TestBadHeaders(t *testing.T) {
 			t.Errorf("correlation id %q came back as %q", sent, got)
 		}
 	}
+}
+
+// TestTwoWrongLimits expects the same pointer each time.
+func TestTwoWrongLimits(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	limits := strings.ReplaceAll(`"daily_debit_limit":`+eur(1)+`,"overdraft_limit":`+eur(1)+`}`, "EUR", "USD")
+	a := h.account("", 0)
+	for range 20 {
+		for _, got := range []answer{
+			h.post("/v1/accounts", `{"currency":"EUR",`+limits),
+			h.ask(h.token(teller), "PATCH", "/v1/accounts/"+a, `{`+limits),
+		} {
+			if p := h.is(got, "422 currency_mismatch").str("errors", "0", "pointer"); p != "/overdraft_limit/currency" {
+				t.Fatalf("the pointer is %q", p)
+			}
+		}
+	}
+}
+
+func TestNamesOfBlanks(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, name := range []string{" ", `\t \n`, "\u00a0\u2003"} {
+		got := h.is(h.post("/v1/customers", `{"name":"`+name+`"}`), "400 invalid_request")
+		if p := got.str("errors", "0", "pointer"); p != "/name" {
+			t.Errorf("%q: the pointer is %q", name, p)
+		}
+	}
+	h.is(h.post("/v1/customers", `{"name":" Ada "}`), "201")
 }
 
 func TestLargeBodies(t *testing.T) {

@@ -59,7 +59,7 @@ func (q *request) call() (app.Call, error) {
 	call := app.Call{
 		Principal: q.principal, CorrelationID: q.correlation,
 		TraceParent:  traceParent(q.gin.Request.Header.Get("Traceparent")),
-		AckPublished: q.prefers("ack=published"),
+		AckPublished: q.prefers("ack", "published"),
 	}
 	params := q.query()
 	call.DryRun = params.choice("dry_run", "true", "false") == "true"
@@ -93,11 +93,14 @@ func (q *request) idempotencyKey() (string, error) {
 	return values[0], nil
 }
 
-// prefers reports whether the caller asked for it with Prefer (RFC 7240).
-func (q *request) prefers(what string) bool {
+// prefers reports whether the caller asked for it with Prefer (RFC 7240); the value may stand in quotes.
+func (q *request) prefers(name, value string) bool {
 	for _, line := range q.gin.Request.Header["Prefer"] {
 		for p := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(p), what) {
+			p, _, _ = strings.Cut(p, ";") // its parameters
+			n, v, _ := strings.Cut(p, "=")
+			v = strings.Trim(strings.TrimSpace(v), `"`)
+			if strings.EqualFold(strings.TrimSpace(n), name) && strings.EqualFold(v, value) {
 				return true
 			}
 		}

@@ -2,6 +2,7 @@ package ports
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -30,13 +31,16 @@ func TestReplays(t *testing.T) {
 	pending := h.account("", 100)
 	h.is(h.ask(h.token(fraud), "POST", "/v1/accounts/"+pending+"/review", `{"above":`+eur(0)+`,"reason":"x"}`,
 		"Idempotency-Key: r"), "200")
+	h.is(h.post("/v1/customers", `{"name":"Ada Example","external_id":"taken"}`), "201")
 	huge := strings.Repeat("9", 20)
+	odd := strings.Replace(move(a, b, 1), "EUR", "EUX", 1)
 	for _, c := range []struct{ target, body string }{
 		{"/v1/accounts", `{"currency":"EUR","label":"x"}`},
 		{"/v1/accounts", `{"currency":"XYZ"}`},
 		{"/v1/accounts", `{"currency":"EUR","customer_id":"cus_nobody"}`},
 		{"/v1/accounts", `{"currency":"EUR","overdraft_limit":{"amount":"1","currency":"USD"}}`},
 		{"/v1/customers", `{"name":"Ada Example","email":"ada@example.org"}`},
+		{"/v1/customers", `{"name":"Bob Example","external_id":"taken"}`},
 		{"/v1/deposits", `{"account_id":"` + a + `","amount":` + eur(5) + `}`},
 		{"/v1/deposits", `{"account_id":"` + a + `","amount":{"amount":"` + huge + `","currency":"EUR"}}`},
 		{"/v1/deposits", `{"account_id":"nobody","amount":` + eur(5) + `}`},
@@ -47,6 +51,9 @@ func TestReplays(t *testing.T) {
 		{"/v1/transfers/bulk", `{"items":[` + move(a, b, 1) + `,` + move(a, b, 2) + `]}`},
 		{"/v1/transfers/bulk", `{"items":[` + move(a, b, 1) + `,` + move(a, b, 99999) + `]}`},
 		{"/v1/transfers/bulk", `{"atomic":false,"items":[` + move(a, b, 1) + `,` + move(a, b, 99999) + `]}`},
+		{"/v1/transfers/bulk", `{"items":[` + move(a, b, 1) + `,` + odd + `]}`},
+		{"/v1/transfers/bulk", `{"atomic":false,"items":[` + odd + `,` + move(a, b, 1) + `]}`},
+		{"/v1/transfers/bulk", `{"atomic":false,"items":[` + odd + `,` + odd + `]}`},
 		{"/v1/holds/" + hold + "/captures", `{"amount":` + eur(3) + `,"final":false}`},
 		{"/v1/holds/" + hold + "/void", ``},
 		{"/v1/accounts/" + b + "/freeze", `{"reason":"x"}`},
@@ -79,6 +86,14 @@ func TestAKeyBelongsToItsRequest(t *testing.T) {
 	h.is(ask("/v1/transfers", strings.Replace(move(a, b, 5), "EUR", "XXX", 1)), "422 idempotency_key_reused")
 	h.is(ask("/v1/transfers?dry_run=false", move(a, b, 5)), "422 idempotency_key_reused")
 	h.is(ask("/v1/transfers/bulk", `{"items":[`+move(a, b, 5)+`]}`), "200") // another path, another command
+	// Also where every item is refused at the door.
+	bulk := func(currency string) answer {
+		return h.ask(h.token(teller), "POST", "/v1/transfers/bulk", `{"atomic":false,"items":[`+
+			strings.Replace(move(a, b, 5), "EUR", currency, 1)+`]}`, "Idempotency-Key: all")
+	}
+	h.is(bulk("EUX"), "200")
+	h.is(bulk("EUY"), "422 idempotency_key_reused")
+	h.is(bulk("EUR"), "422 idempotency_key_reused")
 	// What is malformed does not use a key up.
 	h.is(h.ask(h.token(teller), "POST", "/v1/transfers", `{}`, "Idempotency-Key: two"), "400 invalid_request")
 	h.is(h.ask(h.token(teller), "POST", "/v1/transfers", move(a, b, 5), "Idempotency-Key: two"), "201")
@@ -120,17 +135,37 @@ func TestPreferAndTiming(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	a, b := h.account("", 1000), h.account("", 0)
-	got := h.is(h.post("/v1/transfers", move(a, b, 5), "Prefer: respond-async, Ack=published"), "201")
-	if got.Header.Get("Preference-Applied") != "ack=published" {
-		t.Errorf("headers: %v", got.Header)
+	for prefer, applied := range map[string]bool{
+		"respond-async, Ack=published": true, `ack="published"`: true, "ack = published;wait=5": true,
+		"": false, "ack": false, "ack=stored": false, "published": false, "respond-async; ack=published": false,
+	} {
+		got := h.is(h.post("/v1/transfers", move(a, b, 5), "Prefer: "+prefer), "201")
+		if (got.Header.Get("Preference-Applied") == "ack=published") != applied {
+			t.Errorf("Prefer %q: %v", prefer, got.Header)
+		}
 	}
-	got = h.is(h.post("/v1/transfers", move(a, b, 5)), "201")
-	if got.Header.Get("Preference-Applied") != "" {
-		t.Errorf("headers: %v", got.Header)
+	freeze, customer := "/v1/accounts/"+a+"/freeze", `{"name":"Ada Example","external_id":"one"}`
+	h.is(h.post(freeze, `{"reason":"x"}`), "200")
+	for _, c := range []struct{ target, body, want string }{ // nothing has to be published of them
+		{freeze, `{"reason":"again"}`, "200"},
+		{"/v1/transfers", move(a, b, 5), "409 account_frozen"},
+		{"/v1/transfers?dry_run=true", move(b, a, 5), "200"},
+		{"/v1/customers", customer, "201"},
+		{"/v1/customers", customer, "409 external_id_taken"},
+	} {
+		got := h.is(h.post(c.target, c.body, "Prefer: ack=published"), c.want)
+		if got.Header.Get("Preference-Applied") != "ack=published" {
+			t.Errorf("%s: %v", c.want, got.Header)
+		}
 	}
-	for _, part := range []string{"queue;dur=", "decide;dur=", "commit;dur=", "publish;dur="} {
-		if !strings.Contains(got.Header.Get("Server-Timing"), part) {
-			t.Errorf("Server-Timing: %q", got.Header.Get("Server-Timing"))
+	for target, body := range map[string]string{"/v1/transfers": move(b, a, 5), "/v1/customers": `{"name":"Bob"}`} {
+		got := h.is(h.post(target, body), "201")
+		if timing.FindString(got.Header.Get("Server-Timing")) == "" || got.Header.Get("Preference-Applied") != "" {
+			t.Errorf("%s: %v", target, got.Header)
 		}
 	}
 }
+
+// timing is Server-Timing of something that took time to commit.
+var timing = regexp.MustCompile(
+	`^queue;dur=[\d.]+, decide;dur=[\d.]+, commit;dur=[\d.]*[1-9][\d.]*, publish;dur=[\d.]+$`)

@@ -153,6 +153,10 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("%s: %s", target, got.text)
 		}
 	}
+	for _, key := range []string{"", "with space", strings.Repeat("k", 256)} { // it needs none, but takes no odd one
+		got := h.ask(h.token(teller), "POST", "/v1/transfers?dry_run=true", move(a, b, 1), "Idempotency-Key: "+key)
+		h.is(got, "400 idempotency_key_missing")
+	}
 	dry := func(body string) answer { return h.ask(h.token(teller), "POST", "/v1/transfers?dry_run=true", body) }
 	h.is(dry(move(a, b, 5000)), "422 insufficient_funds")
 	h.is(h.ask(h.token(teller), "POST", "/v1/transfers?dry_run=perhaps", move(a, b, 1)), "400 invalid_request")
@@ -179,14 +183,15 @@ func TestBulk(t *testing.T) {
 		got.str("results", "3", "transaction", "amount", "amount") != "20" {
 		t.Errorf("not atomic: %s", got.text)
 	}
-	got = h.is(h.post("/v1/transfers/bulk", `{"items":[`+items+`]}`), "422 amount_out_of_range")
-	if got.str("errors", "0", "pointer") != "/items/2/amount/amount" {
-		t.Errorf("atomic: %s", got.text)
-	}
-	got = h.is(h.post("/v1/transfers/bulk", `{"items":[`+move(a, b, 10)+`,`+move(a, b, 5000)+`]}`),
-		"422 insufficient_funds")
-	if !strings.HasPrefix(got.str("errors", "0", "pointer"), "/items/1") {
-		t.Errorf("atomic: %s", got.text)
+	for _, c := range []struct{ items, want, pointer string }{ // the first that is refused, whoever refuses it
+		{items, "422 same_account", "/items/1/to_account_id"},
+		{move(a, b, 10) + `,` + huge + `,` + move(a, a, 10), "422 amount_out_of_range", "/items/1/amount/amount"},
+		{move(a, b, 10) + `,` + move(a, b, 5000), "422 insufficient_funds", "/items/1/amount"},
+	} {
+		got := h.is(h.post("/v1/transfers/bulk", `{"items":[`+c.items+`]}`), c.want)
+		if p := got.str("errors", "0", "pointer"); p != c.pointer {
+			t.Errorf("atomic: the pointer is %q, want %q: %s", p, c.pointer, got.text)
+		}
 	}
 	h.is(h.post("/v1/accounts/"+b+"/freeze", `{"reason":"x"}`), "200")
 	h.is(h.post("/v1/transfers/bulk", `{"items":[`+move(b, a, 10)+`]}`), "422 account_frozen")

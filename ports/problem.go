@@ -53,7 +53,7 @@ var meanings = map[bank.Code]meaning{
 
 	bank.PreconditionFailed: {http.StatusPreconditionFailed, "The version is another one", false},
 	codeTooLarge:            {http.StatusRequestEntityTooLarge, "The body is too large", false},
-	codeMediaType:           {http.StatusUnsupportedMediaType, "The body is not application/json", false},
+	codeMediaType:           {http.StatusUnsupportedMediaType, "The body is not plain application/json", false},
 
 	bank.InsufficientFunds:      {http.StatusUnprocessableEntity, "The funds do not suffice", false},
 	bank.CurrencyMismatch:       {http.StatusUnprocessableEntity, "The currencies differ", false},

@@ -117,6 +117,10 @@ func TestPages(t *testing.T) {
 			h.is(get("currency=USD&limit=2"+next), "400 invalid_cursor")
 			h.is(get("limit=2"+next), "400 invalid_cursor")
 			h.is(get(strings.Replace(query, "limit=2", "limit=200", 1)+next), "200")
+			if order == "" { // which is desc
+				h.is(get(query+"&order=desc"+next), "200")
+				h.is(get(query+"&order=asc"+next), "400 invalid_cursor")
+			}
 			h.is(h.ask(h.token(teller), "GET", "/v1/holds?limit=2"+next, ""), "400 invalid_cursor")
 			if pages > 10 {
 				t.Fatal("the pages do not end")
@@ -224,7 +228,15 @@ func TestStatements(t *testing.T) {
 	for _, accept := range []string{"application/xml", "image/png", "text/csv;q=0", "nonsense"} {
 		h.is(get(accept, ""), "406 not_acceptable")
 	}
-	h.is(get("", "?to=2020-01-01T00:00:00Z"), "404 not_found")
+	before := h.is(get("", "?to=2020-01-01T00:00:00Z"), "200")
+	if len(before.body["entries"].([]any)) != 0 || before.str("opening_balance", "amount") != "0" ||
+		before.str("closing_balance", "amount") != "0" || before.str("account", "id") != a {
+		t.Errorf("before its opening: %s", before.text)
+	}
+	if got := h.is(get("text/csv", "?to=2020-01-01T00:00:00Z"), "200"); got.text != header+"\n" {
+		t.Errorf("before its opening: %s", got.text)
+	}
+	h.is(h.ask(h.token(teller), "GET", "/v1/accounts/acc_00000000000000000000000000/statement", ""), "404 not_found")
 	if got := h.is(get("", "?from=2999-01-01T00:00:00Z"), "200"); len(got.body["entries"].([]any)) != 0 ||
 		got.str("opening_balance", "amount") != "970" {
 		t.Errorf("later: %s", got.text)

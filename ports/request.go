@@ -105,7 +105,8 @@ func (p *query) choice(name string, options ...string) string {
 	return s
 }
 
-// parse is for parameters that name something; what names nothing that could exist selects nothing.
+// parse is for parameters that name something. What cannot be such a name is malformed; one that nothing has, as the
+// id of no account, is not, and selects nothing.
 func parse[T any](p *query, name string, read func(string) (T, error)) (v T) {
 	s := p.text(name)
 	if s == "" {
@@ -179,6 +180,11 @@ const (
 // read takes the body in, up to its limit, and reads it strictly. An empty body is an empty object.
 func (q *request) read() (strictjson.Value, error) {
 	r := q.gin.Request
+	coding := strings.Join(r.Header["Content-Encoding"], ",")
+	if coding != "" && !strings.EqualFold(coding, "identity") {
+		q.gin.Header("Accept-Encoding", "identity")
+		return strictjson.Value{}, refuse(codeMediaType, "Send the body as it is, without a Content-Encoding.")
+	}
 	limit := int64(maxBody)
 	if q.route.bulk {
 		limit = maxBulk

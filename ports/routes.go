@@ -170,13 +170,3 @@ func (r *route) needsKey() bool { return r.method == POST && r.body != nil }
 func (r *route) takes(name string) bool {
 	return slices.Contains(r.query, name) || r.dry && name == "dry_run"
 }
-
-// isAPI reports whether a path is one of the API's, where a page has nothing to say.
-func isAPI(path string) bool {
-	for _, p := range []string{"/v1", "/ops", "/.well-known", "/problems"} {
-		if path == p || strings.HasPrefix(path, p+"/") {
-			return true
-		}
-	}
-	return false
-}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -23,7 +24,7 @@ type Config struct {
 	Log       *slog.Logger      // required
 	Now       func() time.Time  // nil: time.Now
 	Observe   func(Observation) // told of every request that has been answered; nil: nobody is
-	Page      http.Handler      // what stands at / and is asked for whatever no route has; nil: nothing
+	Page      http.Handler      // what stands at / and under /assets/; nil: nothing
 	Live      *Live             // nil: there are no live updates here
 	AsyncAPI  []byte            // the document at /asyncapi.yaml (YAML)
 	Epoch     string            // the ledger's incarnation: the epoch of live streams
@@ -93,9 +94,9 @@ func notAllowed(c *gin.Context) {
 	fail(c, refuse(codeMethodNotAllowed, "Allowed here: "+c.Writer.Header().Get("Allow")+"."))
 }
 
-// elsewhere is for paths that no route has: the page's files, or nothing.
+// elsewhere is for paths that no route has: those of the page, or nothing.
 func (d *doors) elsewhere(c *gin.Context) {
-	if d.Page == nil || isAPI(c.Request.URL.Path) {
+	if path := c.Request.URL.Path; d.Page == nil || path != "/" && !strings.HasPrefix(path, "/assets/") {
 		fail(c, bank.Refuse(bank.NotFound, "", "There is nothing at this path."))
 		return
 	}

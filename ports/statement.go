@@ -78,7 +78,7 @@ func listEntries(q *request) (response, error) {
 
 // Statement is what happened on an account in a time.
 type Statement struct {
-	Account        render.Account `json:"account" doc:"As it is at the end."`
+	Account        render.Account `json:"account" doc:"As it is at the end, or as it was opened when that came later."`
 	From           *string        `json:"from" format:"date-time" doc:"null: from the beginning"`
 	To             *string        `json:"to" format:"date-time" doc:"null: until now"`
 	OpeningBalance render.Money   `json:"opening_balance"`

@@ -54,7 +54,8 @@ func TestThePageAndTheAPIAreApart(t *testing.T) {
 		c.Page = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the page")) })
 	})
 	for target, want := range map[string]string{
-		"/": "200", "/app.js": "200", "/v1/nothing": "404 not_found", "/v1": "404 not_found",
+		"/": "200", "/assets/app.js": "200", "/v1/nothing": "404 not_found", "/v1": "404 not_found",
+		"/app.js": "404 not_found", "/nothing": "404 not_found", "/assets": "404 not_found", "//": "404 not_found",
 	} {
 		got := h.is(h.ask("", "GET", target, ""), want)
 		if (got.text == "the page") != (want == "200") {

@@ -218,32 +218,19 @@ type BulkResult struct {
 }
 
 func bulk(q *request, call app.Call, in *bulkBody, report *body.Report) (response, error) {
-	atomic := !in.Atomic.Given || bool(in.Atomic.Value)
-	refused := refusedItems(report)
-	if atomic && len(report.Refused) > 0 {
-		call.Refusal = itemRefusal(report.Refused[0])
+	cmd := bank.Bulk{
+		Items: make([]bank.Transfer, len(in.Items)), Refused: refusedItems(report, len(in.Items)),
+		Atomic: !in.Atomic.Given || bool(in.Atomic.Value),
 	}
-	cmd := bank.Bulk{Atomic: atomic}
 	for i := range in.Items {
-		if atomic || refused[i] == nil {
-			cmd.Items = append(cmd.Items, in.Items[i].command())
-		}
+		cmd.Items[i] = in.Items[i].command()
 	}
-	var done app.BulkDone
-	if len(cmd.Items) > 0 { // else there is nothing to ask the ledger, and nothing to remember
-		var err error
-		if done, err = q.App.BulkTransfer(q.ctx(), call, cmd); err != nil {
-			return response{done: &done.Done}, atomicRefusal(err)
-		}
+	done, err := q.App.BulkTransfer(q.ctx(), call, cmd)
+	if err != nil {
+		return response{done: &done.Done}, atomicRefusal(err)
 	}
-	out := BulkAnswer{Results: make([]BulkResult, 0, len(in.Items))}
-	next := 0
-	for i := range in.Items {
-		item := app.BulkItem{Refused: refused[i]}
-		if item.Refused == nil {
-			item = done.Items[next]
-			next++
-		}
+	out := BulkAnswer{Results: make([]BulkResult, 0, len(done.Items))}
+	for _, item := range done.Items {
 		out.add(q, &call, item)
 	}
 	return response{status: http.StatusOK, body: out, done: &done.Done}, nil
@@ -267,26 +254,20 @@ func (b *BulkAnswer) add(q *request, call *app.Call, item app.BulkItem) {
 	b.Results = append(b.Results, BulkResult{Status: status, Transaction: &t})
 }
 
-// refusedItems are the items that are well formed but cannot be, by their index.
-func refusedItems(report *body.Report) map[int]*bank.Error {
-	out := map[int]*bank.Error{}
+// refusedItems has for each item that is well formed but cannot be the first reason: a problem at
+// /items/1/amount/amount is one of item 1. nil: all can be.
+func refusedItems(report *body.Report, items int) []*bank.Error {
+	if len(report.Refused) == 0 {
+		return nil
+	}
+	out := make([]*bank.Error, items)
 	for _, p := range report.Refused {
-		if e := itemRefusal(p); out[e.Item] == nil {
-			out[e.Item] = e
+		index, field, _ := strings.Cut(strings.TrimPrefix(p.Pointer, "/items/"), "/")
+		if i, err := strconv.Atoi(index); err == nil && out[i] == nil {
+			out[i] = bank.Refuse(p.Code, field, p.Detail)
 		}
 	}
 	return out
-}
-
-// itemRefusal is a problem at /items/1/amount/amount as the refusal of item 1.
-func itemRefusal(p body.Problem) *bank.Error {
-	rest := strings.TrimPrefix(p.Pointer, "/items/")
-	index, field, _ := strings.Cut(rest, "/")
-	item, err := strconv.Atoi(index)
-	if err != nil {
-		item = -1
-	}
-	return &bank.Error{Code: p.Code, Field: field, Detail: p.Detail, Item: item}
 }
 
 // atomicRefusal is 422 whatever the first refused item's code is alone.

@@ -25,6 +25,9 @@ type Config struct {
 	Classify []Classifier  // know the errors of the adapters in use
 	Metrics  Metrics       // default: NoMetrics
 	Log      *slog.Logger  // default: discarded
+	// From is the event behind which newest routes start: the last one when the process opened its doors. nil: the
+	// last one when their router starts, which may be later.
+	From *bank.Seq
 }
 
 // resend is the pause before a refused message comes again. Failures are waited out inside the steps, so
@@ -86,7 +89,7 @@ func (c Config) withDefaults() Config {
 
 func (r *Router) newWorker(route Route) *worker {
 	w := &worker{
-		Route: route, policy: r.c.Policy, feed: facts{r.c.Source, r.c.Batch, route.Kind == Newest},
+		Route: route, policy: r.c.Policy, feed: facts{r.c.Source, r.c.Batch, route.Kind == Newest}, from: r.c.From,
 		standing: newStanding(route.Name, r.c.Metrics), progress: r.c.Progress, metrics: r.c.Metrics,
 		classify: r.c.Classify, log: r.c.Log, draining: r.draining,
 	}

@@ -187,6 +187,46 @@ func TestNewestGetsWhatHappensFromNowOn(t *testing.T) {
 	}
 }
 
+// What commits while a process comes up is not missed by those who are connected already.
+func TestNewestStartsWhereItIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		from *bank.Seq
+		want bank.Version
+	}{"an event": {new(bank.Seq(2)), 3}, "the very beginning": {new(bank.Seq(0)), 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, got := newLedger(), make(chan bank.Version, 10)
+			for range 4 {
+				l.credit(1)
+			}
+			r, err := router.New("", []router.Route{{
+				Name: handlerName, Topic: bank.AccountsTopic, Kind: router.Newest,
+				Handler: func(_ context.Context, facts []handlers.Fact) error {
+					for i := range facts {
+						got <- facts[i].Version()
+					}
+					return nil
+				},
+			}}, router.Config{Source: l, Hints: l.hints, Progress: router.NewProgress(), From: c.from})
+			if err != nil {
+				t.Fatal(err)
+			}
+			(&bench{Router: r}).start(t)
+			for v := c.want; v <= 4; v++ {
+				select {
+				case x := <-got:
+					if x != v {
+						t.Fatalf("version %d; want %d", x, v)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatalf("version %d does not come", v)
+				}
+			}
+		})
+	}
+}
+
 func TestACheckpointOfAnotherLogHoldsTheHandler(t *testing.T) {
 	t.Parallel()
 	l, s := newLedger(), openStore(t)

@@ -20,8 +20,8 @@ type Route struct {
 type Kind uint8
 
 // A kept route hands its handler every fact, with an effect of exactly once, in the order of its key. A newest
-// route has no checkpoint, parking or group: every process gets what happens from now on, and what fails is
-// logged and dropped.
+// route has no checkpoint, parking or group: every process gets what happens from now on (or behind Config.From), and
+// what fails is logged and dropped.
 const (
 	Kept Kind = iota
 	Newest

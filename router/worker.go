@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/bank"
 	"bankforge/handlers"
 )
 
@@ -15,6 +16,7 @@ type worker struct {
 	Route
 	policy   Policy
 	feed     facts
+	from     *bank.Seq // of Config
 	standing *standing
 	progress *Progress
 	metrics  Metrics
@@ -44,8 +46,12 @@ func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error)
 	return c.Position, nil
 }
 
-// newest is where a handler starts that only wants what happens from now on.
+// newest is where a handler starts that only wants what happens from now on, or from an event on that it is told.
 func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error) {
+	if w.from != nil {
+		w.took(handlers.End(*w.from))
+		return handlers.End(*w.from), nil
+	}
 	head, err := w.feed.source.Head(ctx)
 	if err != nil {
 		return handlers.Position{}, err

@@ -24,9 +24,11 @@ const (
 	insertCustomer  = `INSERT INTO customer (` + customerColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (external_id) DO NOTHING`
 	selectCustomers = `SELECT ` + customerColumns + ` FROM customer WHERE `
-	selectMemory    = `SELECT fingerprint, customer, code, at FROM customer_command WHERE key = ? AND at > ?`
-	forgetCommands  = `DELETE FROM customer_command WHERE at <= ?`
-	insertMemory    = `INSERT INTO customer_command (key, fingerprint, customer, code, at) VALUES (?, ?, ?, ?, ?)`
+	selectMemory    = `SELECT fingerprint, customer, code, at, correlation_id FROM customer_command
+		WHERE key = ? AND at > ?`
+	forgetCommands = `DELETE FROM customer_command WHERE at <= ?`
+	insertMemory   = `INSERT INTO customer_command (key, fingerprint, customer, code, at, correlation_id)
+		VALUES (?, ?, ?, ?, ?, ?)`
 )
 
 // Create puts c in, unless m.Key is remembered or c.ExternalID taken.
@@ -60,7 +62,7 @@ func (s Customers) Create(
 		}
 		got = m
 		_, err = tx.ExecContext(ctx, insertMemory, m.Key[:], m.Fingerprint[:], m.Customer.String(), string(m.Code),
-			int64(m.At))
+			int64(m.At), m.CorrelationID)
 		return err
 	})
 	if err != nil {
@@ -74,7 +76,7 @@ func memory(ctx context.Context, q querier, key app.Key, after bank.Time) (app.M
 	var customer string
 	var at int64
 	err := q.QueryRowContext(ctx, selectMemory, key[:], int64(after)).
-		Scan(hash{(*[32]byte)(&m.Fingerprint)}, &customer, &m.Code, &at)
+		Scan(hash{(*[32]byte)(&m.Fingerprint)}, &customer, &m.Code, &at, &m.CorrelationID)
 	if err != nil {
 		return app.Memory{}, err
 	}

@@ -34,7 +34,9 @@ func sealed(n int, externalID byte) app.SealedCustomer {
 }
 
 func memoryOf(c app.SealedCustomer, key byte, at bank.Time) app.Memory {
-	return app.Memory{Key: app.Key{key}, Fingerprint: app.Hash{key, 1}, Customer: c.ID, At: at}
+	return app.Memory{
+		Key: app.Key{key}, Fingerprint: app.Hash{key, 1}, Customer: c.ID, At: at, CorrelationID: fmt.Sprint("corr-", at),
+	}
 }
 
 func TestCustomersAreCreatedOncePerKey(t *testing.T) {
@@ -58,7 +60,8 @@ func TestCustomersAreCreatedOncePerKey(t *testing.T) {
 		t.Fatalf("%v, %v", found, err)
 	}
 	taken := memoryOf(sealed(3, 'x'), 3, 160)
-	refused := app.Memory{Key: taken.Key, Fingerprint: taken.Fingerprint, Code: bank.ExternalIDTaken, At: 160}
+	refused := taken
+	refused.Customer, refused.Code = bank.CustomerID{}, bank.ExternalIDTaken
 	create(sealed(3, 'x'), taken, 99, refused, false)
 	create(sealed(3, 0), taken, 99, refused, true) // and that is remembered
 	later := memoryOf(sealed(4, 0), 1, 300)

@@ -31,11 +31,7 @@ func openLog(t *testing.T) (*Log, app.Head, *apptest.Ledger) {
 }
 
 func next(head app.Head, ledger *apptest.Ledger, n int) app.Batch {
-	b := app.Batch{Term: head.Term, Number: head.Batch + 1, After: head.Seq, Rows: apptest.Rows(head, ledger.Events(n))}
-	for _, r := range b.Rows {
-		b.Outcomes = append(b.Outcomes, app.Outcome{Key: app.Key(r.Chain), Seq: r.Seq, Events: 1, Reply: []byte("ok")})
-	}
-	return b
+	return apptest.Batch(head, ledger.Events(n))
 }
 
 func moved(head app.Head, b app.Batch) app.Head {
@@ -208,6 +204,19 @@ func TestVerifyFindsWhatWasChangedInTheFile(t *testing.T) {
 		`DELETE FROM touch WHERE seq = 40`:                                                                40,
 		`UPDATE touch SET seq = seq + 1 WHERE seq = 40`:                                                   40,
 		`INSERT INTO touch VALUES ('acc_x', 1, 40)`:                                                       40,
+		`DELETE FROM outcome WHERE seq = 40`:                                                              40,
+		`UPDATE outcome SET events = 2 WHERE seq = 40`:                                                    41,
+		`UPDATE outcome SET events = 0 WHERE seq = 40`:                                                    40,
+		`UPDATE outcome SET seq = 41 WHERE seq = 40`:                                                      40,
+		`UPDATE outcome SET seq = 1000 WHERE seq = 40`:                                                    1000,
+		`UPDATE outcome SET fingerprint = zeroblob(32) WHERE seq = 40`:                                    40,
+		`UPDATE outcome SET key = zeroblob(32) WHERE seq = 40`:                                            40,
+		`UPDATE outcome SET code = 'not_found' WHERE seq = 40`:                                            40,
+		`UPDATE outcome SET subject = 'txn_x' WHERE seq = 40`:                                             40,
+		`INSERT INTO outcome SELECT randomblob(32), fingerprint, 1000, 1, '', NULL, '', '', 0
+			FROM outcome WHERE seq = 40`: 1000,
+		`INSERT INTO outcome (rowid, key, fingerprint, seq, events, code, subject, command, at)
+			SELECT -1, randomblob(32), fingerprint, 40, 1, '', '', '', 0 FROM outcome WHERE seq = 40`: 40,
 	} {
 		t.Run(statement, func(t *testing.T) {
 			t.Parallel()

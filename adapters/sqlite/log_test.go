@@ -1,11 +1,14 @@
 package sqlite
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"bankforge/app"
 	"bankforge/app/apptest"
 )
 
@@ -25,6 +28,64 @@ func TestLogConforms(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// decided is a log with the lookups that the decider has for itself.
+type decided struct {
+	app.Log
+	app.Lookup
+	db *DB
+}
+
+func decidedOf(db *DB) decided {
+	l := NewLog(db)
+	return decided{l, l.ForDecider(), db}
+}
+
+// TestTheDecidersLookupConforms: it sees all that was committed, though on another connection.
+func TestTheDecidersLookupConforms(t *testing.T) {
+	t.Parallel()
+	err := apptest.TestLog(t.Context(), apptest.LogStore{
+		Open: func() (apptest.LogUnderTest, error) { return decidedOf(open(t, BankFile)), nil },
+		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
+			open, ok := l.(decided)
+			if !ok {
+				return nil, fmt.Errorf("%T is not the decider's", l)
+			}
+			return decidedOf(reopen(t, open.db)), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadersDoNotHoldUpTheDecider takes all connections that readers share.
+func TestReadersDoNotHoldUpTheDecider(t *testing.T) {
+	t.Parallel()
+	l, head, ledger := openLog(t)
+	own, b := l.ForDecider(), next(head, ledger, 10)
+	if err := l.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	for range l.db.read.Stats().MaxOpenConnections {
+		reader, err := l.db.read.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	found, err := own.Outcomes(ctx, []app.Key{b.Outcomes[0].Key})
+	if err != nil || len(found) != 1 {
+		t.Errorf("%d outcomes, %v", len(found), err)
+	}
+	subject := b.Rows[0].Touches[0].Subject
+	latest, err := own.Latest(ctx, []string{subject})
+	if err != nil || latest[subject].Seq == 0 {
+		t.Errorf("the latest row of %s is %d, %v", subject, latest[subject].Seq, err)
 	}
 }
 

@@ -20,11 +20,18 @@ const (
 		WHERE t.subject = ? AND t.version > ? ORDER BY t.version LIMIT ?`
 	selectVersionsBefore = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
 		WHERE t.subject = ? AND t.version < ? ORDER BY t.version DESC LIMIT ?`
+	selectDecided = `SELECT rowid, key, fingerprint, seq, events, code, reply, subject, command, at FROM outcome
+		WHERE rowid > ? ORDER BY rowid LIMIT ?`
 	selectTouches = `SELECT subject, version, seq FROM touch WHERE seq <= ?`
 )
 
 // chunks are how many keys one statement asks for: few sizes, so that the statements stay prepared.
 var chunks = [...]int{128, 16, 1}
+
+// ForDecider looks up in the same log on a connection of its own, so that no number of readers holds up who decides.
+func (l *Log) ForDecider() app.Lookup {
+	return &Log{db: l.db, write: l.write, read: prepare(l.db.own)}
+}
 
 // Outcomes returns those of the keys that have one.
 func (l *Log) Outcomes(ctx context.Context, keys []app.Key) (map[app.Key]app.Outcome, error) {
@@ -56,17 +63,40 @@ func (l *Log) outcomes(ctx context.Context, keys []any, out map[app.Key]app.Outc
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var o app.Outcome
-		var seq, at int64
-		err := rows.Scan(hash{(*[32]byte)(&o.Key)}, hash{(*[32]byte)(&o.Fingerprint)}, &seq, &o.Events, &o.Code,
-			&o.Reply, &o.Subject, &o.Command, &at)
+		o, err := scanOutcome(rows)
 		if err != nil {
 			return err
 		}
-		o.Seq, o.At = bank.Seq(seq), bank.Time(at)
 		out[o.Key] = o
 	}
 	return rows.Err()
+}
+
+// scanOutcome scans a row that has what is in first, and then an outcome.
+func scanOutcome(rows *sql.Rows, first ...any) (o app.Outcome, err error) {
+	var seq, at int64
+	err = rows.Scan(append(first, hash{(*[32]byte)(&o.Key)}, hash{(*[32]byte)(&o.Fingerprint)}, &seq, &o.Events, &o.Code,
+		&o.Reply, &o.Subject, &o.Command, &at)...)
+	o.Seq, o.At = bank.Seq(seq), bank.Time(at)
+	return o, err
+}
+
+// Decided returns outcomes in the order in which they were appended, which is that of their rows.
+func (l *Log) Decided(ctx context.Context, after int64, limit int) (page []app.Outcome, last int64, err error) {
+	rows, err := l.db.read.QueryContext(ctx, selectDecided, after, max(limit, 0))
+	if err != nil {
+		return nil, after, fmt.Errorf("read outcomes: %w", err)
+	}
+	defer rows.Close()
+	last = after
+	for rows.Next() {
+		o, err := scanOutcome(rows, &last)
+		if err != nil {
+			return nil, after, fmt.Errorf("read the outcome behind row %d: %w", last, err)
+		}
+		page = append(page, o)
+	}
+	return page, last, rows.Err()
 }
 
 // Latest returns for each subject that exists the row of its newest version.

@@ -84,8 +84,33 @@ func TestErrorsOfSQLiteHaveClasses(t *testing.T) {
 	if c, ok := Classify(read("PRAGMA query_only = 1")); !ok || c != handlers.Unavailable {
 		t.Errorf("a file that cannot be written is %v, %v", c, ok)
 	}
+	if c, ok := Classify(locked(t)); !ok || c != handlers.Unavailable {
+		t.Errorf("a file that another program has locked is %v, %v", c, ok)
+	}
 	_, err := db.read.ExecContext(t.Context(), `SELECT nonsense`)
 	if _, ok := Classify(err); ok || err == nil {
 		t.Errorf("a mistake in a statement is classified: %v", err)
 	}
+}
+
+// locked is what a write fails with while another program holds the file, after it has waited.
+func locked(t *testing.T) (failed error) {
+	t.Helper()
+	db := open(t, ViewsFile)
+	other, err := Open(t.Context(), db.path, ViewsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := db.write.ExecContext(t.Context(), "PRAGMA busy_timeout = 1"); err != nil {
+		t.Fatal(err)
+	}
+	err = other.InTx(t.Context(), func(ctx context.Context) error {
+		failed = db.InTx(ctx, func(ctx context.Context) error { return set(ctx, db) })
+		return nil
+	})
+	if err != nil || failed == nil {
+		t.Fatalf("the lock: %v; the write beside it: %v", err, failed)
+	}
+	return failed
 }

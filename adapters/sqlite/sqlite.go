@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/url"
 	"runtime"
+	"strconv"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // registers the driver "sqlite", in pure Go
@@ -22,20 +23,27 @@ var migrations embed.FS
 // File is one of the three files of the embedded bank.
 type File struct {
 	name        string
-	synchronous string
+	synchronous int // SQLite's number for it
 }
+
+const (
+	normal = 1 // flushed at checkpoints of the write-ahead log
+	full   = 2 // flushed at each commit
+)
 
 // The files. What cannot be rebuilt is flushed to the disk at each commit.
 var (
-	BankFile  = File{"bank", "FULL"}
-	StateFile = File{"state", "FULL"}
-	ViewsFile = File{"views", "NORMAL"}
+	BankFile  = File{"bank", full}
+	StateFile = File{"state", full}
+	ViewsFile = File{"views", normal}
 )
 
-// DB is one open file: one writer, many readers. It is safe for concurrent use.
+// DB is one open file: one writer, many readers, and one reader that waits for none of them. It is safe for
+// concurrent use.
 type DB struct {
 	write *sql.DB // one connection; transactions begin IMMEDIATE
 	read  *sql.DB
+	own   *sql.DB // one connection, which is opened when it is needed
 	path  string
 }
 
@@ -50,26 +58,56 @@ func Open(ctx context.Context, path string, f File) (*DB, error) {
 	if err := migrate(ctx, d.write, f); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), d.write.Close())
 	}
-	if d.read, err = sql.Open("sqlite", dsn(path, f, "ro")); err != nil {
+	if err := f.kept(ctx, d.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.write.Close())
+	}
+	if err := d.openReaders(f); err != nil {
+		return nil, errors.Join(err, d.write.Close())
+	}
+	return d, nil
+}
+
+// kept makes sure of what the file's promises stand on: SQLite refuses no setting, it only does not follow it.
+func (f File) kept(ctx context.Context, db *sql.DB) error {
+	for _, setting := range [...]struct{ name, want string }{
+		{"journal_mode", "wal"}, {"synchronous", strconv.Itoa(f.synchronous)},
+	} {
+		var is string
+		if err := db.QueryRowContext(ctx, "PRAGMA "+setting.name).Scan(&is); err != nil {
+			return err
+		}
+		if is != setting.want {
+			return fmt.Errorf("its %s is %s instead of %s", setting.name, is, setting.want)
+		}
+	}
+	return nil
+}
+
+func (d *DB) openReaders(f File) (err error) {
+	if d.read, err = sql.Open("sqlite", dsn(d.path, f, "ro")); err != nil {
+		return fmt.Errorf("open %s: %w", d.path, err)
+	}
+	if d.own, err = sql.Open("sqlite", dsn(d.path, f, "ro")); err != nil {
+		return errors.Join(fmt.Errorf("open %s: %w", d.path, err), d.read.Close())
 	}
 	d.read.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	d.read.SetMaxIdleConns(max(4, runtime.NumCPU()))
-	return d, nil
+	d.own.SetMaxOpenConns(1)
+	return nil
 }
 
 // OpenReadOnly opens an existing file for reading only, beside a running bank.
 func OpenReadOnly(path string, f File) (*DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, f, "ro"))
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	d := &DB{path: path}
+	if err := d.openReaders(f); err != nil {
+		return nil, err
 	}
-	return &DB{read: db, path: path}, nil
+	return d, nil
 }
 
 // Close ends all connections.
 func (d *DB) Close() error {
-	err := d.read.Close()
+	err := errors.Join(d.read.Close(), d.own.Close())
 	if d.write != nil {
 		err = errors.Join(err, d.write.Close())
 	}
@@ -78,7 +116,7 @@ func (d *DB) Close() error {
 
 func dsn(path string, f File, mode string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "synchronous(" + f.synchronous + ")", "foreign_keys(1)",
+		"busy_timeout(10000)", "synchronous(" + strconv.Itoa(f.synchronous) + ")", "foreign_keys(1)",
 		"cache_size(-65536)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)",
 	}}
 	if mode != "ro" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -80,5 +81,29 @@ func TestWritesNeedATransaction(t *testing.T) {
 	err := other.InTx(t.Context(), func(ctx context.Context) error { return set(ctx, db) })
 	if !errors.Is(err, ErrNoTx) {
 		t.Fatalf("inside the transaction of another file: %v", err)
+	}
+}
+
+// TestOpenRefusesAFileThatIsNotAsSafeAsItMustBe: SQLite takes settings that it cannot keep without a word.
+func TestOpenRefusesAFileThatIsNotAsSafeAsItMustBe(t *testing.T) {
+	t.Parallel()
+	for path, c := range map[string]struct {
+		f    File
+		want string
+	}{
+		":memory:":                            {BankFile, "its journal_mode is memory instead of wal"},
+		filepath.Join(t.TempDir(), "bank.db"): {File{"bank", 9}, "its synchronous is 1 instead of 9"},
+	} {
+		db, err := Open(t.Context(), path, c.f)
+		if err == nil {
+			t.Errorf("%s is open", path)
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v; want %q, and the name %s", err, c.want, path)
+		}
 	}
 }

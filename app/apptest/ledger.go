@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -175,13 +176,34 @@ func pick[T any](l *Ledger, all []T) (one T) {
 	return all[l.rand.IntN(len(all))]
 }
 
-// Rows are the events as rows that follow the head, as a decider stores them.
+// Rows are the events as rows that follow the head, as a decider stores what nobody has sent a key for.
 func Rows(head app.Head, events []bank.Event) []app.Row {
+	return rows(head, events, func(*bank.Event) string { return "" })
+}
+
+// Batch are the events as a decider appends them behind the head when each was made under a key of its own. The
+// keys of their outcomes are the chains of their rows.
+func Batch(head app.Head, events []bank.Event) app.Batch {
+	b := app.Batch{Term: head.Term, Number: head.Batch + 1, After: head.Seq}
+	b.Rows = rows(head, events, func(e *bank.Event) string { return fmt.Sprint("key-", e.Seq) })
+	for i, r := range b.Rows {
+		o := app.Outcome{
+			Key: app.Key(r.Chain), Fingerprint: sha256.Sum256(r.Data), Seq: r.Seq, Events: 1, Command: "apptest", At: events[i].Time,
+		}
+		if len(events[i].Transactions) > 0 {
+			o.Subject = events[i].Transactions[0].ID.String()
+		}
+		b.Outcomes = append(b.Outcomes, o)
+	}
+	return b
+}
+
+func rows(head app.Head, events []bank.Event, key func(*bank.Event) string) []app.Row {
 	chain := head.Chain
 	rows := make([]app.Row, 0, len(events))
 	for i := range events {
 		e := &events[i]
-		meta := app.Meta{Actor: "apptest"}
+		meta := app.Meta{Actor: "apptest", IdempotencyKey: key(e)}
 		if len(e.Transactions) > 0 {
 			meta.CorrelationID = e.Transactions[0].CorrelationID
 		}

@@ -14,7 +14,7 @@ import (
 	"bankforge/app/bank"
 )
 
-// MemoryLog is a log in memory: an app.Log and app.Lookup for fast tests, on which faults can be
+// MemoryLog is a log in memory: an app.Log, app.Lookup and app.VerifiedLog for fast tests, on which faults can be
 // injected. It keeps all promises that do not need a disk. The zero value is an empty log.
 type MemoryLog struct {
 	mu       sync.RWMutex
@@ -22,6 +22,7 @@ type MemoryLog struct {
 	rows     []app.Row
 	touches  map[string]map[bank.Version]bank.Seq
 	outcomes map[app.Key]app.Outcome
+	decided  []app.Key // in the order of their outcomes
 	faults   Faults
 }
 
@@ -53,6 +54,7 @@ func (l *MemoryLog) Crash() *MemoryLog {
 	defer l.mu.RUnlock()
 	c := &MemoryLog{
 		head: l.head, rows: slices.Clone(l.rows), outcomes: maps.Clone(l.outcomes),
+		decided: slices.Clone(l.decided),
 		touches: map[string]map[bank.Version]bank.Seq{},
 	}
 	for subject, versions := range l.touches {
@@ -125,6 +127,7 @@ func (l *MemoryLog) append(b app.Batch) error {
 	for _, o := range b.Outcomes {
 		o.Reply = bytes.Clone(o.Reply)
 		l.outcomes[o.Key] = o
+		l.decided = append(l.decided, o.Key)
 	}
 	return nil
 }

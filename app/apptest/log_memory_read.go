@@ -144,3 +144,18 @@ func (l *MemoryLog) Touches(ctx context.Context, until bank.Seq, each func(app.T
 	}
 	return nil
 }
+
+// Decided implements app.VerifiedLog.
+func (l *MemoryLog) Decided(ctx context.Context, after int64, limit int) (page []app.Outcome, last int64, err error) {
+	if err := l.look(ctx); err != nil {
+		return nil, after, err
+	}
+	defer l.mu.RUnlock()
+	from := max(after, 0)
+	for _, k := range l.decided[from:][:min(max(limit, 0), len(l.decided)-int(from))] {
+		o := l.outcomes[k]
+		o.Reply = bytes.Clone(o.Reply)
+		page = append(page, o)
+	}
+	return page, from + int64(len(page)), nil
+}

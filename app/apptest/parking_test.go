@@ -26,7 +26,9 @@ type state struct {
 }
 
 func (s state) clone() *state {
-	return &state{checkpoints: maps.Clone(s.checkpoints), parked: slices.Clone(s.parked)}
+	c := &state{checkpoints: map[router.Stream]router.Checkpoint{}, parked: slices.Clone(s.parked)}
+	maps.Copy(c.checkpoints, s.checkpoints)
+	return c
 }
 
 type stateKey struct{}

@@ -89,8 +89,9 @@ type Transfer struct {
 
 // Bulk is many transfers in one append. Atomic: one refusal refuses all.
 type Bulk struct {
-	Items  []Transfer
-	Atomic bool
+	Items   []Transfer
+	Atomic  bool
+	Refused []*Error // what was found wrong with each item before, nil where nothing was; nil: with none
 }
 
 // Reverse gives back Amount of transaction Of, or all that remains when Amount is zero.
@@ -108,7 +109,7 @@ type DecidePending struct {
 	Reason  string
 }
 
-// PlaceHold keeps Amount back until ExpiresAt.
+// PlaceHold keeps Amount back until ExpiresAt; zero means for 7 days.
 type PlaceHold struct {
 	ID              HoldID
 	By              CustomerID

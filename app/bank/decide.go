@@ -15,13 +15,20 @@ func Decide(s *State, c Command, now Time) ([]Event, error) {
 
 // DecideBulk decides the items one upon the other. refused has an entry for each item, nil where it is
 // accepted; events are the accepted ones' in order. Atomic and one refused: no events, and err is that refusal.
+// What b.Refused has for an item stands in its turn, so that the first refusal is the first item's, whoever found it.
 func DecideBulk(s *State, b Bulk, now Time) (events []Event, refused []*Error, err error) {
 	mark := s.Mark()
 	defer s.Rollback(mark)
 	events = make([]Event, 0, len(b.Items))
 	refused = make([]*Error, len(b.Items))
 	for i, item := range b.Items {
-		made, err := Decide(s, item, now)
+		var made []Event
+		var err error
+		if i < len(b.Refused) && b.Refused[i] != nil {
+			err = b.Refused[i]
+		} else {
+			made, err = Decide(s, item, now)
+		}
 		if err != nil {
 			refused[i] = ofItem(i, err)
 			if b.Atomic {

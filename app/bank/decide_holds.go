@@ -1,9 +1,15 @@
 package bank
 
-// maxHold is how long a hold may last: 31 days.
-const maxHold Time = 31 * microsPerDay
+// How long a hold lasts: usually, and at most.
+const (
+	usualHold Time = 7 * microsPerDay
+	maxHold   Time = 31 * microsPerDay
+)
 
 func (c PlaceHold) decide(d *desk) error {
+	if c.ExpiresAt == 0 {
+		c.ExpiresAt = d.now + usualHold
+	}
 	if c.ExpiresAt <= d.now || c.ExpiresAt > d.now+maxHold {
 		return Refuse(InvalidRequest, "expires_at", "A hold ends in the future, and after at most 31 days.")
 	}

@@ -36,6 +36,12 @@ func TestPlacingHolds(t *testing.T) {
 		},
 		{name: "of the overdraft", given: []Command{overdraft(bob, 5)}, when: place("h", bob, 5), then: has(bob, 0, 5)},
 		{name: "already over", when: until(noon), code: InvalidRequest, field: "expires_at"},
+		{name: "for a week, when nothing is said", when: until(0), then: func(t *testing.T, l *ledger, _ []Event) {
+			t.Helper()
+			if at, ok := l.NextExpiry(); !ok || at != noon+usualHold {
+				t.Errorf("next expiry %v, %v", at, ok)
+			}
+		}},
 		{name: "for 31 days", when: until(noon + maxHold)},
 		{name: "for longer", when: until(noon + maxHold + 1), code: InvalidRequest, field: "expires_at"},
 		{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -127,8 +126,8 @@ func (t *Token) Run(cli *CLI, stdout io.Writer) error {
 type MigrateCmd struct{}
 
 // Run opens every file, which migrates it, and closes it again.
-func (MigrateCmd) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) error {
-	f, err := openFiles(ctx, cli.Data, log)
+func (MigrateCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
+	f, err := openFiles(ctx, cli.Data)
 	if err != nil {
 		return err
 	}

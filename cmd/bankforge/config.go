@@ -56,6 +56,7 @@ type Serve struct {
 	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
 	Delivery      int           `help:"Messages that a handler gets at once at most." default:"256"`
 	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
+	Connections   int           `help:"Connections at most; more wait until one ends." default:"16384"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
 	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"50"`
 	RateBurst     int           `help:"Requests of one customer at once." default:"100"`
@@ -245,6 +246,7 @@ func (s *Serve) validateLimits() error {
 		{"--snapshot-every", s.SnapshotEvery, 0, 1 << 40},
 		{"--delivery", s.Delivery, 1, 4096},
 		{"--parked-per-key", s.ParkedPerKey, 1, 1 << 30},
+		{"--connections", s.Connections, 1, 1 << 20},
 		{"--live-clients", s.LiveClients, 1, 1 << 20},
 		{"--rate-burst", s.RateBurst, 1, 1 << 20},
 	} {

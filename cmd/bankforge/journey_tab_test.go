@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func (j *journey) checkTab(account string) error {
 			return fmt.Errorf("the tab saw version %d of %s after %d", seen[i], account, seen[i-1])
 		}
 	}
-	if len(seen) == 0 || fmt.Sprint(seen[len(seen)-1]) != version {
+	if len(seen) == 0 || strconv.FormatUint(seen[len(seen)-1], 10) != version {
 		return fmt.Errorf("the tab saw %d versions of %s, but not %s as the last", len(seen), account, version)
 	}
 	return nil

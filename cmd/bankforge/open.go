@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,9 +31,9 @@ type files struct {
 	closers            []func() error
 }
 
-// openFiles locks the data directory and opens what is in it; what is missing is made, unless that would
-// hide a loss. Close releases everything.
-func openFiles(ctx context.Context, dir string, log *slog.Logger) (f *files, err error) {
+// openFiles locks the data directory and opens what is in it. What is missing is made, unless that would hide a
+// loss. Close releases everything.
+func openFiles(ctx context.Context, dir string) (f *files, err error) {
 	f = &files{paths: paths{dir}}
 	defer func() {
 		if err != nil {
@@ -47,19 +45,47 @@ func openFiles(ctx context.Context, dir string, log *slog.Logger) (f *files, err
 		return f, err
 	}
 	f.closers = append(f.closers, unlock)
-	if err := os.MkdirAll(f.paths.snapshots(), 0o700); err != nil {
+	if err := f.fill(ctx); err != nil {
 		return f, fmt.Errorf("--data: %w", err)
 	}
-	fresh, err := absent(f.paths.bank())
+	return f, nil
+}
+
+// fill opens what is there, makes sure that nothing is lost, and makes what is missing.
+func (f *files) fill(ctx context.Context) error {
+	if err := f.prepare(); err != nil {
+		return err
+	}
+	if err := f.open(ctx, true); err != nil {
+		return err
+	}
+	begun, err := f.guard(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
-	if err := f.guard(fresh); err != nil {
-		return f, err
+	if f.masterKey, err = secret(f.paths.masterKey(), !begun); err != nil {
+		return err
 	}
-	if f.masterKey, err = secret(f.paths.masterKey(), fresh); err != nil {
-		return f, err
+	if err := f.open(ctx, false); err != nil {
+		return err
 	}
+	return f.checkKey(ctx)
+}
+
+// prepare makes the directories, and clears away what a rebuild has left that did not come to its end.
+func (f *files) prepare() error {
+	left, err := filepath.Glob(filepath.Join(f.dir, "views-*.new"))
+	if err != nil {
+		return err
+	}
+	for _, scratch := range left {
+		err = errors.Join(err, os.RemoveAll(scratch))
+	}
+	return errors.Join(err, os.MkdirAll(f.paths.snapshots(), 0o700))
+}
+
+// open opens the files that are not open yet: those that exist, or all.
+func (f *files) open(ctx context.Context, onlyExisting bool) error {
 	for _, file := range []struct {
 		kind sqlite.File
 		path string
@@ -69,51 +95,69 @@ func openFiles(ctx context.Context, dir string, log *slog.Logger) (f *files, err
 		{sqlite.StateFile, f.paths.state(), &f.state},
 		{sqlite.ViewsFile, f.paths.views(), &f.views},
 	} {
+		missing, err := absent(file.path)
+		if err != nil {
+			return err
+		}
+		if *file.db != nil || missing && onlyExisting {
+			continue
+		}
 		if *file.db, err = sqlite.Open(ctx, file.path, file.kind); err != nil {
-			return f, fmt.Errorf("--data: %w", err)
+			return err
 		}
 		f.closers = append(f.closers, (*file.db).Close)
 	}
-	log.Debug("data directory is open", "dir", dir, "new", fresh)
-	return f, nil
+	return nil
 }
 
-// guard refuses a directory in which a file is missing that nothing can bring back.
-func (f *files) guard(fresh bool) error {
-	for _, path := range []string{f.paths.state(), f.paths.masterKey()} {
-		missing, err := absent(path)
-		switch {
-		case err != nil:
-			return err
-		case missing && !fresh:
-			return fmt.Errorf("--data: %s is missing, but bank.db is there. It holds what cannot be rebuilt: "+
-				"put it back, from a backup if need be", path)
-		case !missing && fresh:
-			return fmt.Errorf("--data: bank.db is missing, but %s is there. Put the log back, from a backup if "+
-				"need be, or start with an empty directory", path)
+// guard refuses a directory in which something is lost that nothing can bring back, and says whether there is a bank in
+// it yet. An interrupted first start has not begun one.
+func (f *files) guard(ctx context.Context) (begun bool, err error) {
+	var head app.Head
+	var of string
+	if f.bank != nil {
+		if head, err = f.log().Head(ctx); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	if f.state != nil {
+		if of, err = f.state.About(ctx, "incarnation"); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case of == "" && head.Seq > 0:
+		return true, fmt.Errorf("%s is missing or empty, but bank.db has %d events. It holds what cannot be rebuilt: "+
+			"put it back, from a backup if need be", f.paths.state(), head.Seq)
+	case of != "" && head.Incarnation == "":
+		return true, fmt.Errorf("%s is missing or empty, but state.db belongs to a log. Put the log back, from a backup "+
+			"if need be, or start with an empty directory", f.paths.bank())
+	case of != "" && of != head.Incarnation:
+		return true, fmt.Errorf("state.db is of incarnation %s of the log, but bank.db is of %s: put back the two that "+
+			"belong together", of, head.Incarnation)
+	}
+	return of != "", nil
 }
 
 // log is the log in bank.db.
 func (f *files) log() *sqlite.Log { return sqlite.NewLog(f.bank) }
 
-// belongs makes sure that state.db is of the same bank as the log: the first log that it meets is its own.
+// belongs notes which log and which key state.db belongs to, when it is new.
 func (f *files) belongs(ctx context.Context, head app.Head) error {
 	return f.state.InTx(ctx, func(ctx context.Context) error {
-		of, err := f.state.Belonging(ctx)
-		switch {
-		case err != nil:
-			return err
-		case of == "":
-			return f.state.Belong(ctx, head.Incarnation)
-		case of != head.Incarnation:
-			return fmt.Errorf("--data: state.db is of incarnation %s of the log, but bank.db is of %s: "+
-				"put back the two that belong together", of, head.Incarnation)
-		}
-		return nil
+		return errors.Join(f.state.SetAbout(ctx, "incarnation", head.Incarnation),
+			f.state.SetAbout(ctx, "customers.key", fingerprint(f.masterKey)))
 	})
+}
+
+// checkKey refuses another key than the one that customers are encrypted with.
+func (f *files) checkKey(ctx context.Context) error {
+	known, err := f.state.About(ctx, "customers.key")
+	if err == nil && known != "" && known != fingerprint(f.masterKey) {
+		err = fmt.Errorf("%s is not the key that the customers in state.db are encrypted with; put that one back",
+			f.paths.masterKey())
+	}
+	return err
 }
 
 // Close closes the files and gives the directory up, in the opposite order of opening.
@@ -132,25 +176,4 @@ func absent(path string) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-const secretBytes = 32
-
-// secret reads 32 random bytes from the file at path, which only its owner may read; fresh says to make it.
-func secret(path string, fresh bool) ([]byte, error) {
-	if fresh {
-		key := [secretBytes]byte{}
-		_, _ = rand.Read(key[:]) // never fails, it says
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		_, err = f.Write(key[:])
-		return key[:], errors.Join(err, f.Sync(), f.Close())
-	}
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) != secretBytes {
-		err = fmt.Errorf("%s has %d bytes, not %d", path, len(key), secretBytes)
-	}
-	return key, err
 }

@@ -52,7 +52,7 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.files, err = openFiles(ctx, dir, log); err != nil {
+	if b.files, err = openFiles(ctx, dir); err != nil {
 		return b, err
 	}
 	if b.key, err = ports.LoadTokenKey(b.files.signingKey()); err != nil {
@@ -74,6 +74,9 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 		return b, err
 	}
 	b.routeFacts()
+	if err = b.checkViews(ctx); err != nil {
+		return b, err
+	}
 	b.watch()
 	return b, nil
 }
@@ -83,7 +86,7 @@ func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 	snapshots := sqlite.NewSnapshots(b.files.snapshots(), b.log)
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: store, Lookup: store, Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
+		Log: store, Lookup: store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
 		QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
 	})
 	if err != nil {
@@ -147,10 +150,32 @@ func (b *bankProcess) routeFacts() {
 	policy.PerKey = b.conf.ParkedPerKey
 	b.routing.Source = router.FromLog(b.files.log())
 	b.routing.Hints = router.NewHints()
+	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
 	b.routing.Classify = []router.Classifier{sqlite.Classify}
 	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
 	b.ready = &readiness{ledger: b.ledger, runs: b.conf.runs}
+}
+
+// checkViews refuses views that are not of this log, and a log that has lost events which views have seen.
+func (b *bankProcess) checkViews(ctx context.Context) error {
+	for _, r := range b.routes {
+		if r.Kind != router.Kept {
+			continue
+		}
+		at, err := r.Store.Checkpoint(ctx, router.Stream{Handler: r.Name, Topic: r.Topic})
+		switch {
+		case err != nil:
+			return err
+		case at.Incarnation != "" && at.Incarnation != b.head.Incarnation:
+			return fmt.Errorf("--data: views.db is of another log (%s, not %s); delete it, and it is built anew",
+				at.Incarnation, b.head.Incarnation)
+		case at.Position.Whole() > b.head.Seq:
+			return fmt.Errorf("--data: bank.db has lost its end: it ends at event %d, but view %s has seen %d; "+
+				"put the log back from a backup", b.head.Seq, r.Name, at.Position.Whole())
+		}
+	}
+	return nil
 }
 
 // reactionGrace is how long what is being handled may take at the end, after --grace.

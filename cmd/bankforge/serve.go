@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"bankforge/app"
@@ -23,6 +24,7 @@ func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.W
 	if err != nil {
 		return err
 	}
+	public = netutil.LimitListener(public, s.Connections)
 	defer closing(public, &err)
 	admin, err := s.listenAdmin(ctx)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -41,7 +40,7 @@ func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error
 			return err
 		}
 		defer func() { err = errors.Join(err, viewsDB.Close()) }()
-		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), at.dir))
+		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), os.TempDir()))
 	}
 	report, err := app.Verify(ctx, log, checks...)
 	return errors.Join(printReport(stdout, &report, missing), err)
@@ -93,7 +92,7 @@ type RebuildCmd struct {
 }
 
 // Run says in what the old view differed from the log, and that the new one is in its place.
-func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) (err error) {
+func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
 	names := sqlite.ViewNames()
 	switch {
 	case c.View == "all":
@@ -105,7 +104,7 @@ func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout
 	if _, err := os.Stat(paths{cli.Data}.bank()); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	f, err := openFiles(ctx, cli.Data, log)
+	f, err := openFiles(ctx, cli.Data)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package body
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -69,6 +70,9 @@ func (m *Metadata) Read(v *strictjson.Value, at Place) {
 		if utf8.RuneCountInString(entry.Name) > maxMetadataKey {
 			here.Invalid("too_long", fmt.Sprintf("a key of metadata has at most %d characters", maxMetadataKey))
 		}
+		if strings.ContainsFunc(entry.Name, isControl) {
+			here.Invalid("control_character", "the key has a control character")
+		}
 		m.Metadata[entry.Name] = text(&entry.Value, here, 0, maxMetadataValue)
 	}
 }
@@ -79,8 +83,10 @@ func (*Metadata) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeObject, MaxProperties: &most, Description: "Your own notes.",
 		AdditionalProperties: textSchema(0, maxMetadataValue, "", "4711"),
-		Extensions:           map[string]any{"propertyNames": map[string]any{"maxLength": maxMetadataKey}},
-		Examples:             []any{map[string]any{"order": "4711"}},
+		Extensions: map[string]any{
+			"propertyNames": map[string]any{"maxLength": maxMetadataKey, "pattern": printable},
+		},
+		Examples: []any{map[string]any{"order": "4711"}},
 	}
 }
 

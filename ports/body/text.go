@@ -26,7 +26,7 @@ type (
 	Label       string // at most 100
 	ExternalID  string // 1 to 100
 	Reason      string // 1 to 500
-	Name        string // 1 to 200
+	Name        string // 1 to 200, not of blanks only
 	Email       string // at most 254
 	Phone       string // at most 32
 	Locale      string // at most 35
@@ -73,11 +73,16 @@ func (*Reason) Schema(huma.Registry) *huma.Schema {
 }
 
 // Read implements Field.
-func (t *Name) Read(v *strictjson.Value, at Place) { *t = Name(text(v, at, 1, 200)) }
+func (t *Name) Read(v *strictjson.Value, at Place) {
+	*t = Name(text(v, at, 1, 200))
+	if *t != "" && strings.TrimSpace(string(*t)) == "" {
+		at.Invalid("blank", "a name of blanks only is none")
+	}
+}
 
 // Schema implements Field.
 func (*Name) Schema(huma.Registry) *huma.Schema {
-	return textSchema(1, 200, "The customer's name.", "Ada Example")
+	return textSchema(1, 200, "The customer's name; not of blanks only.", "Ada Example")
 }
 
 // Read implements Field.

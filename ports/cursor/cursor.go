@@ -28,11 +28,11 @@ const (
 	maxID   = 64
 )
 
-// Of hashes what a cursor belongs to. The limit may change under it, and so may the cursor.
+// Of hashes what a cursor belongs to. The limit may change under it, and so may the cursor; order=desc is the default.
 func Of(path string, values url.Values) List {
 	names := make([]string, 0, len(values))
 	for name := range values {
-		if name != "limit" && name != "cursor" {
+		if name != "limit" && name != "cursor" && !(name == "order" && values.Get(name) == "desc") {
 			names = append(names, name)
 		}
 	}

@@ -38,7 +38,7 @@ func TestACursorBelongsToItsList(t *testing.T) {
 	for query, fits := range map[string]bool{
 		"currency=EUR&status=active": true, "status=active&currency=EUR&limit=9": true, "status=active": false,
 		"status=activecurrency=EUR": false, "status=frozen&currency=EUR": false,
-		"status=active&currency=EUR&order=asc": false,
+		"status=active&currency=EUR&order=asc": false, "status=active&currency=EUR&order=desc": true,
 	} {
 		if _, ok := of("/v1/accounts", query).Decode(text); ok != fits {
 			t.Errorf("%q: %v", query, ok)
