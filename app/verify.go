@@ -19,8 +19,11 @@ type Difference struct {
 
 // String is one line for operators.
 func (d Difference) String() string {
-	if d.Subject == "" {
+	switch {
+	case d.Subject == "":
 		return fmt.Sprintf("event %d: %s", d.Seq, d.What)
+	case d.Seq == 0:
+		return fmt.Sprintf("%s: %s", d.Subject, d.What)
 	}
 	return fmt.Sprintf("event %d, %s: %s", d.Seq, d.Subject, d.What)
 }
@@ -29,8 +32,9 @@ func (d Difference) String() string {
 type VerifyReport struct {
 	Head        Head         // up to which the log was verified
 	Events      int          // how many were read
-	Differences []Difference // in the order of the log, then those of its index, then those of the views
+	Differences []Difference // of the file, in the order of the log, of its index, and then those of the views
 	Omitted     int          // how many more there are than are listed
+	Parked      []ParkedKeys // views that are behind for some keys, which is no difference
 	// State is the bank as the log says it is at Head. After a difference it is a guess.
 	State *bank.State
 }
@@ -61,16 +65,33 @@ type VerifiedLog interface {
 	Decided(ctx context.Context, after int64, limit int) (page []Outcome, last int64, err error)
 }
 
+// FileCheck is what a VerifiedLog may have besides.
+type FileCheck interface {
+	// CheckFile returns what is wrong with the file itself, whatever stands in it: at most so many as are listed.
+	CheckFile(ctx context.Context) ([]Difference, error)
+}
+
 // ViewCheck compares one view with the state that the log says.
 type ViewCheck interface {
 	// Compare returns the first differences. An error means that the view could not be read. State is only lent.
 	Compare(ctx context.Context, s *bank.State) ([]Difference, error)
 }
 
-// Verify replays the whole log and trusts nothing in it: the chain, the order, the head, that every event follows
-// from the ones before by the rules of the bank, what was remembered of keys, the index of versions, and at last the
-// views. The report
-// is as far as it got also when there is an error, which means that something could not be read.
+// ParkedCheck is what a ViewCheck may have besides.
+type ParkedCheck interface {
+	// Parked returns the views that have parked keys.
+	Parked(ctx context.Context) ([]ParkedKeys, error)
+}
+
+// ParkedKeys says of how many keys a view has messages that it could not take in. They wait for an operator.
+type ParkedKeys struct {
+	View string
+	Keys int
+}
+
+// Verify replays the whole log and trusts nothing in it: the file, the chain, the order, the head, that every event
+// follows from the ones before by the rules of the bank, what is remembered of keys, the index of versions, and at last
+// the views. The report is as far as it got also when there is an error, which means that something could not be read.
 func Verify(ctx context.Context, log VerifiedLog, views ...ViewCheck) (VerifyReport, error) {
 	v := verifier{log: log, report: VerifyReport{State: bank.NewState()}, seed: maphash.MakeSeed()}
 	v.keys = newOutcomeCheck(log, &v.report)
@@ -96,6 +117,15 @@ func (v *verifier) differ(format string, args ...any) {
 }
 
 func (v *verifier) run(ctx context.Context) (err error) {
+	if file, ok := v.log.(FileCheck); ok {
+		wrong, err := file.CheckFile(ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range wrong {
+			v.report.add(d)
+		}
+	}
 	if v.report.Head, err = v.log.Head(ctx); err != nil {
 		return err
 	}
@@ -237,6 +267,15 @@ func (v *verifier) compare(ctx context.Context, views []ViewCheck) error {
 		if err != nil {
 			return fmt.Errorf("compare a view: %w", err)
 		}
+		lot, ok := view.(ParkedCheck)
+		if !ok {
+			continue
+		}
+		parked, err := lot.Parked(ctx)
+		if err != nil {
+			return fmt.Errorf("count what is parked: %w", err)
+		}
+		v.report.Parked = append(v.report.Parked, parked...)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -15,7 +16,7 @@ import (
 	"bankforge/app/bank"
 )
 
-// Log is the log in bank.db. It implements app.Log, app.Lookup and app.VerifiedLog.
+// Log is the log in bank.db. It implements app.Log, app.Lookup, app.VerifiedLog and app.FileCheck.
 type Log struct {
 	db    *DB
 	write *prepared
@@ -26,6 +27,7 @@ var (
 	_ app.Log         = (*Log)(nil)
 	_ app.Lookup      = (*Log)(nil)
 	_ app.VerifiedLog = (*Log)(nil)
+	_ app.FileCheck   = (*Log)(nil)
 )
 
 // NewLog gives access to the log in db, which must be the BankFile. The log lives as long as db.
@@ -268,6 +270,30 @@ func (l *Log) rows(ctx context.Context, query string, args ...any) ([]app.Row, e
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return out, nil
+}
+
+// CheckFile has SQLite check the pages of the file.
+func (l *Log) CheckFile(ctx context.Context) ([]app.Difference, error) {
+	name := filepath.Base(l.db.path)
+	found, err := l.db.read.QueryContext(ctx, "PRAGMA quick_check")
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", name, err)
+	}
+	defer found.Close()
+	var wrong []app.Difference
+	for found.Next() {
+		d := app.Difference{Subject: name}
+		if err := found.Scan(&d.What); err != nil {
+			return nil, fmt.Errorf("check %s: %w", name, err)
+		}
+		if d.What != "ok" {
+			wrong = append(wrong, d)
+		}
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("check %s: %w", name, err)
+	}
+	return wrong, nil
 }
 
 // hash scans a column of 32 bytes into to.

@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
@@ -235,6 +237,39 @@ func TestVerifyFindsWhatWasChangedInTheFile(t *testing.T) {
 				t.Fatalf("%v, error %v; want event %d first", r.Differences, err, want)
 			}
 		})
+	}
+}
+
+// TestVerifyFindsADamagedPage damages an index that verifying the log does not read.
+func TestVerifyFindsADamagedPage(t *testing.T) {
+	t.Parallel()
+	l, head, ledger := openLog(t)
+	appendNext(t, l, head, ledger)
+	var page, size int64
+	err := l.db.read.QueryRowContext(t.Context(), `SELECT rootpage, (SELECT page_size FROM pragma_page_size)
+		FROM sqlite_schema WHERE name = 'outcome_key'`).Scan(&page, &size)
+	if err == nil {
+		err = l.db.Close() // which brings everything into the file
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(l.db.path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(bytes.Repeat([]byte{0xff}, 8), (page-1)*size+8) // where its first cells begin
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := OpenReadOnly(l.db.path, BankFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	r, err := app.Verify(t.Context(), NewLog(db))
+	if err != nil || r.OK() || r.Differences[0].Subject != filepath.Base(l.db.path) {
+		t.Fatalf("%v, error %v", r.Differences, err)
 	}
 }
 

@@ -3,13 +3,16 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
 	"bankforge/app"
 	"bankforge/app/apptest"
+	"bankforge/app/bank"
 )
 
 // TestLogConforms crashes by copying the files as they are on the disk while the log is open: what a
@@ -86,6 +89,36 @@ func TestReadersDoNotHoldUpTheDecider(t *testing.T) {
 	latest, err := own.Latest(ctx, []string{subject})
 	if err != nil || latest[subject].Seq == 0 {
 		t.Errorf("the latest row of %s is %d, %v", subject, latest[subject].Seq, err)
+	}
+}
+
+func TestOutcomesAreListedInTheirOrder(t *testing.T) {
+	t.Parallel()
+	l, head, ledger := openLog(t)
+	b := next(head, ledger, 20)
+	if err := l.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	first, at, err := l.Decided(t.Context(), math.MinInt64, int(head.Seq))
+	if err != nil || bank.Seq(len(first)) != head.Seq {
+		t.Fatalf("%d of the first %d, %v", len(first), head.Seq, err)
+	}
+	var got []app.Outcome
+	for {
+		page, last, err := l.Decided(t.Context(), at, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		got, at = append(got, page...), last
+	}
+	for i := range got {
+		got[i].Reply = nil
+	}
+	if !reflect.DeepEqual(got, b.Outcomes) {
+		t.Fatalf("%+v instead of %+v", got, b.Outcomes)
 	}
 }
 

@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"bankforge/app"
 	"bankforge/app/apptest"
 	"bankforge/handlers"
 	"bankforge/router"
@@ -58,6 +60,35 @@ func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
 	})
 	if !errors.Is(err, ErrNotHead) {
 		t.Fatalf("resolved out of order: %v", err)
+	}
+}
+
+// TestVerifyTellsWhatIsParked: a view that is behind for some keys is not wrong, but somebody must know.
+func TestVerifyTellsWhatIsParked(t *testing.T) {
+	t.Parallel()
+	l, _, _ := openLog(t)
+	views := open(t, ViewsFile)
+	s := NewHandlerStore(views)
+	err := s.InTx(t.Context(), func(ctx context.Context) error {
+		for n, at := range []struct{ view, key string }{
+			{"history", "a"}, {"history", "b"}, {"history", "a"}, {"balances", "a"},
+		} {
+			p := router.Parked{
+				Stream: router.Stream{Handler: at.view}, Key: at.key, Position: handlers.Position{N: n}, Status: router.Failed,
+			}
+			if _, err := s.Park(ctx, p, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := app.Verify(t.Context(), l, NewViewsCheck(views, router.FromLog(l), t.TempDir()))
+	want := []app.ParkedKeys{{View: "balances", Keys: 1}, {View: "history", Keys: 2}}
+	if err != nil || !r.OK() || !slices.Equal(r.Parked, want) {
+		t.Fatalf("parked are %v, want %v; %v, error %v", r.Parked, want, r.Differences, err)
 	}
 }
 

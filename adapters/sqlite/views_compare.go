@@ -22,7 +22,10 @@ type ViewsCheck struct {
 	scratch string
 }
 
-var _ app.ViewCheck = (*ViewsCheck)(nil)
+var (
+	_ app.ViewCheck   = (*ViewsCheck)(nil)
+	_ app.ParkedCheck = (*ViewsCheck)(nil)
+)
 
 // NewViewsCheck checks views against the log that source reads. scratch is a directory for as much data again.
 func NewViewsCheck(views *DB, source router.Source, scratch string) *ViewsCheck {
@@ -51,6 +54,24 @@ func (c *ViewsCheck) Compare(ctx context.Context, _ *bank.State) (found []app.Di
 		err = fmt.Errorf("check the views: %w", err)
 	}
 	return d.found, err
+}
+
+// Parked implements app.ParkedCheck.
+func (c *ViewsCheck) Parked(ctx context.Context) (parked []app.ParkedKeys, err error) {
+	rows, err := c.views.querier(ctx).QueryContext(ctx,
+		`SELECT handler, count(*) FROM parked_sequence GROUP BY handler ORDER BY handler`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p app.ParkedKeys
+		if err := rows.Scan(&p.View, &p.Keys); err != nil {
+			return nil, err
+		}
+		parked = append(parked, p)
+	}
+	return parked, rows.Err()
 }
 
 // places are where the views stand. Of a place that is not in the log it says so, and leaves it out.

@@ -188,7 +188,8 @@ func Batch(head app.Head, events []bank.Event) app.Batch {
 	b.Rows = rows(head, events, func(e *bank.Event) string { return fmt.Sprint("key-", e.Seq) })
 	for i, r := range b.Rows {
 		o := app.Outcome{
-			Key: app.Key(r.Chain), Fingerprint: sha256.Sum256(r.Data), Seq: r.Seq, Events: 1, Command: "apptest", At: events[i].Time,
+			Key: app.Key(r.Chain), Fingerprint: sha256.Sum256(r.Data), Seq: r.Seq, Events: 1, Command: "apptest",
+			At: events[i].Time,
 		}
 		if len(events[i].Transactions) > 0 {
 			o.Subject = events[i].Transactions[0].ID.String()

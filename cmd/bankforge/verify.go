@@ -57,6 +57,9 @@ func printReport(stdout io.Writer, r *app.VerifyReport, noViews bool) error {
 	if noViews {
 		out.WriteString("; there are no views, they are built at the next start")
 	}
+	for _, p := range r.Parked {
+		fmt.Fprintf(&out, "; view %s waits for %d parked keys", p.View, p.Keys)
+	}
 	if _, err := fmt.Fprintln(stdout, out.String()); err != nil {
 		return err
 	}
