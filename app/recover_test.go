@@ -111,17 +111,24 @@ func TestADamagedLogIsRefusedWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestAStartReadsOnlyWhatIsBehindTheSnapshot(t *testing.T) {
-	t.Parallel()
+// livedWithSnapshot is a log with some life in it, and the snapshot that its last owner kept.
+func livedWithSnapshot(t *testing.T) (*apptest.MemoryLog, *kept) {
+	t.Helper()
 	log, k := lived(t), &kept{}
 	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	shut(t, l)
+	return log, k
+}
+
+func TestAStartReadsOnlyWhatIsBehindTheSnapshot(t *testing.T) {
+	t.Parallel()
+	log, k := livedWithSnapshot(t)
 	at := k.mark.Seq
 	whole := k.bytes
-	l = start(t, log)
+	l := start(t, log)
 	must(t, l, deposit("later", 500, 1, 5))
 	d := &damaged{MemoryLog: log.Crash()}
 	fromSnapshot, err := d.start(t, k)
@@ -139,12 +146,7 @@ func TestAStartReadsOnlyWhatIsBehindTheSnapshot(t *testing.T) {
 
 func TestASnapshotThatDoesNotFitIsDiscarded(t *testing.T) {
 	t.Parallel()
-	log, good := lived(t), &kept{}
-	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = good }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut(t, l)
+	log, good := livedWithSnapshot(t)
 	want := rebuilt(t, log)
 	for name, spoil := range map[string]func(*kept){
 		"schema":      func(k *kept) { k.mark.Schema++ },
@@ -175,14 +177,9 @@ func TestASnapshotThatDoesNotFitIsDiscarded(t *testing.T) {
 
 func TestASnapshotThatKnowsMoreThanTheLogIsProofOfALoss(t *testing.T) {
 	t.Parallel()
-	log, k := lived(t), &kept{}
-	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut(t, l)
+	log, k := livedWithSnapshot(t)
 	k.mark.Seq++
-	_, err = app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
+	_, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
 	want := fmt.Sprintf("snapshot of event %d, but the log ends at %d", k.mark.Seq, k.mark.Seq-1)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Fatalf("%v, want %q", err, want)
@@ -191,12 +188,7 @@ func TestASnapshotThatKnowsMoreThanTheLogIsProofOfALoss(t *testing.T) {
 
 func TestADamagedEventOfTheSnapshotItselfIsFound(t *testing.T) {
 	t.Parallel()
-	log, k := lived(t), &kept{}
-	l, err := app.StartLedger(t.Context(), config(log, func(c *app.LedgerConfig) { c.Snapshots = k }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut(t, l)
+	log, k := livedWithSnapshot(t)
 	d := &damaged{MemoryLog: log.Crash(), change: func(rows []app.Row) []app.Row {
 		for i := range rows {
 			if rows[i].Seq == k.mark.Seq {
@@ -206,7 +198,7 @@ func TestADamagedEventOfTheSnapshotItselfIsFound(t *testing.T) {
 		}
 		return rows
 	}}
-	_, err = d.start(t, k)
+	_, err := d.start(t, k)
 	if want := fmt.Sprintf("event %d is damaged", k.mark.Seq); err == nil || !strings.Contains(err.Error(), want) {
 		t.Fatalf("%v, want %q", err, want)
 	}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"bankforge/app"
@@ -107,15 +106,7 @@ func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) e
 
 // Account implements app.Balances.
 func (v *Views) Account(ctx context.Context, id bank.AccountID) (bank.Account, bool, error) {
-	row := v.db.querier(ctx).QueryRowContext(ctx, selectAccounts+` WHERE a.id = ?`, id.String())
-	a, err := scanAccount(row.Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return bank.Account{}, false, nil
-	}
-	if err != nil {
-		return bank.Account{}, false, fmt.Errorf("read account %s: %w", id, err)
-	}
-	return a, true, nil
+	return one(ctx, v, selectAccounts+` WHERE a.id = ?`, id, scanAccount)
 }
 
 // Accounts implements app.Balances.

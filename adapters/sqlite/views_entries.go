@@ -158,15 +158,7 @@ func scanEntry(scan func(...any) error) (e app.EntryRow, err error) {
 
 // Hold implements app.History.
 func (v *Views) Hold(ctx context.Context, id bank.HoldID) (bank.Hold, bool, error) {
-	row := v.db.querier(ctx).QueryRowContext(ctx, selectHolds+` WHERE id = ?`, id.String())
-	h, err := scanHold(row.Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return bank.Hold{}, false, nil
-	}
-	if err != nil {
-		return bank.Hold{}, false, fmt.Errorf("read hold %s: %w", id, err)
-	}
-	return h, true, nil
+	return one(ctx, v, selectHolds+` WHERE id = ?`, id, scanHold)
 }
 
 // Holds implements app.History.

@@ -2,6 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -53,6 +56,20 @@ func (q *query) params() []any { return append(slices.Clip(q.args), max(q.limit,
 type statement interface {
 	String() string
 	params() []any
+}
+
+// one reads the row with the id; ok is false when there is none.
+func one[T any](
+	ctx context.Context, v *Views, query string, id fmt.Stringer, scan func(func(...any) error) (T, error),
+) (row T, ok bool, err error) {
+	row, err = scan(v.db.querier(ctx).QueryRowContext(ctx, query, id.String()).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row, false, nil
+	}
+	if err != nil {
+		return row, false, fmt.Errorf("read %s: %w", id, err)
+	}
+	return row, true, nil
 }
 
 // list runs a statement, and scans its rows.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -115,15 +114,7 @@ func (r *transactionRow) appendTo(args []any) []any {
 
 // Transaction implements app.History.
 func (v *Views) Transaction(ctx context.Context, id bank.TransactionID) (bank.Transaction, bool, error) {
-	row := v.db.querier(ctx).QueryRowContext(ctx, selectTransactions+` WHERE t.id = ?`, id.String())
-	t, err := scanTransaction(row.Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return bank.Transaction{}, false, nil
-	}
-	if err != nil {
-		return bank.Transaction{}, false, fmt.Errorf("read transaction %s: %w", id, err)
-	}
-	return t, true, nil
+	return one(ctx, v, selectTransactions+` WHERE t.id = ?`, id, scanTransaction)
 }
 
 // Transactions implements app.History.
