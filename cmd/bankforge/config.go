@@ -58,8 +58,8 @@ type Serve struct {
 	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
 	Connections   int           `help:"Connections at most; more wait until one ends." default:"16384"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
-	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"50"`
-	RateBurst     int           `help:"Requests of one customer at once." default:"100"`
+	RateLimit     float64       `help:"Requests a second of one customer, averaged; 0: no limit." default:"100"`
+	RateBurst     int           `help:"Requests of one customer at once." default:"300"`
 	Grace         time.Duration `help:"How long ending may take before what runs is cut off." default:"25s"`
 
 	certificate *tls.Certificate // of TLSCert and TLSKey
