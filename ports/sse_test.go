@@ -51,6 +51,9 @@ func (s *script) MaySubscribe(_ context.Context, _ app.Principal, channel string
 	return channel == "account:mine", nil
 }
 
+// readWithin is how long a request may take to arrive. Streams outlive it.
+const readWithin = time.Second
+
 func streams(t *testing.T, s *script, p app.Principal) *httptest.Server {
 	t.Helper()
 	s.ended = make(chan error, 1)
@@ -60,7 +63,7 @@ func streams(t *testing.T, s *script, p app.Principal) *httptest.Server {
 			http.Error(w, err.Error(), http.StatusTeapot)
 		}
 	}))
-	server.Config.ReadTimeout = 50 * time.Millisecond // which streams outlive
+	server.Config.ReadTimeout = readWithin
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
@@ -115,7 +118,7 @@ func TestAnEventStreamGoesOnFromTheLastEvent(t *testing.T) {
 func TestAnEventStreamEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	s := &script{}
-	server := streams(t, s, app.Principal{Subject: "ann", Expires: time.Now().Add(200 * time.Millisecond)})
+	server := streams(t, s, app.Principal{Subject: "ann", Expires: time.Now().Add(3 * readWithin / 2)})
 	got := openStream(t, server, "mine", "")
 	if _, err := io.ReadAll(got.body); err != nil {
 		t.Errorf("the stream broke off: %v", err)
