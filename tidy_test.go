@@ -61,7 +61,7 @@ var arrows = []arrow{
 	{"handlers", []string{"app/bank"}, "a reaction sees facts, and answers nobody"},
 	{"handlers/...", []string{"app/bank", "handlers"},
 		"a reaction says what it needs as an interface, and knows no other reaction"},
-	{"router", []string{"app", "app/bank", "app/codec", "handlers"},
+	{"router", []string{"app", "app/bank", "handlers"},
 		"it moves messages from the log to reactions, whatever stores them"},
 	{"ports", []string{"app", "app/bank", "app/codec", "ports/..."},
 		"a door calls use cases; how they are stored is none of its business"},

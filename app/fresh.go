@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"bankforge/app/bank"
-	"bankforge/app/codec"
 )
 
 // rereadEvery is how often a read looks again for a version that its view does not have yet.
@@ -71,11 +70,8 @@ func (a *App) latest(ctx context.Context, subject string) (bank.Event, bool, err
 	if !found {
 		return bank.Event{}, false, nil
 	}
-	e, _, err := codec.Decode(row.Data)
-	if err != nil {
-		return bank.Event{}, false, refusal(err)
-	}
-	return e, true, nil
+	r, err := record(row)
+	return r.Event, err == nil, err
 }
 
 // touches reports whether the event has a leg of an account that the caller may read.
@@ -90,13 +86,13 @@ func touches(p Principal) func(*bank.Event) bool {
 	}
 }
 
-// record decodes a row.
-func record(r Row) (Recorded, error) {
-	e, m, err := codec.Decode(r.Data)
+// record is Decode for callers: what cannot be read is not theirs to mend.
+func record(row Row) (Recorded, error) {
+	r, err := Decode(row)
 	if err != nil {
 		return Recorded{}, refusal(err)
 	}
-	return Recorded{Event: e, Meta: m, Chain: r.Chain}, nil
+	return r, nil
 }
 
 func records(rows []Row) ([]Recorded, error) {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"bankforge/app/bank"
@@ -34,6 +35,15 @@ type Row struct {
 	// Touches names every account, transaction and hold that the event made a version of.
 	// They are only for Append to index, and empty in what is read.
 	Touches []Touch
+}
+
+// Decode reads what the row holds.
+func Decode(r Row) (Recorded, error) {
+	e, m, err := codec.Decode(r.Data)
+	if err != nil {
+		return Recorded{}, fmt.Errorf("event %d of the log: %w", r.Seq, err)
+	}
+	return Recorded{Event: e, Meta: m, Chain: r.Chain}, nil
 }
 
 // Touch is one version of one subject (the text of an account's, transaction's or hold's id).

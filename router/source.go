@@ -8,7 +8,6 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
-	"bankforge/app/codec"
 	"bankforge/handlers"
 )
 
@@ -33,11 +32,9 @@ func (d decoded) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Rec
 	}
 	out := make([]app.Recorded, len(rows))
 	for i := range rows {
-		r := &out[i]
-		if r.Event, r.Meta, err = codec.Decode(rows[i].Data); err != nil {
-			return nil, fmt.Errorf("event %d of the log: %w", rows[i].Seq, err)
+		if out[i], err = app.Decode(rows[i]); err != nil {
+			return nil, err
 		}
-		r.Chain = rows[i].Chain
 	}
 	return out, nil
 }
@@ -83,13 +80,17 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Del
 		e := &events[i]
 		for _, c := range e.Changes() {
 			if c.Topic() == topic {
-				d.Facts = append(d.Facts, handlers.Fact{
-					Change: c, Incarnation: head.Incarnation,
-					CorrelationID: e.Meta.CorrelationID, CausationID: e.Meta.CausationID,
-					Actor: e.Meta.Actor, IdempotencyKey: e.Meta.IdempotencyKey, TraceParent: e.Meta.TraceParent,
-				})
+				d.Facts = append(d.Facts, FactOf(c, &e.Meta, head.Incarnation))
 			}
 		}
 	}
 	return d, nil
+}
+
+// FactOf is a change as handlers see it: with what its event says of its origin.
+func FactOf(c bank.Change, m *app.Meta, incarnation string) handlers.Fact {
+	return handlers.Fact{
+		Change: c, Incarnation: incarnation, CorrelationID: m.CorrelationID, CausationID: m.CausationID,
+		Actor: m.Actor, IdempotencyKey: m.IdempotencyKey, TraceParent: m.TraceParent,
+	}
 }

@@ -208,10 +208,7 @@ func (b *builder) take(
 	for i := range events {
 		e := &events[i]
 		for _, c := range e.Changes() {
-			all[c.Topic()] = append(all[c.Topic()], handlers.Fact{
-				Change: c, Incarnation: b.incarnation, CorrelationID: e.Meta.CorrelationID, CausationID: e.Meta.CausationID,
-				Actor: e.Meta.Actor, IdempotencyKey: e.Meta.IdempotencyKey, TraceParent: e.Meta.TraceParent,
-			})
+			all[c.Topic()] = append(all[c.Topic()], router.FactOf(c, &e.Meta, b.incarnation))
 		}
 	}
 	return b.db.InTx(ctx, func(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/handlers/push"
+	"bankforge/router"
 )
 
 // Place is where the stream of a channel stands.
@@ -93,10 +94,7 @@ func (h *LogHistory) fact(row app.Row, subject string) (handlers.Fact, error) {
 	}
 	for _, c := range r.Changes() {
 		if c.Key() == subject {
-			return handlers.Fact{
-				Change: c, CorrelationID: r.Meta.CorrelationID, CausationID: r.Meta.CausationID,
-				Actor: r.Meta.Actor, IdempotencyKey: r.Meta.IdempotencyKey,
-			}, nil
+			return router.FactOf(c, &r.Meta, ""), nil // whoever recovers has been told the epoch
 		}
 	}
 	return handlers.Fact{}, fmt.Errorf("event %d says nothing of %s", row.Seq, subject)

@@ -16,7 +16,6 @@ import (
 	"bankforge/adapters/websocket"
 	"bankforge/api"
 	"bankforge/app"
-	"bankforge/app/codec"
 	"bankforge/console"
 	"bankforge/handlers/history"
 	"bankforge/handlers/projection"
@@ -33,6 +32,7 @@ type bankProcess struct {
 	metrics *metrics
 	key     ports.TokenKey
 	tokens  *ports.Tokens
+	store   *sqlite.Log
 	ledger  *app.Ledger
 	head    app.Head // as the process took the log over
 	app     *app.App
@@ -82,17 +82,17 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 }
 
 func (b *bankProcess) startLedger(ctx context.Context) (err error) {
-	store := b.files.log()
+	b.store = b.files.log()
 	snapshots := sqlite.NewSnapshots(b.files.snapshots(), b.log)
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: store, Lookup: store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
+		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
 		QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
 	})
 	if err != nil {
 		return err
 	}
-	if b.head, err = store.Head(ctx); err != nil {
+	if b.head, err = b.store.Head(ctx); err != nil {
 		return err
 	}
 	if err := b.files.belongs(ctx, b.head); err != nil {
@@ -113,11 +113,10 @@ func owner() string {
 }
 
 func (b *bankProcess) startApp() (err error) {
-	store := b.files.log()
 	progress := router.NewProgress()
 	b.routing.Progress = progress
 	b.app, err = app.New(app.Parts{
-		Ledger: b.ledger, Log: store, Lookup: store,
+		Ledger: b.ledger, Log: b.store, Lookup: b.store,
 		Balances: b.views, History: b.views, Progress: progress,
 		Customers: sqlite.NewCustomers(b.files.state), MasterKey: b.files.masterKey, Publisher: app.LogIsBroker{},
 	})
@@ -129,15 +128,10 @@ func (b *bankProcess) startHub() (err error) {
 	b.hub, err = websocket.New(websocket.Config{
 		Authenticator: ports.LiveTokens{Tickets: b.tickets, Bearer: b.tokens},
 		Access:        b.app,
-		History:       websocket.NewLogHistory(b.files.log(), decodeRow),
+		History:       websocket.NewLogHistory(b.store, app.Decode),
 		Log:           b.log, Origins: b.conf.Origins, MaxConnections: b.conf.LiveClients,
 	})
 	return err
-}
-
-func decodeRow(r app.Row) (app.Recorded, error) {
-	event, meta, err := codec.Decode(r.Data)
-	return app.Recorded{Event: event, Meta: meta, Chain: r.Chain}, err
 }
 
 // routeFacts says which handlers there are, and what they write to.
@@ -148,7 +142,7 @@ func (b *bankProcess) routeFacts() {
 	}, router.Stores{Views: sqlite.NewHandlerStore(b.files.views)})
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
-	b.routing.Source = router.FromLog(b.files.log())
+	b.routing.Source = router.FromLog(b.store)
 	b.routing.Hints = router.NewHints()
 	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
