@@ -34,7 +34,7 @@ var samples = []sample{
 	{"exported names have a comment", goFile("a/a.go", "const (\n\tA = 1\n\tB = 2 // two\n)"),
 		goFile("a/a.go", "// The numbers.\nconst (\n\tA = 1\n\tB = 2\n)"), "A has"},
 	{"arrows point inward", imports("app/a.go", "bankforge/ports"), imports("app/a.go", "bankforge/app/bank"),
-		"app/a.go:2: app may not import ports; it may import app/bank, app/codec, for use cases"},
+		"app/a.go:2: app may not import ports; it may import app/bank, app/codec, app/fault, for use cases"},
 	{"arrows point inward", imports("adapters/x/a.go", "bankforge/adapters/y"),
 		imports("adapters/x/a.go", "bankforge/app"), "adapters/... may not import adapters/y"},
 	{"arrows point inward", goFile("attic/a.go", ""), goFile("app/a.go", ""), "no row of arrows says what attic may"},

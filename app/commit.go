@@ -10,15 +10,21 @@ import (
 	"time"
 
 	"bankforge/app/bank"
+	"bankforge/app/fault"
 )
 
 // commit appends the batch, if there is something to append, and answers its requests. When it fails, the
 // state is as it was before the batch.
 func (l *Ledger) commit(b *batch) error {
 	start := time.Now()
+	if fault.Planted(fault.NoWait) {
+		b.succeed(Timing{})
+	}
 	if len(b.Rows) > 0 || len(b.Outcomes) > 0 {
 		if err := l.append(b); err != nil {
-			l.state.Rollback(b.mark)
+			if !fault.Planted(fault.NoUndo) {
+				l.state.Rollback(b.mark)
+			}
 			l.rest()
 			b.fail(err)
 			return err
@@ -30,6 +36,7 @@ func (l *Ledger) commit(b *batch) error {
 		l.head.Seq, l.head.Chain = b.Rows[n-1].Seq, b.chain
 		l.tide.rise(l.head.Seq, l.conf.Clock())
 	}
+	fault.Here(fault.BeforeReply)
 	b.succeed(Timing{Decide: b.decided.Sub(b.start), Commit: time.Since(start)})
 	return nil
 }
@@ -63,7 +70,13 @@ func (l *Ledger) tryAppend(b *batch) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
 	defer cancel()
-	return l.conf.Log.Append(ctx, b.Batch)
+	if fault.Planted(fault.NoOutcome) {
+		b.Outcomes = nil
+	}
+	fault.Here(fault.BeforeAppend)
+	err = l.conf.Log.Append(ctx, b.Batch)
+	fault.Here(fault.AfterCommit)
+	return err
 }
 
 // resolve asks until it is known whether the batch was committed: nil says yes. Callers are not kept waiting

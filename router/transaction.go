@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/fault"
 	"bankforge/handlers"
 )
 
@@ -59,7 +60,11 @@ func (w *worker) transact(
 			return result{}, err
 		}
 	}
+	fault.Here(fault.InHandler)
 	done := result{at: d.Through, handled: len(rest.Facts) > 0, blocked: len(blocked.Facts)}
+	if fault.Planted(fault.NoCheckpoint) {
+		return done, nil
+	}
 	return done, w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/app/fault"
 )
 
 // Snapshots keeps snapshots as files beside bank.db: snapshot-SEQ.bin. It implements app.Snapshots.
@@ -45,6 +46,7 @@ func (s *Snapshots) Save(ctx context.Context, m app.SnapshotMark, write func(io.
 	name := fmt.Sprintf("%s%020d%s", snapshotPrefix, m.Seq, snapshotSuffix)
 	path := filepath.Join(s.dir, name)
 	err := writeSnapshot(ctx, path+unfinished, m, write)
+	fault.Here(fault.InSnapshot)
 	if err == nil {
 		err = os.Rename(path+unfinished, path)
 	}

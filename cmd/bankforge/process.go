@@ -16,6 +16,7 @@ import (
 	"bankforge/adapters/websocket"
 	"bankforge/api"
 	"bankforge/app"
+	"bankforge/app/fault"
 	"bankforge/console"
 	"bankforge/handlers/history"
 	"bankforge/handlers/projection"
@@ -87,7 +88,7 @@ func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
 		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
-		QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
+		Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
 	})
 	if err != nil {
 		return err

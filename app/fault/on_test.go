@@ -1,0 +1,27 @@
+//go:build drill
+
+package fault
+
+import (
+	"testing"
+	"time"
+)
+
+func TestOrdersAreUnderstood(t *testing.T) {
+	t.Parallel()
+	var o orders
+	for _, words := range [][]string{{"kill", AfterCommit, "17"}, {"plant", NoUndo}, {"clock", "-1h", "2h"}} {
+		if err := o.take(words); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.step != AfterCommit || o.after != 17 || o.planted != NoUndo || len(o.offsets) != 2 || o.offsets[0] != -time.Hour {
+		t.Errorf("understood %+v", &o)
+	}
+	for _, words := range [][]string{{"kill", "nowhere", "1"}, {"kill", AfterCommit, "x"}, {"plant", "x"}, {"clock", "x"},
+		{"clock"}, {"stop"}} {
+		if err := o.take(words); err == nil {
+			t.Errorf("%v was taken", words)
+		}
+	}
+}
