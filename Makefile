@@ -51,6 +51,10 @@ tidy: ## The rules of the house: sizes, import arrows, banned calls, documents
 unit: ## All Go tests, with the race detector: units, properties, journeys, the tour of the README
 	go test -race -timeout 15m ./...
 
+.PHONY: drill
+drill: ## Kill, stop, starve and damage a bank for some minutes, and see what it keeps of its promises
+	@scripts/drill.sh
+
 .PHONY: browser
 browser: ## The page and the live channel in a real browser
 	@scripts/browser.sh

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// plantedRounds take a guard out, and must find that it is missing. They know what to do, but they judge as the others.
+func plantedRounds() []round {
+	return []round{
+		planted("no-outcome", (*stage).killOften),
+		planted("no-wait", (*stage).killOften),
+		planted("no-checkpoint", (*stage).killOften),
+	}
+}
+
+// errNotFound means that the drill has not noticed a bug.
+var errNotFound = errors.New("the planted bug was not found")
+
+func planted(bug string, attack func(*stage, context.Context) error) round {
+	return round{"planted-" + bug, "a bank without its guard, which must be found", func(
+		ctx context.Context, d *drill, at *visit,
+	) error {
+		s, err := d.stage(ctx, at, "plant:"+bug)
+		if err == nil {
+			err = attack(s, ctx)
+		}
+		if finding := (*brokenError)(nil); !errors.As(err, &finding) {
+			return errors.Join(errNotFound, err)
+		}
+		at.noted("found by: %s", short(err.Error()))
+		return nil
+	}}
+}
+
+func short(s string) string {
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// killOften kills at random moments and at the steps around the commit.
+func (s *stage) killOften(ctx context.Context) error {
+	for i := range 6 {
+		s.kill()
+		var err error
+		if i%2 == 0 {
+			err = s.killAt(ctx, fmt.Sprintf("before-append:%d", 20+s.random.Int64N(100)))
+		} else {
+			err = s.killSometime(ctx)
+		}
+		if err == nil {
+			err = s.recover(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shortRounds are for every change.
+func shortRounds() []round {
+	return nil
+}

@@ -1,0 +1,280 @@
+package teller
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"bankforge/cmd/drill/journal"
+)
+
+// Office is all that the clients of one bank know together.
+type Office struct {
+	client  *Client
+	journal *journal.Journal
+	seed    uint64
+	began   time.Time
+
+	mu       sync.Mutex
+	accounts []Account
+	commands []*Command
+	reads    []Read
+	findings []string
+	workers  int
+}
+
+// Account is one that the clients move money of.
+type Account struct {
+	ID        string
+	Overdraft int64
+}
+
+// NewOffice makes up commands from seed, and notes them in j.
+func NewOffice(c *Client, j *journal.Journal, seed uint64) *Office {
+	return &Office{client: c, journal: j, seed: seed, began: time.Now()}
+}
+
+const (
+	accounts = 6
+	funds    = 20_000
+)
+
+// Found says that the bank has done what it must not.
+func (o *Office) found(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.findings = append(o.findings, fmt.Sprintf(format, args...))
+}
+
+// Findings are what the bank must not have answered, so far; they are given once.
+func (o *Office) Findings() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := o.findings
+	o.findings = nil
+	return out
+}
+
+// Accounts are those that the clients move money of.
+func (o *Office) Accounts() []Account { return o.accounts }
+
+// Commands are all so far. They may be read when no clients are at work.
+func (o *Office) Commands() []*Command { return o.commands }
+
+// Reads are those since the last call.
+func (o *Office) Reads() []Read {
+	out := o.reads
+	o.reads = nil
+	return out
+}
+
+// Acked is how many commands have been acknowledged so far.
+func (o *Office) Acked() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.commands {
+		if c.Fate == journal.Acked {
+			n++
+		}
+	}
+	return n
+}
+
+// Now is the time of the drill.
+func (o *Office) Now() int64 { return int64(time.Since(o.began)) }
+
+// Setup opens the accounts and puts money on them.
+func (o *Office) Setup(ctx context.Context) error {
+	w := o.worker()
+	for i := range accounts {
+		a := Account{Overdraft: int64(i%3) * 500}
+		c := w.command(Open, "/v1/accounts", fmt.Sprintf(`{"currency":"EUR","overdraft_limit":%s}`, money(a.Overdraft)))
+		w.send(ctx, c)
+		var opened struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(c.Reply.Body, &opened); err != nil || c.Fate != journal.Acked {
+			return fmt.Errorf("open an account: %s, %w", c.Fate, errors.Join(err, errors.New(string(c.Reply.Body))))
+		}
+		a.ID = opened.ID
+		o.accounts = append(o.accounts, a)
+		w.send(ctx, w.deposit(a, funds))
+	}
+	return nil
+}
+
+// Work has n clients at work until ctx ends. A client whose connection breaks stops.
+func (o *Office) Work(ctx context.Context, n int) {
+	var all sync.WaitGroup
+	for range n {
+		w := o.worker()
+		all.Go(func() {
+			for alive := true; alive && ctx.Err() == nil; {
+				alive = w.step(ctx)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// worker is one client. What it does follows from the seed and from what it is answered.
+type worker struct {
+	*Office
+	random *rand.Rand
+	mine   []*Command // that are known to be acked or rejected
+	holds  []held
+}
+
+// held is an active hold that only this client touches.
+type held struct {
+	id        string
+	account   Account
+	remaining int64
+}
+
+func (o *Office) worker() *worker {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.workers++
+	return &worker{Office: o, random: rand.New(rand.NewPCG(o.seed, uint64(o.workers)))} //nolint:gosec // replayed
+}
+
+func (w *worker) command(kind Kind, path, body string) *Command {
+	a, b := w.random.Uint64(), w.random.Uint64()
+	c := &Command{Kind: kind, Path: path, Body: body}
+	c.Key = fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>48&0xfff, b&0xffffffffffff)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.N = len(w.commands)
+	w.commands = append(w.commands, c)
+	return c
+}
+
+// send notes the intent, asks, and notes what came of it. It reports whether the bank is still there.
+func (w *worker) send(ctx context.Context, c *Command) bool {
+	return w.sendTwins(ctx, c, 1)
+}
+
+// sendTwins sends the same command over several connections at once. Whatever is known then is known of all.
+func (w *worker) sendTwins(ctx context.Context, c *Command, n int) bool {
+	if err := w.journal.Note(w.line(c, journal.Intent)); err != nil {
+		w.found("the journal: %v", err)
+		return false
+	}
+	replies, errs := make([]Reply, n), make([]error, n)
+	c.Call = w.Now()
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			// What was sent is waited for, whatever ctx says: else the answer would be lost, not refused.
+			replies[i], errs[i] = w.client.Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
+		})
+	}
+	all.Wait()
+	c.Return = w.Now()
+	fate, alive := journal.NotDone, true
+	for i := range n {
+		f, err := w.settle(c, &replies[i], errs[i])
+		if err != nil {
+			w.found("%s %s: %v", c.Kind, c.Key, err)
+		}
+		alive = alive && errs[i] == nil
+		if f == journal.Acked || f == journal.Rejected || f == journal.Unknown && fate == journal.NotDone {
+			fate = f
+		}
+	}
+	w.know(c, fate)
+	if fate == journal.NotDone {
+		_ = rest(ctx, 5*time.Millisecond) // the loop sees when ctx has ended
+	}
+	return alive && !errors.Is(ctx.Err(), context.Canceled)
+}
+
+// settle takes one answer in, and compares it with those that were given before.
+func (w *worker) settle(c *Command, r *Reply, err error) (journal.Fate, error) {
+	f, err := fate(r, err)
+	if f != journal.Acked && f != journal.Rejected {
+		return f, err
+	}
+	if c.Reply.Status == 0 {
+		c.Reply = *r
+		return f, err
+	}
+	if c.Reply.Status != r.Status || !bytes.Equal(c.Reply.Body, r.Body) {
+		err = errors.Join(err, fmt.Errorf("the same key gives %d %s, after %d %s",
+			r.Status, r.Body, c.Reply.Status, c.Reply.Body))
+	}
+	return f, err
+}
+
+// know notes what has become of a command.
+func (w *worker) know(c *Command, f journal.Fate) {
+	w.mu.Lock()
+	c.Fate = f
+	w.mu.Unlock()
+	if err := w.journal.Note(w.line(c, f)); err != nil {
+		w.found("the journal: %v", err)
+	}
+	if f == journal.Acked || f == journal.Rejected {
+		w.mine = append(w.mine, c)
+	}
+}
+
+func (w *worker) line(c *Command, f journal.Fate) journal.Line {
+	l := journal.Line{N: c.N, At: time.Now().UnixNano(), Fate: f}
+	if f == journal.Intent {
+		l.Key, l.Path, l.Body = c.Key, c.Path, c.Body
+	} else {
+		l.Status, l.Body = c.Reply.Status, string(c.Reply.Body)
+	}
+	return l
+}
+
+// Ask sends a command again. What was unknown, is known then; what was known must be the same, to the byte.
+// Only when no clients are at work.
+func (o *Office) Ask(ctx context.Context, c *Command) error {
+	w := worker{Office: o}
+	known := c.Reply.Status != 0
+	for tries := 0; ; tries++ {
+		r, err := o.client.Post(ctx, c.Path, c.Key, c.Body)
+		if err == nil && r.Status == http.StatusServiceUnavailable && tries < 50 {
+			if err := rest(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s again: %w", c.Kind, c.Key, err)
+		}
+		f, err := w.settle(c, &r, nil)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s %s again: %w", c.Kind, c.Key, err)
+		case f != journal.Acked && f != journal.Rejected:
+			return fmt.Errorf("%s %s again: %d %s", c.Kind, c.Key, r.Status, r.Body)
+		case known && r.Header.Get("Idempotency-Replayed") != "true":
+			return fmt.Errorf("%s %s again: it does not say that it is replayed", c.Kind, c.Key)
+		case !known:
+			c.Return, c.Again = o.Now(), true
+			w.know(c, f)
+		}
+		return nil
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
