@@ -1,9 +1,12 @@
 package app
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"bankforge/app/bank"
+	"bankforge/app/codec"
 )
 
 // Role is what a caller may do; the table of roles and routes is in ports/routes.go.
@@ -102,3 +105,54 @@ const (
 	CodeForbidden      bank.Code = "forbidden"
 	CodeInvalidRequest bank.Code = bank.InvalidRequest
 )
+
+// replay gives the answer that the command was given when it was decided: what was stored with its outcome, and its
+// events. It runs on the caller's side, so that it holds nobody up.
+func (l *Ledger) replay(ctx context.Context, r *request) (Answer, *bank.Error) {
+	a, err := l.recall(ctx, r)
+	if err != nil {
+		return Answer{Done: a.Done}, refusal(err)
+	}
+	return a, nil
+}
+
+func (l *Ledger) recall(ctx context.Context, r *request) (Answer, error) {
+	o := r.known
+	a := Answer{Done: Done{Replayed: true, Seq: o.Seq}}
+	if o.Events > 0 {
+		a.Seq += bank.Seq(o.Events) - 1
+	}
+	if o.Code != "" {
+		refused, err := codec.DecodeRefusal(o.Reply)
+		if err == nil {
+			err = refused
+		}
+		return a, err
+	}
+	if o.Events > 0 {
+		rows, err := l.conf.Log.Read(ctx, o.Seq-1, o.Events)
+		if err == nil && len(rows) != o.Events {
+			err = fmt.Errorf("the log has %d of %d events from %d on", len(rows), o.Events, o.Seq)
+		}
+		if err != nil {
+			return a, err
+		}
+		for _, row := range rows {
+			e, _, err := codec.Decode(row.Data)
+			if err != nil {
+				return a, err
+			}
+			a.Events = append(a.Events, e)
+		}
+	}
+	var err error
+	switch r.Command.(type) {
+	case bank.OpenAccount, bank.ChangeAccount, bank.SetStatus, bank.SetReview:
+		var acc bank.Account
+		acc, err = codec.DecodeAccount(o.Reply)
+		a.Account = &acc
+	case bank.Bulk:
+		a.Items, err = codec.DecodeBulk(o.Reply)
+	}
+	return a, err
+}
