@@ -152,12 +152,17 @@ func (q *request) accountDone(status int, done *app.AccountDone, err error) (res
 		return response{done: &done.Done}, err
 	}
 	out := response{
-		status: status, body: q.account(&done.Account), version: done.Account.Version, done: &done.Done,
+		status: status, body: q.showAccount(&done.Account), version: done.Account.Version, done: &done.Done,
 	}
 	if status == 201 {
 		out.location = "/v1/accounts/" + done.Account.ID.String()
 	}
 	return out, nil
+}
+
+// showAccount is account for an answer that is nothing else.
+func (q *request) showAccount(a *bank.Account) render.AccountJSON {
+	return render.AccountJSON{Of: a, Epoch: q.Epoch}
 }
 
 func (q *request) account(a *bank.Account) render.Account { return render.AccountOf(a, q.Epoch) }
@@ -191,7 +196,7 @@ func getAccount(q *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	return response{status: 200, body: q.account(&a), version: a.Version, stale: fresh.Stale, tags: true}, nil
+	return response{status: 200, body: q.showAccount(&a), version: a.Version, stale: fresh.Stale, tags: true}, nil
 }
 
 const maxVersion = 1 << 53

@@ -109,7 +109,7 @@ func decidePending(approve bool) func(*request, app.Call, *reasonBody) (response
 			return response{done: &done.Done}, err
 		}
 		return response{
-			status: http.StatusOK, body: q.transaction(&done.Transaction), version: done.Transaction.Version, done: &done.Done,
+			status: http.StatusOK, body: q.show(&done.Transaction, false), version: done.Transaction.Version, done: &done.Done,
 		}, nil
 	}
 }
@@ -120,7 +120,7 @@ func (q *request) transactionMade(call *app.Call, done *app.TransactionDone, err
 		return response{done: &done.Done}, err
 	}
 	t := &done.Transaction
-	shown := render.TransactionOf(t, q.reader(), call.DryRun)
+	shown := q.show(t, call.DryRun)
 	if call.DryRun {
 		return response{status: http.StatusOK, body: shown, done: &done.Done}, nil
 	}
@@ -135,6 +135,11 @@ func statusOf(t *bank.Transaction) int {
 		return http.StatusAccepted
 	}
 	return http.StatusCreated
+}
+
+// show is transaction for an answer that is nothing else.
+func (q *request) show(t *bank.Transaction, projected bool) render.TransactionJSON {
+	return render.TransactionJSON{Of: t, To: q.reader(), Projected: projected}
 }
 
 func (q *request) transaction(t *bank.Transaction) render.Transaction {
@@ -162,7 +167,7 @@ func getTransaction(q *request) (response, error) {
 		return response{}, err
 	}
 	return response{
-		status: http.StatusOK, body: q.transaction(&t), version: t.Version, stale: fresh.Stale, tags: true,
+		status: http.StatusOK, body: q.show(&t, false), version: t.Version, stale: fresh.Stale, tags: true,
 	}, nil
 }
 
