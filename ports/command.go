@@ -186,7 +186,7 @@ func (q *request) answer(out *response) {
 			return
 		}
 	}
-	writeJSON(q.gin, out.status, "application/json", out.body)
+	writeJSON(q.gin, out.status, plainJSON, out.body)
 }
 
 func serverTiming(t *app.Timing) string {

@@ -158,6 +158,8 @@ var (
 	nosniff        = []string{"nosniff"}
 	nothingAllowed = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noReferrer     = []string{"no-referrer"}
+	plainJSON      = []string{"application/json"}
+	problemJSON    = []string{"application/problem+json"}
 	noCache        = []string{"private, no-cache"} // keep it, but ask with If-None-Match before showing it again
 )
 
@@ -225,16 +227,24 @@ type appender interface{ AppendJSON(b []byte) []byte }
 // usualAnswer is how many bytes are enough for nearly all appenders.
 const usualAnswer = 1 << 10
 
-func writeJSON(c *gin.Context, status int, contentType string, v any) {
+func writeJSON(c *gin.Context, status int, contentType []string, v any) {
+	text := encode(v)
+	c.Writer.Header()["Content-Type"] = contentType
+	c.Status(status)
+	if _, err := c.Writer.Write(text); err != nil {
+		_ = c.Error(err) // the caller has hung up
+	}
+}
+
+func encode(v any) []byte {
 	if a, ok := v.(appender); ok {
-		c.Data(status, contentType, a.AppendJSON(make([]byte, 0, usualAnswer)))
-		return
+		return a.AppendJSON(make([]byte, 0, usualAnswer))
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Errorf("answer %T: %w", v, err)) // a mistake in the program
 	}
-	c.Data(status, contentType, text)
+	return text
 }
 
 // Rate is how often one customer may ask.

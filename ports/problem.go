@@ -188,6 +188,6 @@ func fail(c *gin.Context, err error) {
 		}
 	}
 	q.failed = err
-	writeJSON(c, p.Status, "application/problem+json", p)
+	writeJSON(c, p.Status, problemJSON, p)
 	c.Abort()
 }

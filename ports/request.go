@@ -193,7 +193,11 @@ func (q *request) read() (strictjson.Value, error) {
 		q.gin.Header("Connection", "close") // the rest is not read
 		return strictjson.Value{}, tooLarge(limit)
 	}
-	text, err := readAll(http.MaxBytesReader(q.gin.Writer, r.Body, limit), r.ContentLength)
+	body := r.Body
+	if r.ContentLength < 0 { // else the server gives no more than was announced
+		body = http.MaxBytesReader(q.gin.Writer, body, limit)
+	}
+	text, err := readAll(body, r.ContentLength)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):

@@ -143,15 +143,16 @@ func (p *parser) object(v *Value, depth int) *Error {
 	}
 	v.Members = make([]Member, 0, 8)
 	var names names
-	for {
-		var m Member
+	for n := 0; ; n++ {
 		if p.space(); p.at == len(p.text) || p.text[p.at] != '"' {
 			return p.fail("a name was expected")
 		}
+		v.Members = append(v.Members, Member{})
+		m := &v.Members[n]
 		if err := p.string(&m.Name); err != nil {
 			return err
 		}
-		if names.twice(v.Members, m.Name) {
+		if names.twice(v.Members[:n], m.Name) {
 			return &Error{"/" + Escape(m.Name), "the name stands twice in one object"}
 		}
 		if p.space(); !p.take(':') {
@@ -160,7 +161,6 @@ func (p *parser) object(v *Value, depth int) *Error {
 		if err := p.value(&m.Value, depth); err != nil {
 			return err.under(m.Name)
 		}
-		v.Members = append(v.Members, m)
 		if p.space(); p.take('}') {
 			return nil
 		}
@@ -179,12 +179,11 @@ func (p *parser) array(v *Value, depth int) *Error {
 	if p.space(); p.take(']') {
 		return nil
 	}
-	for {
-		var m Member
-		if err := p.value(&m.Value, depth); err != nil {
-			return err.under(strconv.Itoa(len(v.Members)))
+	for n := 0; ; n++ {
+		v.Members = append(v.Members, Member{})
+		if err := p.value(&v.Members[n].Value, depth); err != nil {
+			return err.under(strconv.Itoa(n))
 		}
-		v.Members = append(v.Members, m)
 		if p.space(); p.take(']') {
 			return nil
 		}
