@@ -70,6 +70,7 @@ var arrows = []arrow{
 		"how requests are read and answers written, without HTTP"},
 	{"adapters/...", []string{"app", "app/bank", "app/fault", "handlers", "handlers/...", "router"},
 		"one technology each, behind the interfaces of others; never one another"},
+	{"adapters/archive", nil, "one file that holds others, whatever is in them"},
 	{"api", nil, "documents, embedded"},
 	{"console", nil, "the page, embedded"},
 	{"cmd/...", []string{"..."}, "the wiring: the only place that knows everything"},

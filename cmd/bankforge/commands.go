@@ -107,6 +107,9 @@ func (t *Token) Run(cli *CLI, stdout io.Writer) error {
 	if err := ports.CheckPrincipal(p); err != nil {
 		return fmt.Errorf("--role, --subject, --customer: %w", err)
 	}
+	if err := (paths{cli.Data}).refuseHalfRestored(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cli.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}

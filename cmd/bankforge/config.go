@@ -27,6 +27,8 @@ type CLI struct {
 	Token    Token       `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
 	Verify   VerifyCmd   `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
 	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. Needs the server stopped."`
+	Backup   BackupCmd   `cmd:"" help:"Copy the bank, also a running one, into one file, keys included."`
+	Restore  RestoreCmd  `cmd:"" help:"Make a bank of a backup, in an empty data directory."`
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
 	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`

@@ -16,12 +16,31 @@ import (
 // paths are the files of the data directory.
 type paths struct{ dir string }
 
-func (p paths) bank() string       { return filepath.Join(p.dir, "bank.db") }
-func (p paths) state() string      { return filepath.Join(p.dir, "state.db") }
+// Names in it: files that are in backups, the lock, and what is there while a backup is being restored.
+const (
+	bankName       = "bank.db"
+	stateName      = "state.db"
+	signingKeyName = "signing.key"
+	masterKeyName  = "customers.key"
+	lockName       = "lock"
+	restoringName  = "restoring"
+)
+
+func (p paths) bank() string       { return filepath.Join(p.dir, bankName) }
+func (p paths) state() string      { return filepath.Join(p.dir, stateName) }
 func (p paths) views() string      { return filepath.Join(p.dir, "views.db") }
 func (p paths) snapshots() string  { return filepath.Join(p.dir, "snapshots") }
-func (p paths) signingKey() string { return filepath.Join(p.dir, "signing.key") }
-func (p paths) masterKey() string  { return filepath.Join(p.dir, "customers.key") }
+func (p paths) signingKey() string { return filepath.Join(p.dir, signingKeyName) }
+func (p paths) masterKey() string  { return filepath.Join(p.dir, masterKeyName) }
+
+// refuseHalfRestored refuses a directory in which a restore was cut off.
+func (p paths) refuseHalfRestored() error {
+	missing, err := absent(filepath.Join(p.dir, restoringName))
+	if err != nil || missing {
+		return err
+	}
+	return fmt.Errorf("--data %s: a restore has not come to its end there; run it again", p.dir)
+}
 
 // files are the three open files of the embedded bank, and what stands beside them.
 type files struct {
@@ -45,6 +64,9 @@ func openFiles(ctx context.Context, dir string) (f *files, err error) {
 		return f, err
 	}
 	f.closers = append(f.closers, unlock)
+	if err := f.refuseHalfRestored(); err != nil {
+		return f, err
+	}
 	if err := f.fill(ctx); err != nil {
 		return f, fmt.Errorf("--data: %w", err)
 	}

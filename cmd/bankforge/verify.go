@@ -23,6 +23,9 @@ var errDiffers = errors.New("the bank differs from its log")
 // Run prints one line for each difference, and what was checked.
 func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
 	at := paths{cli.Data}
+	if err := at.refuseHalfRestored(); err != nil {
+		return err
+	}
 	bankDB, err := openExisting(at.bank(), sqlite.BankFile)
 	if err != nil {
 		return err

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bankforge/adapters/archive"
+	"bankforge/adapters/sqlite"
+)
+
+// BackupCmd copies a bank, also a running one, into one file.
+type BackupCmd struct {
+	File string `arg:"" help:"The file to make. It holds the bank's keys: keep it as safe as the bank." placeholder:"FILE"`
+}
+
+// Help says what no flag does.
+func (BackupCmd) Help() string {
+	return "FILE gets the log, the customers, and both keys: who has it can read all personal data, and sign tokens for " +
+		"any role. Only its owner may read it; encrypt it before it leaves the machine. An existing FILE is never replaced."
+}
+
+// Run prints one line.
+func (c *BackupCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
+	began := time.Now()
+	if _, err := os.Lstat(c.File); err == nil {
+		return fmt.Errorf("backup: %s exists; it is not replaced", c.File)
+	}
+	f, err := filesToCopy(ctx, cli.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	m, size, err := f.backup(ctx, c.File, began)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	took := time.Since(began).Round(time.Millisecond)
+	_, err = fmt.Fprintf(stdout, "backed up to %s: %d events up to chain %s of incarnation %s, %d bytes in a file of %d, %s\n",
+		c.File, m.Seq, m.Chain, m.Incarnation, m.Size(), size, took)
+	return err
+}
+
+// filesToCopy opens what a backup holds, for reading, beside a running bank. It refuses a directory in which something is
+// missing, as serve would.
+func filesToCopy(ctx context.Context, dir string) (f *files, err error) {
+	f = &files{paths: paths{dir}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	if err := f.refuseHalfRestored(); err != nil {
+		return f, err
+	}
+	if f.bank, err = openExisting(f.paths.bank(), sqlite.BankFile); err != nil {
+		return f, err
+	}
+	f.closers = append(f.closers, f.bank.Close)
+	if f.state, err = openExisting(f.paths.state(), sqlite.StateFile); err != nil {
+		return f, err
+	}
+	f.closers = append(f.closers, f.state.Close)
+	begun, err := f.guard(ctx)
+	if err != nil {
+		return f, fmt.Errorf("--data: %w", err)
+	}
+	if !begun {
+		return f, fmt.Errorf("--data: there is no bank in %s yet", dir)
+	}
+	if f.masterKey, err = secret(f.paths.masterKey(), false); err != nil {
+		return f, fmt.Errorf("--data: %w", err)
+	}
+	return f, f.checkKey(ctx)
+}
+
+// backup writes the archive beside its name, and gives it the name when it is whole and on the disk.
+func (f *files) backup(ctx context.Context, to string, at time.Time) (m archive.Manifest, size int64, err error) {
+	out, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".*.part") // with mode 0600
+	if err != nil {
+		return m, 0, err
+	}
+	defer func() { err = errors.Join(err, removeIfThere(out.Name())) }()
+	m, err = f.archive(ctx, out, at)
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return m, 0, err
+	}
+	info, err := os.Stat(out.Name())
+	if err != nil {
+		return m, 0, err
+	}
+	if err := nameOnce(out.Name(), to); err != nil {
+		return m, 0, err
+	}
+	return m, info.Size(), syncDir(filepath.Dir(to))
+}
+
+// nameOnce gives a file the name to, unless that is taken. Where links are unknown, it looks before.
+func nameOnce(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, fmt.Errorf("%s exists; it is not replaced", to))
+	}
+	return os.Rename(from, to)
+}
+
+// archive writes both databases as they are at one moment, and the keys.
+func (f *files) archive(ctx context.Context, out io.Writer, at time.Time) (m archive.Manifest, err error) {
+	tokens, err := os.ReadFile(f.signingKey())
+	if err != nil {
+		return m, err
+	}
+	log, state, err := sqlite.Freeze(ctx, f.bank, f.state)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, log.Close(), state.Close()) }()
+	head, err := log.Head(ctx)
+	if err != nil {
+		return m, err
+	}
+	m = archive.Manifest{
+		Format:      archive.Format,
+		Incarnation: head.Incarnation, Term: head.Term, Seq: uint64(head.Seq), Chain: hex.EncodeToString(head.Chain[:]),
+		Time: at, Parts: []archive.Part{
+			{Name: signingKeyName, Size: int64(len(tokens))}, {Name: masterKeyName, Size: int64(len(f.masterKey))},
+			{Name: stateName, Size: state.Size()}, {Name: bankName, Size: log.Size()},
+		},
+	}
+	return m, archive.Write(out, m, func(name string, w io.Writer) error {
+		switch name {
+		case bankName:
+			return log.Copy(ctx, w)
+		case stateName:
+			return state.Copy(ctx, w)
+		case signingKeyName:
+			return copyBytes(w, tokens)
+		default:
+			return copyBytes(w, f.masterKey)
+		}
+	})
+}
+
+func copyBytes(w io.Writer, b []byte) error {
+	_, err := io.Copy(w, bytes.NewReader(b))
+	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncDir has the disk keep the names in dir.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

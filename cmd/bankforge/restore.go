@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bankforge/adapters/archive"
+	"bankforge/adapters/sqlite"
+	"bankforge/app"
+	"bankforge/ports"
+)
+
+// RestoreCmd makes a bank of a backup.
+type RestoreCmd struct {
+	File string `arg:"" help:"A file that backup made." placeholder:"FILE"`
+}
+
+// Help says what no flag does.
+func (RestoreCmd) Help() string {
+	return "The data directory must be empty or missing. The bank begins a new incarnation there: what was done after the " +
+		"backup is not in it, so live clients load anew, and nothing that was derived from the old log is believed. The " +
+		"log is verified before the bank is handed over. Make sure that the old bank does not run any more."
+}
+
+// restored are the files that a restore brings, in the order in which they come to their places.
+var restored = []string{signingKeyName, masterKeyName, stateName, bankName}
+
+// Run says what it has restored, and what to do next.
+func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
+	began := time.Now()
+	in, err := os.Open(c.File)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	isNew, err := absent(cli.Data)
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	unlock, err := lockData(cli.Data)
+	if err != nil {
+		return err
+	}
+	r := restoring{paths: paths{cli.Data}, at: began}
+	err = r.all(ctx, in, stdout)
+	if err != nil && isNew { // nothing is left behind
+		err = errors.Join(fmt.Errorf("restore: %w", err), os.Remove(filepath.Join(cli.Data, lockName)), unlock(),
+			os.Remove(cli.Data))
+		return err
+	}
+	if err = errors.Join(err, unlock()); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	_, err = fmt.Fprintf(stdout, "restored from %s into %s: %d events of incarnation %s, which goes on as %s in term %d, %s\n"+
+		"next: bankforge serve; it builds the views anew. See that the old bank does not run any more.\n",
+		c.File, cli.Data, r.now.Seq, r.before.Incarnation, r.now.Incarnation, r.now.Term,
+		time.Since(began).Round(time.Millisecond))
+	return err
+}
+
+// restoring is a restore on its way. Everything is made in a directory of its own, which is there until all is in its
+// place: so that no other command takes half a bank for a whole one, and a restore that was cut off can be run again.
+type restoring struct {
+	paths
+
+	at          time.Time
+	manifest    archive.Manifest
+	before, now app.Head
+}
+
+func (r *restoring) scratch() paths { return paths{filepath.Join(r.dir, restoringName)} }
+
+// all refuses before it touches anything, and when it fails, takes back what it did.
+func (r *restoring) all(ctx context.Context, in io.Reader, report io.Writer) (err error) {
+	if err := r.clear(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(r.scratch().dir, 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.clear())
+		}
+	}()
+	if err := syncDir(r.dir); err != nil {
+		return err
+	}
+	if err := archive.Read(in, r.begin, r.take); err != nil {
+		return err
+	}
+	if err := r.renew(ctx, report); err != nil {
+		return err
+	}
+	return r.place()
+}
+
+// clear makes sure that the directory is empty, after removing what a restore has left that did not come to its end.
+func (r *restoring) clear() error {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	half := slices.Contains(names, restoringName)
+	for _, name := range names {
+		ours := name == lockName || half && (name == restoringName || slices.Contains(restored, name))
+		if !ours {
+			return fmt.Errorf("%s is not empty: there is %s in it", r.dir, name)
+		}
+	}
+	if !half {
+		return nil
+	}
+	for _, name := range append(slices.Clone(restored), restoringName) { // the mark of it goes last
+		err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, name)))
+	}
+	return errors.Join(err, syncDir(r.dir))
+}
+
+// begin refuses what cannot become a bank here.
+func (r *restoring) begin(m archive.Manifest) error {
+	r.manifest = m
+	var names []string
+	for _, p := range m.Parts {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	if want := slices.Sorted(slices.Values(restored)); !slices.Equal(names, want) {
+		return fmt.Errorf("the backup holds %s instead of %s", strings.Join(names, ", "), strings.Join(want, ", "))
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(r.dir, &disk); err != nil {
+		return err
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < uint64(m.Size()) { //nolint:gosec // never negative
+		return fmt.Errorf("the bank needs %d bytes, and there are only %d free in %s", m.Size(), free, r.dir)
+	}
+	return nil
+}
+
+// take writes one part, and has the disk keep it.
+func (r *restoring) take(p archive.Part, in io.Reader) error {
+	path := filepath.Join(r.scratch().dir, p.Name)
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// renew brings the tables up to date, makes sure that this is a bank and the one that the manifest tells of, and begins
+// a new incarnation.
+func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
+	f := files{paths: r.scratch()}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if f.masterKey, err = secret(f.paths.masterKey(), false); err != nil {
+		return err
+	}
+	if _, err := ports.LoadTokenKey(f.signingKey()); err != nil {
+		return err
+	}
+	if err := f.open(ctx, true); err != nil {
+		return err
+	}
+	if _, err := f.guard(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(f.checkKey(ctx), f.state.Check(ctx)); err != nil {
+		return err
+	}
+	if r.before, r.now, err = sqlite.Reincarnate(ctx, f.bank, f.state, owner(), r.at); err != nil {
+		return err
+	}
+	m := r.manifest
+	if b := r.before; b.Incarnation != m.Incarnation || b.Term != m.Term || uint64(b.Seq) != m.Seq ||
+		hex.EncodeToString(b.Chain[:]) != m.Chain {
+		return fmt.Errorf("bank.db ends at event %d of incarnation %s, but the backup says event %d of %s",
+			b.Seq, b.Incarnation, m.Seq, m.Incarnation)
+	}
+	found, err := app.Verify(ctx, f.log())
+	return errors.Join(printReport(report, &found, true), err)
+}
+
+// place brings the files to where they belong. What is there without its mark is whole and on the disk.
+func (r *restoring) place() error {
+	if err := syncDir(r.scratch().dir); err != nil {
+		return err
+	}
+	for _, name := range restored {
+		if err := os.Rename(filepath.Join(r.scratch().dir, name), filepath.Join(r.dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(r.dir); err != nil {
+		return err
+	}
+	if err := os.Remove(r.scratch().dir); err != nil {
+		return err
+	}
+	return syncDir(r.dir)
+}
