@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"bankforge/app"
@@ -38,13 +39,13 @@ func NewViews(ctx context.Context, db *DB) (*Views, error) {
 		return v, nil
 	}
 	// All are prepared now: within a transaction there is no other connection to prepare them on.
-	queries := []string{updateAccount, forgetDetails, updateTransaction, selectLastEntry}
-	for _, t := range []table{accounts, details, entries, holds, transactions} {
+	queries := []string{updateAccount, forgetDetails, updateTransaction, selectFound, forgetIndex}
+	for _, t := range []table{accounts, details, entries, ends, holds, transactions, indexes} {
 		for _, n := range rowsAtOnce {
 			queries = append(queries, t.insert(n))
 		}
 	}
-	for _, select1 := range []string{selectAccountVersions, selectHoldVersions, selectTransactionVersions} {
+	for _, select1 := range []string{selectAccountVersions, selectEnds, selectHoldVersions, selectTransactionVersions} {
 		for _, n := range chunks {
 			queries = append(queries, select1+binds(n))
 		}
@@ -102,62 +103,74 @@ func (t table) insert(rows int) string {
 // binds are n parameters in brackets.
 func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
-// insert writes rows 0 to n-1, of which row appends the columns.
-func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
+// insert writes rows 0 to n-1, of which row appends the columns. When it fails, the first done are written.
+func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) (done int, err error) {
 	args := make([]any, 0, t.columns*rowsAtOnce[0])
-	done := 0
 	for _, size := range rowsAtOnce {
 		for n-done >= size {
 			s, err := v.stmt(ctx, t.insert(size))
 			if err != nil {
-				return err
+				return done, err
 			}
 			args = args[:0]
-			for range size {
-				args = row(args, done)
-				done++
+			for i := range size {
+				args = row(args, done+i)
 			}
 			if _, err := s.ExecContext(ctx, args...); err != nil {
-				return fmt.Errorf("write to view %s: %w", t.name, err)
+				return done, fmt.Errorf("write to view %s: %w", t.name, err)
 			}
+			done += size
 		}
 	}
-	return nil
+	return done, nil
 }
 
-// versionsOf looks up ids in the transaction that ctx carries.
-func versionsOf[ID interface {
+// versionsOf looks up the versions of ids in the transaction that ctx carries.
+func versionsOf[ID textID](ctx context.Context, v *Views, query string, ids []ID) (map[ID]bank.Version, error) {
+	out := make(map[ID]bank.Version, len(ids))
+	err := lookUp(ctx, v, query, ids, func(scan func(...any) error, id map[string]ID) error {
+		var text string
+		var version bank.Version
+		err := scan(&text, &version)
+		out[id[text]] = version
+		return err
+	})
+	return out, err
+}
+
+type textID interface {
 	comparable
 	fmt.Stringer
-}](ctx context.Context, v *Views, query string, ids []ID) (map[ID]bank.Version, error) {
-	out := make(map[ID]bank.Version, len(ids))
+}
+
+// lookUp looks for ids in the transaction that ctx carries, and calls row for those that there are, with the ids by
+// their texts.
+func lookUp[ID textID](
+	ctx context.Context, v *Views, query string, ids []ID, row func(scan func(...any) error, id map[string]ID) error,
+) error {
 	byText := make(map[string]ID, len(ids))
 	for _, id := range ids {
 		byText[id.String()] = id
 	}
-	args := make([]any, 0, len(byText))
-	for text := range maps.Keys(byText) {
-		args = append(args, text)
+	// In the order of the table: neighbours are found on the same page.
+	texts := slices.Sorted(maps.Keys(byText))
+	args := make([]any, len(texts))
+	for i, text := range texts {
+		args[i] = text
 	}
 	for _, size := range chunks {
 		for ; len(args) >= size; args = args[size:] {
 			s, err := v.stmt(ctx, query+binds(size))
 			if err != nil {
-				return nil, err
-			}
-			err = each(ctx, s, args[:size], func(scan func(...any) error) error {
-				var text string
-				var version bank.Version
-				err := scan(&text, &version)
-				out[byText[text]] = version
 				return err
-			})
+			}
+			err = each(ctx, s, args[:size], func(scan func(...any) error) error { return row(scan, byText) })
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // each calls row with the Scan of every row that a statement gives.

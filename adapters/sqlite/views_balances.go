@@ -61,7 +61,7 @@ func (v *Views) SaveAccounts(ctx context.Context, updates []projection.Update) e
 			return fmt.Errorf("write account %s: %w", u.Account, err)
 		}
 	}
-	if err := v.insert(ctx, accounts, len(opened), func(args []any, i int) []any {
+	if _, err := v.insert(ctx, accounts, len(opened), func(args []any, i int) []any {
 		return appendAccount(args, opened[i])
 	}); err != nil {
 		return err
@@ -98,10 +98,11 @@ func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) e
 		}
 		written, texts = append(written, u), append(texts, text)
 	}
-	return v.insert(ctx, details, len(written), func(args []any, i int) []any {
+	_, err := v.insert(ctx, details, len(written), func(args []any, i int) []any {
 		u := written[i]
 		return append(args, u.Account.String(), u.Details.Label, u.Details.ExternalID, texts[i])
 	})
+	return err
 }
 
 // Account implements app.Balances.

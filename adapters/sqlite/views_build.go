@@ -26,10 +26,11 @@ type view struct {
 	tables  []viewTable
 }
 
-// viewTable is a table of a view, and what its rows are told apart by.
+// viewTable is a table of a view, what its rows are told apart by, and the column that says what a row is about.
 type viewTable struct {
-	name string
-	key  []string
+	name    string
+	key     []string
+	subject string
 }
 
 // allViews are those of views.db. Every table there that is derived from the log belongs to one of them.
@@ -37,17 +38,27 @@ var allViews = []view{
 	{
 		app.BalancesHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return projection.Balances(v) },
-		[]viewTable{{"account", []string{"id"}}, {"account_details", []string{"account"}}},
+		[]viewTable{
+			{"account", []string{"id"}, "id"},
+			{"account_details", []string{"account"}, "account"},
+		},
 	},
 	{
 		app.HistoryHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return history.Entries(v) },
-		[]viewTable{{"entry", []string{"account", "version"}}, {"hold", []string{"id"}}},
+		[]viewTable{
+			{"entry", []string{"segment", "account", "version"}, "account"},
+			{"entry_end", []string{"account"}, "account"},
+			{"hold", []string{"id"}, "id"},
+		},
 	},
 	{
 		app.TransactionsHandler, bank.TransactionsTopic,
 		func(v *Views) handlers.Func { return history.Transactions(v) },
-		[]viewTable{{"txn", []string{"id"}}},
+		[]viewTable{
+			{"txn", []string{"seq"}, "id"},
+			{"txn_index", []string{"segment", "value", "seq"}, "value"},
+		},
 	},
 }
 

@@ -174,6 +174,7 @@ func (d *differences) table(ctx context.Context, p *place, t viewTable, want, go
 type cursor struct {
 	rows    *sql.Rows
 	columns []string
+	table   viewTable
 	keys    int   // how many of the columns, the first, are the key
 	row     []any // integers and texts, as all columns of views are
 	into    []any
@@ -186,7 +187,7 @@ func openCursor(ctx context.Context, db *DB, t viewTable) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{rows: rows, keys: len(t.key)}
+	c := &cursor{rows: rows, table: t, keys: len(t.key)}
 	if c.columns, err = rows.Columns(); err != nil {
 		return nil, errors.Join(err, rows.Close())
 	}
@@ -238,13 +239,15 @@ func btoi(b bool) int {
 	return 0
 }
 
-func (c *cursor) subject() string { return fmt.Sprint(c.row[0]) }
+func (c *cursor) subject() string { return fmt.Sprint(c.row[slices.Index(c.columns, c.table.subject)]) }
 
 // where is the rest of the row's key.
 func (c *cursor) where() string {
 	var out strings.Builder
-	for i := 1; i < c.keys; i++ {
-		fmt.Fprintf(&out, ", %s %v", c.columns[i], c.row[i])
+	for i, name := range c.columns[:c.keys] {
+		if name != c.table.subject {
+			fmt.Fprintf(&out, ", %s %v", name, c.row[i])
+		}
 	}
 	return out.String()
 }
@@ -257,4 +260,12 @@ func (d *DB) inSnapshot(ctx context.Context, fn func(ctx context.Context) error)
 		return err
 	}
 	return errors.Join(fn(context.WithValue(ctx, txKey{d}, tx)), tx.Rollback())
+}
+
+// atOnce runs fn with a context that sees one moment of the file: the transaction that ctx carries, or a snapshot.
+func (d *DB) atOnce(ctx context.Context, fn func(ctx context.Context) error) error {
+	if _, err := d.tx(ctx); err == nil {
+		return fn(ctx)
+	}
+	return d.inSnapshot(ctx, fn)
 }

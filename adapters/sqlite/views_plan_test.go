@@ -19,7 +19,7 @@ var pages = []app.Page{
 }
 
 // plan says how SQLite goes about a statement: one line a step.
-func plan(t *testing.T, db *DB, q statement) string {
+func plan(t *testing.T, db *DB, q *query) string {
 	t.Helper()
 	rows, err := db.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.String(), q.params()...)
 	if err != nil {
@@ -47,10 +47,9 @@ func TestListsNeverSort(t *testing.T) {
 	var (
 		account  = bank.CashAccount(mustCurrency(t, "EUR"))
 		customer = bank.MakeID[bank.Customer]([16]byte{1})
-		hold     = bank.MakeID[bank.Hold]([16]byte{1})
 	)
 	for _, p := range pages {
-		for want, q := range map[string]statement{
+		for want, q := range map[string]*query{
 			"USING INDEX account_opened":   accountsQuery(app.AccountFilter{Page: p}),
 			"USING INDEX account_customer": accountsQuery(app.AccountFilter{Page: p, Customer: customer}),
 			"USING INDEX account_inactive": accountsQuery(app.AccountFilter{Page: p, Status: bank.Frozen}),
@@ -62,20 +61,6 @@ func TestListsNeverSort(t *testing.T) {
 			"USING INDEX hold_account":  holdsQuery(app.HoldFilter{Page: p, Account: account}),
 			"USING INDEX hold_customer": holdsQuery(app.HoldFilter{Page: p, Customer: customer}),
 			"USING INDEX hold_status":   holdsQuery(app.HoldFilter{Page: p, Status: bank.HoldActive}),
-
-			"SCAN t|SEARCH t USING PRIMARY KEY": transactionsQuery(app.TransactionFilter{Page: p}),
-			"USING INDEX txn_payer":             transactionsQuery(app.TransactionFilter{Page: p, Account: account}),
-			"USING INDEX txn_payee": transactionsQuery(
-				app.TransactionFilter{Page: p, Account: account, Customer: customer}),
-			"USING INDEX txn_payer_customer": transactionsQuery(app.TransactionFilter{Page: p, Customer: customer}),
-			"USING INDEX txn_payee_customer": transactionsQuery(
-				app.TransactionFilter{Page: p, Customer: customer, Kind: bank.TransferKind}),
-			"USING INDEX txn_correlation": transactionsQuery(app.TransactionFilter{Page: p, CorrelationID: "c"}),
-			"USING INDEX txn_key":         transactionsQuery(app.TransactionFilter{Page: p, IdempotencyKey: "k"}),
-			"USING INDEX txn_reference":   transactionsQuery(app.TransactionFilter{Page: p, Reference: "r"}),
-			"USING INDEX txn_hold":        transactionsQuery(app.TransactionFilter{Page: p, Hold: hold}),
-			"USING INDEX txn_kind":        transactionsQuery(app.TransactionFilter{Page: p, Kind: bank.ReversalKind}),
-			"USING INDEX txn_status":      transactionsQuery(app.TransactionFilter{Page: p, Status: bank.PendingReview}),
 		} {
 			got := plan(t, db, q)
 			found := false
@@ -84,6 +69,38 @@ func TestListsNeverSort(t *testing.T) {
 			}
 			if !found || strings.Contains(got, "TEMP B-TREE") {
 				t.Errorf("%+v: want %s and no sorting, got\n%s\nfor %s", p, want, got, q)
+			}
+		}
+	}
+}
+
+// Transactions are looked for in one segment of the log after the other, and read in the order of the log.
+func TestListsOfTransactionsNeverSort(t *testing.T) {
+	t.Parallel()
+	db := open(t, ViewsFile)
+	customer, hold := bank.MakeID[bank.Customer]([16]byte{1}), bank.MakeID[bank.Hold]([16]byte{1})
+	account := bank.CashAccount(mustCurrency(t, "EUR"))
+	const all = "SEARCH t USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+	const indexed = "SEARCH i USING PRIMARY KEY (segment=? AND value=? AND seq>? AND seq<?)\n" +
+		"SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"
+	for _, up := range []bool{false, true} {
+		for f, want := range map[app.TransactionFilter]string{
+			{}:                        all,
+			{Kind: bank.TransferKind}: all,
+			{Status: bank.Posted}:     all,
+			{Account: account}:        indexed,
+			{Customer: customer}:      indexed,
+			{Account: account, Customer: customer, Kind: bank.TransferKind}: indexed,
+			{CorrelationID: "c"}:         indexed,
+			{IdempotencyKey: "k"}:        indexed,
+			{Reference: "r"}:             indexed,
+			{Hold: hold}:                 indexed,
+			{Kind: bank.ReversalKind}:    indexed,
+			{Status: bank.PendingReview}: indexed,
+		} {
+			f.Ascending = up
+			if got := plan(t, db, transactionsQuery(f, span{1, 9})); got != want {
+				t.Errorf("%+v: want\n%s, got\n%s", f, want, got)
 			}
 		}
 	}

@@ -50,13 +50,7 @@ func (q *query) page(p app.Page, time, id string) {
 
 func (q *query) String() string { return q.text + q.where.String() + q.order + " LIMIT ?" }
 
-func (q *query) params() []any { return append(slices.Clip(q.args), max(q.limit, 0)) }
-
-// statement is a text with its parameters.
-type statement interface {
-	String() string
-	params() []any
-}
+func (q *query) params() []any { return append(slices.Clip(q.args), q.limit) }
 
 // one reads the row with the id; ok is false when there is none.
 func one[T any](
@@ -74,7 +68,7 @@ func one[T any](
 
 // list runs a statement, and scans its rows.
 func list[T any](
-	ctx context.Context, v *Views, q statement, scan func(func(...any) error) (T, error),
+	ctx context.Context, v *Views, q *query, scan func(func(...any) error) (T, error),
 ) ([]T, error) {
 	rows, err := v.db.querier(ctx).QueryContext(ctx, q.String(), q.params()...)
 	if err != nil {
@@ -90,16 +84,4 @@ func list[T any](
 		return nil, err
 	}
 	return out, nil
-}
-
-// either is the rows of two queries that have none in common, each in the same order.
-type either struct{ a, b *query }
-
-func (e either) String() string {
-	order := strings.ReplaceAll(e.a.order, "t.", "")
-	return e.a.text + e.a.where.String() + " UNION ALL " + e.b.text + e.b.where.String() + order + " LIMIT ?"
-}
-
-func (e either) params() []any {
-	return append(slices.Clip(e.a.args), e.b.params()...)
 }

@@ -199,10 +199,12 @@ func TestCheckFindsEveryChangedCell(t *testing.T) {
 	l := newLog(2, 80)
 	db, _ := kept(t, l)
 	for table, keys := range map[string][]string{
-		"account": {"id"}, "account_details": {"account"}, "entry": {"account", "version"}, "hold": {"id"}, "txn": {"id"},
+		"account": {"id"}, "account_details": {"account"}, "hold": {"id"},
+		"entry": {"segment", "account", "version"}, "entry_end": {"account"},
+		"txn": {"seq"}, "txn_index": {"segment", "value", "seq"},
 	} {
 		columns, err := db.Columns(t.Context(), table)
-		if err != nil || len(columns) < 4 {
+		if err != nil || len(columns) < 3 {
 			t.Fatalf("columns of %s: %v, %v", table, columns, err)
 		}
 		row := fmt.Sprintf(" WHERE (%[1]s) = (SELECT %[1]s FROM %[2]s ORDER BY %[3]s LIMIT 1)",
@@ -232,6 +234,12 @@ func TestCheckFindsEveryChangedCell(t *testing.T) {
 				t.Errorf("%s of %s was changed, found %s", column, table, found)
 			}
 		}
+		if found := after("DELETE FROM " + table + row); len(found) != 1 || !strings.Contains(found[0].What, "is missing") {
+			t.Errorf("a row of %s was taken away, found %v", table, found)
+		}
+		if len(changes) == 0 {
+			continue
+		}
 		found := after("UPDATE " + table + " SET " + strings.Join(changes, ", ") + row)
 		for column := range columns {
 			is := func(d app.Difference) bool {
@@ -240,9 +248,6 @@ func TestCheckFindsEveryChangedCell(t *testing.T) {
 			if slices.ContainsFunc(found, is) == slices.Contains(keys, column) {
 				t.Errorf("all of a row of %s but %s was changed, found for %s %v", table, keys, column, found)
 			}
-		}
-		if found := after("DELETE FROM " + table + row); len(found) != 1 || !strings.Contains(found[0].What, "is missing") {
-			t.Errorf("a row of %s was taken away, found %v", table, found)
 		}
 	}
 	if found := check(t, db, l); len(found) > 0 {

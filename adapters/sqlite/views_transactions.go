@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -11,20 +13,29 @@ import (
 	"bankforge/handlers/history"
 )
 
-var transactions = table{name: "txn", columns: 27}
+var (
+	transactions = table{name: "txn", columns: 27}
+	indexes      = table{name: "txn_index", columns: 3}
+)
 
 const (
 	selectTransactionVersions = `SELECT id, version FROM txn WHERE id IN `
 	// Only what may change: when a transaction is posted after all, it also moves to another place of lists.
-	updateTransaction = `UPDATE txn SET time = ?, version = ?, status = ?, reversed = ?,
+	updateTransaction = `UPDATE txn SET seq = ?, time = ?, version = ?, status = ?, reversed = ?,
 		payer_balance = ?, payer_version = ?, payee_customer = ?, payee_balance = ?, payee_version = ?,
-		posted_at = ?, seq = ? WHERE id = ?`
+		posted_at = ? WHERE id = ?`
+	selectFound = `SELECT seq, payer, payee, payer_customer, payee_customer, idempotency_key, correlation_id,
+		reference, hold, kind, status FROM txn WHERE id = ?`
+	forgetIndex = `DELETE FROM txn_index WHERE segment = ? AND value = ? AND seq = ?`
 
-	selectTransactions = `SELECT t.id, t.version, t.kind, t.status, t.currency, t.amount, t.reversed,
+	selectSpan = `SELECT coalesce((SELECT min(seq) FROM txn), 0), coalesce((SELECT max(seq) + 1 FROM txn), 0)`
+
+	selectNextTransaction = `SELECT seq, time FROM txn WHERE seq >= ? ORDER BY seq LIMIT 1`
+	selectTransactions    = `SELECT t.id, t.version, t.kind, t.status, t.currency, t.amount, t.reversed,
 		t.payer, t.payer_customer, t.payer_balance, t.payer_version,
 		t.payee, t.payee_customer, t.payee_balance, t.payee_version,
 		t.reference, t.description, t.metadata, t.reverses, t.hold, t.value_date, t.correlation_id,
-		t.created_at, t.posted_at, t.seq, t.time FROM txn t`
+		t.created_at, t.posted_at, t.seq FROM `
 )
 
 // TransactionVersions implements history.TransactionStore.
@@ -41,25 +52,89 @@ func (v *Views) TransactionVersions(
 // SaveTransactions implements history.TransactionStore.
 func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction) error {
 	made := make([]transactionRow, 0, len(rows))
+	var added []indexed
 	for i := range rows {
 		r, err := rowOf(&rows[i])
+		if err == nil && !rows[i].New {
+			added, err = v.change(ctx, &r, added)
+		}
 		if err != nil {
 			return fmt.Errorf("write transaction %s: %w", rows[i].ID, err)
 		}
 		if rows[i].New {
 			made = append(made, r)
-			continue
-		}
-		t := r.Transaction
-		err = v.exec(ctx, updateTransaction, int64(r.time), versionOf(t.Version), int64(t.Status), t.Reversed,
-			r.payer.BalanceAfter, versionOf(r.payer.Version),
-			r.payee.Customer.String(), r.payee.BalanceAfter, versionOf(r.payee.Version),
-			int64(t.PostedAt), clamp(uint64(t.Seq)), t.ID.String())
-		if err != nil {
-			return fmt.Errorf("write transaction %s: %w", t.ID, err)
 		}
 	}
-	return v.insert(ctx, transactions, len(made), func(args []any, i int) []any { return made[i].appendTo(args) })
+	made, err := v.addTransactions(ctx, made)
+	if err != nil {
+		return err
+	}
+	added = slices.Grow(added, 6*len(made))
+	for i := range made {
+		added = made[i].found().appendTo(added)
+	}
+	// In the order of their keys, so that what belongs on one page comes together.
+	slices.SortFunc(added, indexed.compare)
+	_, err = v.insert(ctx, indexes, len(added), func(args []any, i int) []any {
+		return append(args, added[i].segment, added[i].value, added[i].seq)
+	})
+	return err
+}
+
+// addTransactions inserts transactions, and returns them without those that the view has already. It hardly ever has
+// one: so it is not asked before.
+func (v *Views) addTransactions(ctx context.Context, rows []transactionRow) ([]transactionRow, error) {
+	done, failed := v.insert(ctx, transactions, len(rows), func(args []any, i int) []any { return rows[i].appendTo(args) })
+	if !isTaken(failed) {
+		return rows, failed
+	}
+	ids := make([]bank.TransactionID, 0, len(rows)-done)
+	for i := range rows[done:] {
+		ids = append(ids, rows[done+i].ID)
+	}
+	have, err := v.TransactionVersions(ctx, ids)
+	if err != nil || len(have) == 0 {
+		return nil, errors.Join(failed, err)
+	}
+	missing := slices.DeleteFunc(rows[done:], func(r transactionRow) bool { return have[r.ID] != 0 })
+	_, err = v.insert(ctx, transactions, len(missing), func(args []any, i int) []any { return missing[i].appendTo(args) })
+	return rows[:done+len(missing)], err
+}
+
+// change writes a transaction that is there already. What it is found by changes too: the index rows that go, go
+// now; those that come are appended to added.
+func (v *Views) change(ctx context.Context, r *transactionRow, added []indexed) ([]indexed, error) {
+	t := r.Transaction
+	s, err := v.stmt(ctx, selectFound)
+	if err != nil {
+		return nil, err
+	}
+	var was found
+	err = s.QueryRowContext(ctx, t.ID.String()).Scan(&was.seq, &was.payer, &was.payee, &was.payerCustomer,
+		&was.payeeCustomer, &was.key, &was.correlation, &was.reference, &was.hold, &was.kind, &was.status)
+	if err != nil {
+		return nil, err
+	}
+	is := was
+	is.seq, is.status, is.payeeCustomer = t.Seq, t.Status, r.payee.Customer.String()
+	before, after := was.appendTo(nil), is.appendTo(nil)
+	for _, row := range before {
+		if slices.Contains(after, row) {
+			continue
+		}
+		if err := v.exec(ctx, forgetIndex, row.segment, row.value, row.seq); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range after {
+		if !slices.Contains(before, row) {
+			added = append(added, row)
+		}
+	}
+	return added, v.exec(ctx, updateTransaction, clamp(uint64(t.Seq)), int64(r.time), versionOf(t.Version),
+		int64(t.Status), t.Reversed, r.payer.BalanceAfter, versionOf(r.payer.Version),
+		r.payee.Customer.String(), r.payee.BalanceAfter, versionOf(r.payee.Version),
+		int64(t.PostedAt), t.ID.String())
 }
 
 // transactionRow is a transaction as it is written.
@@ -104,94 +179,168 @@ func outside(id bank.AccountID) bank.AccountID {
 
 func (r *transactionRow) appendTo(args []any) []any {
 	t := r.Transaction
-	return append(args, int64(r.time), t.ID.String(), versionOf(t.Version), int64(t.Kind), int64(t.Status),
-		t.Amount.Currency().String(), t.Amount.Minor(), t.Reversed,
+	return append(args, clamp(uint64(t.Seq)), int64(r.time), t.ID.String(), versionOf(t.Version), int64(t.Kind),
+		int64(t.Status), t.Amount.Currency().String(), t.Amount.Minor(), t.Reversed,
 		r.payer.Account.String(), r.payer.Customer.String(), r.payer.BalanceAfter, versionOf(r.payer.Version),
 		r.payee.Account.String(), r.payee.Customer.String(), r.payee.BalanceAfter, versionOf(r.payee.Version),
 		t.Reference, t.Description, r.metadata, t.Reverses.String(), t.Hold.String(), int64(t.ValueDate),
-		t.CorrelationID, t.IdempotencyKey, int64(t.CreatedAt), int64(t.PostedAt), clamp(uint64(t.Seq)))
+		t.CorrelationID, t.IdempotencyKey, int64(t.CreatedAt), int64(t.PostedAt))
+}
+
+func (r *transactionRow) found() *found {
+	t := r.Transaction
+	return &found{
+		payer: r.payer.Account.String(), payee: r.payee.Account.String(),
+		payerCustomer: r.payer.Customer.String(), payeeCustomer: r.payee.Customer.String(),
+		key: t.IdempotencyKey, correlation: t.CorrelationID, reference: t.Reference, hold: t.Hold.String(),
+		kind: t.Kind, status: t.Status, seq: t.Seq,
+	}
 }
 
 // Transaction implements app.History.
 func (v *Views) Transaction(ctx context.Context, id bank.TransactionID) (bank.Transaction, bool, error) {
-	return one(ctx, v, selectTransactions+` WHERE t.id = ?`, id, scanTransaction)
+	return one(ctx, v, selectTransactions+`txn t WHERE t.id = ?`, id, scanTransaction)
 }
 
-// Transactions implements app.History.
-func (v *Views) Transactions(ctx context.Context, f app.TransactionFilter) ([]bank.Transaction, error) {
-	out, err := list(ctx, v, transactionsQuery(f), scanTransaction)
+// Transactions implements app.History. Transactions stand in the order of events, and so in that of their times;
+// of those at the same time the page is put in the order of their ids.
+func (v *Views) Transactions(ctx context.Context, f app.TransactionFilter) (out []bank.Transaction, err error) {
+	err = v.db.atOnce(ctx, func(ctx context.Context) error {
+		s, err := v.spanOf(ctx, f.Page)
+		if err != nil {
+			return err
+		}
+		parts := []span{s}
+		if selective(&f) != 0 {
+			parts = s.parts(f.Ascending)
+		}
+		p := paging{Page: f.Page}
+		for i := range parts {
+			if err := v.page(ctx, transactionsQuery(f, parts[i]), &p); err != nil || p.full {
+				out = p.end()
+				return err
+			}
+		}
+		out = p.end()
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
 	}
 	return out, nil
 }
 
-// transactionsQuery looks for accounts and customers once on each side of the money: two indexes in
-// the same order, that are merged.
-func transactionsQuery(f app.TransactionFilter) statement {
-	q := func() *query {
-		q := &query{text: selectTransactions}
-		filterTransactions(q, f)
-		q.page(f.Page, "t.time", "t.id")
-		return q
+// page adds the rows of a query until the page is full.
+func (v *Views) page(ctx context.Context, q *query, p *paging) error {
+	rows, err := v.db.querier(ctx).QueryContext(ctx, q.String(), q.params()...)
+	if err != nil {
+		return err
 	}
-	a, b := q(), q()
-	customer := f.Customer.String()
-	const ofCustomer = `(t.payer_customer = ? OR t.payee_customer = ?)`
-	switch {
-	case !f.Account.IsZero():
-		a.and(`t.payer = ?`, f.Account.String())
-		b.and(`t.payee = ?`, f.Account.String())
-		if customer != "" {
-			a.and(ofCustomer, customer, customer)
-			b.and(ofCustomer, customer, customer)
+	defer rows.Close()
+	for !p.full && rows.Next() {
+		t, err := scanTransaction(rows.Scan)
+		if err != nil {
+			return err
 		}
-	case customer != "":
-		a.and(`t.payer_customer = ? AND t.payer_customer <> ''`, customer)
-		b.and(`t.payee_customer = ? AND t.payee_customer <> '' AND t.payer_customer <> ?`, customer, customer)
-	default:
-		return a
+		p.add(&t)
 	}
-	return either{a, b}
+	return rows.Err()
+}
+
+// paging makes a page of transactions that come in the order of their times.
+type paging struct {
+	app.Page
+	rows []bank.Transaction
+	full bool // and so are all of the last row's time
+}
+
+func listedAt(t *bank.Transaction) bank.Time { return cmp.Or(t.PostedAt, t.CreatedAt) }
+
+func (p *paging) compare(a, b *bank.Transaction) int {
+	order := cmp.Or(cmp.Compare(listedAt(a), listedAt(b)), cmp.Compare(a.ID.String(), b.ID.String()))
+	if p.Ascending {
+		return order
+	}
+	return -order
+}
+
+// behind reports whether t is behind the place where the page goes on.
+func (p *paging) behind(t *bank.Transaction) bool {
+	if p.AfterTime == 0 && p.AfterID == "" || listedAt(t) != p.AfterTime {
+		return true // the span ends there
+	}
+	return t.ID.String() != p.AfterID && t.ID.String() > p.AfterID == p.Ascending
+}
+
+func (p *paging) add(t *bank.Transaction) {
+	if n := len(p.rows); n >= p.Limit && (n == 0 || listedAt(&p.rows[n-1]) != listedAt(t)) {
+		p.full = true
+	} else if p.behind(t) {
+		p.rows = append(p.rows, *t)
+	}
+}
+
+func (p *paging) end() []bank.Transaction {
+	slices.SortFunc(p.rows, func(a, b bank.Transaction) int { return p.compare(&a, &b) })
+	return p.rows[:min(p.Limit, len(p.rows))]
+}
+
+// transactionsQuery looks for what the filter wants within a span: of one segment, if there is an index for it.
+func transactionsQuery(f app.TransactionFilter, within span) *query {
+	q := &query{text: selectTransactions, limit: -1}
+	place := "t.seq"
+	if value := selective(&f); value == 0 {
+		q.text += "txn t"
+	} else {
+		q.text += "txn_index i JOIN txn t ON t.seq = i.seq"
+		place = "i.seq"
+		q.and("i.segment = ? AND i.value = ?", within.from>>segmentBits, value)
+	}
+	q.and(place+" >= ? AND "+place+" < ?", within.from, within.to)
+	q.order = " ORDER BY " + place
+	if !f.Ascending {
+		q.order += " DESC"
+	}
+	filterTransactions(q, f)
+	return q
 }
 
 func filterTransactions(q *query, f app.TransactionFilter) {
+	if !f.Account.IsZero() {
+		q.and(`(t.payer = ? OR t.payee = ?)`, f.Account.String(), f.Account.String())
+	}
+	if !f.Customer.IsZero() {
+		q.and(`(t.payer_customer = ? OR t.payee_customer = ?)`, f.Customer.String(), f.Customer.String())
+	}
 	if f.Kind != 0 {
 		q.and(`t.kind = ?`, int64(f.Kind))
-		if f.Kind != bank.TransferKind {
-			q.and(`t.kind <> 3`)
-		}
 	}
 	if f.Status != 0 {
 		q.and(`t.status = ?`, int64(f.Status))
-		if f.Status != bank.Posted {
-			q.and(`t.status <> 1`)
-		}
 	}
 	if f.Reference != "" {
-		q.and(`t.reference = ? AND t.reference <> ''`, f.Reference)
+		q.and(`t.reference = ?`, f.Reference)
 	}
 	if !f.Hold.IsZero() {
-		q.and(`t.hold = ? AND t.hold <> ''`, f.Hold.String())
+		q.and(`t.hold = ?`, f.Hold.String())
 	}
 	if f.CorrelationID != "" {
-		q.and(`t.correlation_id = ? AND t.correlation_id <> ''`, f.CorrelationID)
+		q.and(`t.correlation_id = ?`, f.CorrelationID)
 	}
 	if f.IdempotencyKey != "" {
-		q.and(`t.idempotency_key = ? AND t.idempotency_key <> ''`, f.IdempotencyKey)
+		q.and(`t.idempotency_key = ?`, f.IdempotencyKey)
 	}
 }
 
 func scanTransaction(scan func(...any) error) (t bank.Transaction, err error) {
 	var id, currency, reverses, hold, metadata string
 	var amount int64
-	var time bank.Time
 	var payer, payee side
 	err = scan(&id, &t.Version, &t.Kind, &t.Status, &currency, &amount, &t.Reversed,
 		&payer.account, &payer.customer, &payer.BalanceAfter, &payer.Version,
 		&payee.account, &payee.customer, &payee.BalanceAfter, &payee.Version,
 		&t.Reference, &t.Description, &metadata, &reverses, &hold, &t.ValueDate, &t.CorrelationID,
-		&t.CreatedAt, &t.PostedAt, &t.Seq, &time)
+		&t.CreatedAt, &t.PostedAt, &t.Seq)
 	if err != nil {
 		return bank.Transaction{}, err
 	}

@@ -13,7 +13,7 @@ type TransactionStore interface {
 	TransactionVersions(
 		ctx context.Context, ids []bank.TransactionID,
 	) (map[bank.TransactionID]bank.Version, error)
-	// SaveTransactions writes all of them, each once.
+	// SaveTransactions writes all of them, each once. New ones that the view has are left out.
 	SaveTransactions(ctx context.Context, transactions []Transaction) error
 }
 
@@ -21,7 +21,7 @@ type TransactionStore interface {
 type Transaction struct {
 	bank.Transaction
 	Payer          bank.CustomerID // whose account From is; zero when it is none
-	New            bool            // the view does not have it yet
+	New            bool            // the view did not have it, or was not asked: its first version is all there is
 	IdempotencyKey string          // of the command that made it; only when it is New
 }
 
@@ -29,9 +29,12 @@ type Transaction struct {
 // already is left out, and one that does not follow is a *handlers.GapError.
 func Transactions(store TransactionStore) handlers.Func {
 	return func(ctx context.Context, facts []handlers.Fact) error {
-		have, err := store.TransactionVersions(ctx, transactionsOf(facts))
-		if err != nil {
-			return err
+		var have map[bank.TransactionID]bank.Version
+		if ids := transactionsOf(facts); len(ids) > 0 {
+			var err error
+			if have, err = store.TransactionVersions(ctx, ids); err != nil {
+				return err
+			}
 		}
 		rows, err := fold(facts, have)
 		if err != nil || len(rows) == 0 {
@@ -41,10 +44,12 @@ func Transactions(store TransactionStore) handlers.Func {
 	}
 }
 
+// transactionsOf are those that the view must be asked about. Nearly all are told of by their first version alone, and
+// need no question: the view leaves it out if it has it.
 func transactionsOf(facts []handlers.Fact) []bank.TransactionID {
-	ids := make([]bank.TransactionID, 0, len(facts))
+	var ids []bank.TransactionID
 	for i := range facts {
-		if t := changed(&facts[i]); t != nil {
+		if t := changed(&facts[i]); t != nil && t.Version != 1 {
 			ids = append(ids, t.ID)
 		}
 	}

@@ -1,6 +1,8 @@
 -- +goose Up
--- The entries of each account, in the order of its versions.
+-- The entries of each account, in the order of its versions. Segments are stretches of the log, so that new rows come
+-- close together, whatever accounts they are on.
 CREATE TABLE entry (
+    segment       INTEGER NOT NULL,
     account       TEXT    NOT NULL,
     version       INTEGER NOT NULL,
     currency      TEXT    NOT NULL,
@@ -12,7 +14,15 @@ CREATE TABLE entry (
     reference     TEXT    NOT NULL,
     description   TEXT    NOT NULL,
     value_date    INTEGER NOT NULL, -- days since 1970-01-01
-    PRIMARY KEY (account, version)
+    PRIMARY KEY (segment, account, version)
+) WITHOUT ROWID, STRICT;
+
+-- Where the entries of each account end.
+CREATE TABLE entry_end (
+    account TEXT    PRIMARY KEY,
+    segment INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    balance INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE hold (
@@ -36,9 +46,10 @@ CREATE INDEX hold_account  ON hold (account, created_at);
 CREATE INDEX hold_customer ON hold (customer, created_at) WHERE customer <> '';
 CREATE INDEX hold_status   ON hold (status, created_at);
 
--- Each transaction at its newest version, in the order of lists: so new ones stand at the end.
+-- Each transaction at its newest version, in the order of the log: so new ones stand at the end, and times ascend.
 CREATE TABLE txn (
-    time            INTEGER NOT NULL, -- posted_at, or created_at while it is not posted
+    seq             INTEGER PRIMARY KEY, -- of the event that posted it; while it is not posted, of the one that made it
+    time            INTEGER NOT NULL,    -- posted_at, or created_at while it is not posted
     id              TEXT    NOT NULL UNIQUE,
     version         INTEGER NOT NULL,
     kind            INTEGER NOT NULL,
@@ -65,25 +76,22 @@ CREATE TABLE txn (
     correlation_id  TEXT    NOT NULL,
     idempotency_key TEXT    NOT NULL,
     created_at      INTEGER NOT NULL,
-    posted_at       INTEGER NOT NULL, -- 0: not posted
-    seq             INTEGER NOT NULL,
-    PRIMARY KEY (time, id)
+    posted_at       INTEGER NOT NULL -- 0: not posted
+) STRICT;
+
+-- What transactions are looked for by: accounts, customers, keys and so on, as numbers. Segments are stretches of the
+-- log, so that new rows come close together wherever their values lie. What nearly all transactions have in common
+-- (posted, a transfer) is found in the table itself.
+CREATE TABLE txn_index (
+    segment INTEGER NOT NULL,
+    value   INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (segment, value, seq)
 ) WITHOUT ROWID, STRICT;
 
--- Each index ends with the primary key. What nearly all rows have in common (posted, a transfer) is found in the
--- table itself, and needs no index.
-CREATE INDEX txn_payer          ON txn (payer);
-CREATE INDEX txn_payee          ON txn (payee);
-CREATE INDEX txn_payer_customer ON txn (payer_customer) WHERE payer_customer <> '';
-CREATE INDEX txn_payee_customer ON txn (payee_customer) WHERE payee_customer <> '';
-CREATE INDEX txn_correlation    ON txn (correlation_id) WHERE correlation_id <> '';
-CREATE INDEX txn_key            ON txn (idempotency_key) WHERE idempotency_key <> '';
-CREATE INDEX txn_reference      ON txn (reference) WHERE reference <> '';
-CREATE INDEX txn_hold           ON txn (hold) WHERE hold <> '';
-CREATE INDEX txn_kind           ON txn (kind) WHERE kind <> 3;
-CREATE INDEX txn_status         ON txn (status) WHERE status <> 1;
-
 -- +goose Down
+DROP TABLE txn_index;
 DROP TABLE txn;
 DROP TABLE hold;
+DROP TABLE entry_end;
 DROP TABLE entry;

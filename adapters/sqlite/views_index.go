@@ -1,0 +1,175 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// Rows that are looked for by something random (an account, a key) would each go to another page of an index, and be
+// written there one by one. So indexes are cut into segments of the log: what is added goes into the last segment,
+// which is small enough to stay in memory, and who reads walks over the segments in the order of the log.
+
+// segmentBits say how many events a segment has: few enough that its pages are few, and many enough that looking
+// into each of them is quick.
+const segmentBits = 16
+
+func segmentOf(seq bank.Seq) int64 { return clamp(uint64(seq >> segmentBits)) }
+
+// aspect is something that transactions are looked for by.
+type aspect byte
+
+const (
+	ofAccount     aspect = 'a'
+	ofCustomer    aspect = 'c'
+	ofKey         aspect = 'k'
+	ofCorrelation aspect = 'o'
+	ofReference   aspect = 'r'
+	ofHold        aspect = 'h'
+	ofKind        aspect = 't' // not of transfers: nearly all are
+	ofStatus      aspect = 's' // not of posted ones: nearly all are
+)
+
+// valueOf is what stands in the index for a text; 0 for none. Several texts may have the same one, so
+// who finds a row looks at it again.
+func valueOf(a aspect, text string) int64 {
+	if text == "" {
+		return 0
+	}
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h := (uint64(offset) ^ uint64(a)) * prime
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * prime
+	}
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	return int64(h>>17) | 1 // 47 bits: an integer of six bytes; and never 0
+}
+
+// indexed is a row of the index.
+type indexed struct{ segment, value, seq int64 }
+
+func (a indexed) compare(b indexed) int {
+	return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.value, b.value), cmp.Compare(a.seq, b.seq))
+}
+
+// found is how a transaction is found: each text that it has.
+type found struct {
+	payer, payee, payerCustomer, payeeCustomer string
+	key, correlation, reference, hold          string
+	kind                                       bank.TransactionKind
+	status                                     bank.TransactionStatus
+	seq                                        bank.Seq
+}
+
+// appendTo appends the rows of the index, each once.
+func (f *found) appendTo(rows []indexed) []indexed {
+	at := len(rows)
+	for _, v := range [...]int64{
+		valueOf(ofAccount, f.payer), valueOf(ofAccount, f.payee),
+		valueOf(ofCustomer, f.payerCustomer), valueOf(ofCustomer, f.payeeCustomer),
+		valueOf(ofKey, f.key), valueOf(ofCorrelation, f.correlation), valueOf(ofReference, f.reference),
+		valueOf(ofHold, f.hold), kindValue(f.kind), statusValue(f.status),
+	} {
+		row := indexed{segmentOf(f.seq), v, clamp(uint64(f.seq))}
+		if v != 0 && !slices.Contains(rows[at:], row) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func kindValue(k bank.TransactionKind) int64 {
+	if k == bank.TransferKind {
+		return 0
+	}
+	return valueOf(ofKind, k.String())
+}
+
+func statusValue(s bank.TransactionStatus) int64 {
+	if s == bank.Posted {
+		return 0
+	}
+	return valueOf(ofStatus, s.String())
+}
+
+// selective is the value under which the fewest transactions that a filter wants are found; 0: all must be looked at.
+func selective(f *app.TransactionFilter) int64 {
+	v := cmp.Or(valueOf(ofKey, f.IdempotencyKey), valueOf(ofCorrelation, f.CorrelationID),
+		valueOf(ofReference, f.Reference), valueOf(ofHold, f.Hold.String()),
+		valueOf(ofAccount, f.Account.String()), valueOf(ofCustomer, f.Customer.String()))
+	if v == 0 && f.Kind != 0 {
+		v = kindValue(f.Kind)
+	}
+	if v == 0 && f.Status != 0 {
+		v = statusValue(f.Status)
+	}
+	return v
+}
+
+// span is a range of events, from ≤ seq < to.
+type span struct{ from, to int64 }
+
+// parts cuts the span into segments, in the order asked for.
+func (s span) parts(ascending bool) []span {
+	var out []span
+	for from := s.from; from < s.to; {
+		to := min(s.to, (from>>segmentBits+1)<<segmentBits)
+		out = append(out, span{from, to})
+		from = to
+	}
+	if !ascending {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+// spanOf is where the transactions of a page are: their times never go back from event to event.
+func (v *Views) spanOf(ctx context.Context, p app.Page) (s span, err error) {
+	q := v.db.querier(ctx)
+	err = q.QueryRowContext(ctx, selectSpan).Scan(&s.from, &s.to)
+	if err != nil {
+		return s, err
+	}
+	from, to := p.From, p.To
+	if p.AfterTime != 0 && p.Ascending {
+		from = max(from, p.AfterTime)
+	}
+	if p.AfterTime != 0 && !p.Ascending && (to == 0 || to > p.AfterTime) {
+		to = p.AfterTime + 1
+	}
+	all := s
+	if from != 0 {
+		if s.from, err = v.firstSeq(ctx, all, from); err != nil {
+			return s, err
+		}
+	}
+	if to != 0 {
+		s.to, err = v.firstSeq(ctx, all, to)
+	}
+	return s, err
+}
+
+// firstSeq is that of the first transaction at the time or after it; the span's end when there is none.
+func (v *Views) firstSeq(ctx context.Context, s span, at bank.Time) (int64, error) {
+	q := v.db.querier(ctx)
+	low, high := s.from, s.to // what is looked for is from low to high
+	for low < high {
+		var seq int64
+		var time bank.Time
+		middle := low + (high-low)/2
+		err := q.QueryRowContext(ctx, selectNextTransaction, middle).Scan(&seq, &time)
+		if err != nil {
+			return 0, err
+		}
+		if time < at {
+			low = seq + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}
