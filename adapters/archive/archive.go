@@ -1,6 +1,6 @@
-// Package archive keeps a whole bank in one file: a backup. It is a tar file, compressed with zstd, so that what is in it
-// can also be had without this program: manifest.json, the parts in the order in which it lists them, and SHA256SUMS in
-// the form that sha256sum reads.
+// Package archive keeps a whole bank in one file: a backup. It is a tar file, compressed with zstd, so that what is in
+// it can also be had without this program: manifest.json, the parts in the order in which it lists them, and SHA256SUMS
+// in the form that sha256sum reads.
 package archive
 
 import (

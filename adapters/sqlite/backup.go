@@ -97,10 +97,12 @@ func (f *Frozen) Close() error {
 	return errors.Join(err, f.conn.Close())
 }
 
-// Reincarnate makes the log and the state that belongs to it begin a new incarnation, as of now: whoever has seen the old
-// one may have seen what is not in this copy of it. It takes a new term, and notes in bank.db what was before.
-// Checkpoints in state.db go on from where they are, because both are of one moment; one that is ahead is refused.
-func Reincarnate(ctx context.Context, bankDB, stateDB *DB, owner string, at time.Time) (before, now app.Head, err error) {
+// Reincarnate makes the log and the state that belongs to it begin a new incarnation: whoever has seen the old one may
+// have seen what is not in this copy of it. It takes a new term, and notes in bank.db what was before. Checkpoints in
+// state.db go on from where they are, because both are of one moment; one that is ahead of the log is refused.
+func Reincarnate(
+	ctx context.Context, bankDB, stateDB *DB, owner string, at time.Time,
+) (before, now app.Head, err error) {
 	err = bankDB.InTx(ctx, func(ctx context.Context) (err error) {
 		before, now, err = bankDB.reincarnate(ctx, owner, at)
 		return err

@@ -42,14 +42,14 @@ func (c *BackupCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err er
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	took := time.Since(began).Round(time.Millisecond)
-	_, err = fmt.Fprintf(stdout, "backed up to %s: %d events up to chain %s of incarnation %s, %d bytes in a file of %d, %s\n",
-		c.File, m.Seq, m.Chain, m.Incarnation, m.Size(), size, took)
+	_, err = fmt.Fprintf(stdout,
+		"backed up to %s: %d events up to chain %s of incarnation %s, %d bytes in a file of %d, %s\n",
+		c.File, m.Seq, m.Chain, m.Incarnation, m.Size(), size, time.Since(began).Round(time.Millisecond))
 	return err
 }
 
-// filesToCopy opens what a backup holds, for reading, beside a running bank. It refuses a directory in which something is
-// missing, as serve would.
+// filesToCopy opens what a backup holds, for reading, beside a running bank. It refuses a directory in which something
+// is missing, as serve would.
 func filesToCopy(ctx context.Context, dir string) (f *files, err error) {
 	f = &files{paths: paths{dir}}
 	defer func() {

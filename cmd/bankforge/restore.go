@@ -27,9 +27,9 @@ type RestoreCmd struct {
 
 // Help says what no flag does.
 func (RestoreCmd) Help() string {
-	return "The data directory must be empty or missing. The bank begins a new incarnation there: what was done after the " +
-		"backup is not in it, so live clients load anew, and nothing that was derived from the old log is believed. The " +
-		"log is verified before the bank is handed over. Make sure that the old bank does not run any more."
+	return "The data directory must be empty or missing. The bank begins a new incarnation there: what was done after " +
+		"the backup is not in it, so live clients load anew, and nothing that was derived from the old log is believed. " +
+		"The log is verified before the bank is handed over. Make sure that the old bank does not run any more."
 }
 
 // restored are the files that a restore brings, in the order in which they come to their places.
@@ -61,8 +61,9 @@ func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err e
 	if err = errors.Join(err, unlock()); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	_, err = fmt.Fprintf(stdout, "restored from %s into %s: %d events of incarnation %s, which goes on as %s in term %d, %s\n"+
-		"next: bankforge serve; it builds the views anew. See that the old bank does not run any more.\n",
+	_, err = fmt.Fprintf(stdout,
+		"restored from %s into %s: %d events of incarnation %s, which goes on as %s in term %d, %s\n"+
+			"next: bankforge serve; it builds the views anew. See that the old bank does not run any more.\n",
 		c.File, cli.Data, r.now.Seq, r.before.Incarnation, r.now.Incarnation, r.now.Term,
 		time.Since(began).Round(time.Millisecond))
 	return err
@@ -146,7 +147,7 @@ func (r *restoring) begin(m archive.Manifest) error {
 	if err := unix.Statfs(r.dir, &disk); err != nil {
 		return err
 	}
-	if free := disk.Bavail * uint64(disk.Bsize); free < uint64(m.Size()) { //nolint:gosec // never negative
+	if free := disk.Bavail * uint64(disk.Bsize); free < uint64(m.Size()) {
 		return fmt.Errorf("the bank needs %d bytes, and there are only %d free in %s", m.Size(), free, r.dir)
 	}
 	return nil
