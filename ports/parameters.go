@@ -79,6 +79,7 @@ var queries = map[string]queryDoc{
 	"at_version":      {"As it was at this version.", whole(1, maxVersion)},
 	"min_version":     {"Wait for this version, up to 2 s.", whole(1, maxVersion)},
 	"after_version":   {"Only what is newer than this version.", whole(0, maxVersion)},
+	"epoch":           {"The stream.epoch of the account as it is known; 400 when it is another one by now.", word},
 	"after_seq":       {"Only what is behind this place of the log.", whole(0, maxVersion)},
 	"account_id":      {"Of this account.", word},
 	"customer_id":     {"Of this customer.", word},

@@ -102,7 +102,8 @@ var routes = []route{
 	{GET, "/v1/accounts/{id}/statement", readers, reads(getStatement), doc{module: transactionQuery,
 		sum: "Make a statement", reply: is[Statement](200), csv: true, query: []string{"from", "to"}}},
 	{GET, "/v1/accounts/{id}/live", readers, reads(accountLive), doc{module: push, live: true,
-		sum: "Follow an account as server-sent events", reply: is[string](200), media: "text/event-stream"}},
+		sum: "Follow an account as server-sent events", reply: is[string](200), media: "text/event-stream",
+		query: []string{"epoch"}}},
 
 	{POST, "/v1/deposits", may(teller, service), command(deposit), doc{module: transactionCommand, dry: true,
 		sum: "Bring money in", reply: is[render.Transaction](201), codes: moneyCodes}},

@@ -114,7 +114,16 @@ func liveSocket(q *request) (response, error) {
 	return response{}, q.Live.Hub.Serve(q.gin.Writer, q.gin.Request)
 }
 
+// accountLive refuses who has come to know the account in another incarnation of the log: its versions may have been
+// others. Who names none is taken at the word of Last-Event-ID.
 func accountLive(q *request) (response, error) {
+	params := q.query()
+	if epoch := params.text("epoch"); epoch != "" && epoch != q.Epoch {
+		params.fail("epoch", "conflict", "the bank was restored, and this is another epoch; load the account again")
+	}
+	if params.err != nil {
+		return response{}, params.err
+	}
 	return response{}, q.Live.accountStream(q.gin.Writer, q.gin.Request, q.principal, q.gin.Param("id"))
 }
 

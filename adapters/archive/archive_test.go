@@ -191,7 +191,8 @@ func TestErrorsOfTheReaderAreItsOwn(t *testing.T) {
 	t.Parallel()
 	full := errors.New("no space")
 	var g got
-	if err := Read(bytes.NewReader(pack(t)), func(Manifest) error { return full }, g.take); !errors.Is(err, full) || errors.Is(err, ErrDamaged) {
+	refuse := func(Manifest) error { return full }
+	if err := Read(bytes.NewReader(pack(t)), refuse, g.take); !errors.Is(err, full) || errors.Is(err, ErrDamaged) {
 		t.Errorf("begin: %v", err)
 	}
 	if err := Read(bytes.NewReader(pack(t)), g.begin, func(Part, io.Reader) error { return full }); !errors.Is(err, full) {

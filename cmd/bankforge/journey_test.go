@@ -39,6 +39,7 @@ func TestJourneys(t *testing.T) {
 			"header": headerCommand, // [!] header NAME VALUE: compare with a header of the last answer
 			"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
 			"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
+			"live":   liveCommand,   // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer
 			"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check
 			"tab":    tabCommand,    // tab open | state STATE | wait VERSION | check: a browser on the page
 			"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows

@@ -97,7 +97,8 @@ func (r *restoring) all(ctx context.Context, in io.Reader, report io.Writer) (er
 	if err := syncDir(r.dir); err != nil {
 		return err
 	}
-	if err := archive.Read(in, r.begin, r.take); err != nil {
+	take := func(p archive.Part, part io.Reader) error { return r.take(ctx, p, part) }
+	if err := archive.Read(in, r.begin, take); err != nil {
 		return err
 	}
 	if err := r.renew(ctx, report); err != nil {
@@ -154,14 +155,28 @@ func (r *restoring) begin(m archive.Manifest) error {
 }
 
 // take writes one part, and has the disk keep it.
-func (r *restoring) take(p archive.Part, in io.Reader) error {
+func (r *restoring) take(ctx context.Context, p archive.Part, in io.Reader) error {
 	path := filepath.Join(r.scratch().dir, p.Name)
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
+	_, err = io.Copy(unlessEnded{ctx, out}, in)
 	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// unlessEnded writes until ctx ends.
+type unlessEnded struct {
+	ctx context.Context //nolint:containedctx // it lives as long as one copying
+	to  io.Writer
+}
+
+// Write implements io.Writer.
+func (w unlessEnded) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.to.Write(p)
 }
 
 // renew brings the tables up to date, makes sure that this is a bank and the one that the manifest tells of, and begins
@@ -194,6 +209,9 @@ func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
 			b.Seq, b.Incarnation, m.Seq, m.Incarnation)
 	}
 	found, err := app.Verify(ctx, f.log())
+	if err != nil && found.OK() { // it did not come far enough to say anything
+		return err
+	}
 	return errors.Join(printReport(report, &found, true), err)
 }
 
