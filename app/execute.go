@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +50,10 @@ type LedgerConfig struct {
 	Metrics   Metrics          // nil: none
 	Logger    *slog.Logger     // nil: nothing is logged
 	QueueSize int              // commands, or items of bulks, that may wait; 0: 8,192
-	MaxBatch  int              // commands, or items of bulks, at which a batch is full; 0: 1,024
+	// QueueWait is how long a command may wait to be taken out of the queue; 0: as long as it takes. Who has waited longer
+	// is turned away: a late answer helps nobody, and makes all behind it late.
+	QueueWait time.Duration
+	MaxBatch  int // commands, or items of bulks, at which a batch is full; 0: 1,024
 	// SnapshotEvery is the number of events between snapshots; 0: only when it is closed.
 	SnapshotEvery int
 	// ResolveWithin is how long callers wait for an unknown commit to be resolved; 0: 10 s.
@@ -152,7 +156,7 @@ func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 
 // Execute has a command decided, and returns what became of it after that was committed. A refusal is a
 // *bank.Error; the Answer's Done is set then too. Besides the refusals of business there are: CodeKeyReused,
-// CodeOverloaded (the queue is full), CodeUnavailable (nothing was done) and CodeOutcomeUnknown (ask again with
+// CodeOverloaded (the queue is full, or slow), CodeUnavailable (nothing was done) and CodeOutcomeUnknown (ask again with
 // the same key). When ctx ends before the decision, nothing is done; afterwards the outcome stands.
 func (l *Ledger) Execute(ctx context.Context, ask Ask) (Answer, error) {
 	answer, err := l.execute(ctx, ask)
@@ -170,7 +174,7 @@ func (l *Ledger) execute(ctx context.Context, ask Ask) (Answer, *bank.Error) {
 	}
 	r := &request{Ask: ask, arrived: time.Now(), done: make(chan struct{})}
 	if !l.enqueue(r) {
-		return Answer{}, bank.Refuse(CodeOverloaded, "", "Too many commands are waiting. Try again in a moment.")
+		return Answer{}, overloaded()
 	}
 	select {
 	case <-r.done:
@@ -266,7 +270,7 @@ func (l *Ledger) run() {
 		if !ok {
 			break
 		}
-		l.step(l.take(first))
+		l.step(l.inTime(l.take(first)))
 		l.keepSnapshot()
 	}
 	l.lastSnapshot()
@@ -345,6 +349,26 @@ func (l *Ledger) take(first *request) []*request {
 		}
 	}
 	return taken
+}
+
+// inTime is what is left when those who have waited too long have been turned away.
+func (l *Ledger) inTime(taken []*request) []*request {
+	if l.conf.QueueWait <= 0 {
+		return taken
+	}
+	now := time.Now()
+	return slices.DeleteFunc(taken, func(r *request) bool {
+		late := now.Sub(r.arrived) > l.conf.QueueWait
+		if late && r.claim() {
+			r.err = overloaded()
+			r.finish()
+		}
+		return late
+	})
+}
+
+func overloaded() *bank.Error {
+	return bank.Refuse(CodeOverloaded, "", "Too many commands are waiting. Try again in a moment.")
 }
 
 // weight is how many decisions a command needs.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"bankforge/app"
 	"bankforge/app/apptest"
@@ -273,6 +275,39 @@ func TestWhatIsBroughtFromTheLogIsTheNewestOfIt(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWhoHasWaitedTooLongIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &apptest.MemoryLog{}
+		const patience = 300 * time.Millisecond
+		l := start(t, log, func(c *app.LedgerConfig) { c.QueueWait = patience })
+		must(t, l, open(1))
+		g := newGate()
+		log.Inject(apptest.Faults{BeforeAppend: g.wait})
+		busy := background(t.Context(), l, deposit("busy", 1, 1, 1))
+		<-g.entered
+		late := background(t.Context(), l, deposit("late", 2, 1, 1))
+		synctest.Wait()
+		pass(patience / 2)
+		inTime := background(t.Context(), l, deposit("in time", 3, 1, 1))
+		synctest.Wait()
+		pass(patience/2 + time.Millisecond)
+		log.Inject(apptest.Faults{})
+		g.through <- nil
+		if got := <-late; codeOf(got.err) != app.CodeOverloaded {
+			t.Errorf("late: %v", got.err)
+		}
+		for _, w := range []<-chan answered{busy, inTime} {
+			if got := <-w; got.err != nil {
+				t.Error(got.err)
+			}
+		}
+		if got := must(t, l, deposit("late", 2, 1, 1)); got.Replayed {
+			t.Error("what was turned away is remembered")
+		}
+	})
 }
 
 func TestTheItemsOfBulksFillTheQueue(t *testing.T) {

@@ -53,6 +53,7 @@ type Serve struct {
 	Demo         bool     `help:"A bank with customers, accounts and a trickle of transactions, to look at."`
 
 	Queue         int           `help:"Commands that may wait for the decider; more are refused with 503." default:"8192"`
+	QueueWait     time.Duration `help:"How long a command may wait for it; then it is refused with 503." default:"300ms"`
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
 	SnapshotEvery int           `help:"Events between snapshots of the state; 0: only at the end." default:"1000000"`
 	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
@@ -258,6 +259,9 @@ func (s *Serve) validateLimits() error {
 	}
 	if s.RateLimit < 0 {
 		return fmt.Errorf("--rate-limit %v is below 0", s.RateLimit)
+	}
+	if s.QueueWait < time.Millisecond {
+		return errors.New("--queue-wait is at least 1ms")
 	}
 	if s.Poll < time.Millisecond || s.Grace <= 0 {
 		return errors.New("--poll is at least 1ms, and --grace above 0")

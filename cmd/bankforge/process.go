@@ -88,7 +88,8 @@ func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
 		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
-		Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
+		Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue, QueueWait: b.conf.QueueWait, MaxBatch: b.conf.Batch,
+		SnapshotEvery: b.conf.SnapshotEvery,
 	})
 	if err != nil {
 		return err
