@@ -16,9 +16,17 @@ import (
 // Blocked returns those of the keys that are parked. Nearly always nothing is, and that is found out first.
 func (s *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
 	q := s.db.querier(ctx)
+	_, noTx := s.db.tx(ctx)
+	none, now := s.db.recent.nothingParked(handler)
+	if none && noTx != nil {
+		return nil, nil
+	}
 	var some bool
 	err := q.QueryRowContext(ctx,
 		`SELECT EXISTS (SELECT 1 FROM parked_sequence WHERE handler = ?)`, handler).Scan(&some)
+	if err == nil && !some && noTx != nil {
+		s.db.recent.keepClear(now, handler)
+	}
 	if err != nil || !some {
 		return nil, err
 	}

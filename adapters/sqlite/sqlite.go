@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime"
 	"strconv"
+	"sync"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // registers the driver "sqlite", in pure Go
@@ -45,11 +46,14 @@ type DB struct {
 	read  *sql.DB
 	own   *sql.DB // one connection, which is opened when it is needed
 	path  string
+
+	writing sync.Mutex // held by the transaction that writes, until recent has what it has committed
+	recent  *recent    // what is remembered of what is committed; nil on a file that is open for reading only
 }
 
 // Open opens the file at path, makes it if it is not there, and brings its tables up to date.
 func Open(ctx context.Context, path string, f File) (*DB, error) {
-	d := &DB{path: path}
+	d := &DB{path: path, recent: newRecent()}
 	var err error
 	if d.write, err = sql.Open("sqlite", dsn(path, f, "rwc")); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -142,6 +146,8 @@ func migrate(ctx context.Context, db *sql.DB, f File) error {
 // it when fn returns nil. It is rolled back on an error, a panic, and a cancelled context.
 // Within fn, only SQL on this transaction: no network, no waiting. Calls do not nest.
 func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
 	// A transaction begun with ctx would be rolled back behind our back when ctx ends.
 	tx, err := d.write.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
@@ -153,6 +159,7 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err 
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
+	d.recent.begin()
 	if err := fn(context.WithValue(ctx, txKey{d}, tx)); err != nil {
 		return err
 	}
@@ -160,9 +167,18 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err 
 		return err
 	}
 	done = true
+	return d.commit(tx)
+}
+
+// commit has what is remembered follow what is committed.
+func (d *DB) commit(tx *sql.Tx) error {
+	ok := false
+	d.recent.committing()
+	defer func() { d.recent.committed(ok) }()
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	ok = true
 	return nil
 }
 

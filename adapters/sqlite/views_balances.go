@@ -42,6 +42,7 @@ func (v *Views) AccountVersions(
 
 // SaveAccounts implements projection.Store.
 func (v *Views) SaveAccounts(ctx context.Context, updates []projection.Update) error {
+	v.db.recent.change(updates)
 	opened := make([]*projection.Update, 0, len(updates))
 	var described []*projection.Update
 	for i := range updates {
@@ -107,6 +108,21 @@ func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) e
 
 // Account implements app.Balances.
 func (v *Views) Account(ctx context.Context, id bank.AccountID) (bank.Account, bool, error) {
+	if _, err := v.db.tx(ctx); err == nil {
+		return v.readAccount(ctx, id) // a transaction sees what it has written
+	}
+	a, ok, now := v.db.recent.account(id)
+	if ok {
+		return a, true, nil
+	}
+	a, ok, err := v.readAccount(ctx, id)
+	if err == nil && ok {
+		v.db.recent.keep(now, a)
+	}
+	return a, ok, err
+}
+
+func (v *Views) readAccount(ctx context.Context, id bank.AccountID) (bank.Account, bool, error) {
 	return one(ctx, v, selectAccounts+` WHERE a.id = ?`, id, scanAccount)
 }
 

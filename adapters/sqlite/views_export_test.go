@@ -15,6 +15,9 @@ func (d *DB) Tamper(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
+// Path is where the file is.
+func (d *DB) Path() string { return d.path }
+
 // Columns are those of a table, with their types.
 func (d *DB) Columns(ctx context.Context, table string) (map[string]string, error) {
 	rows, err := d.read.QueryContext(ctx, `SELECT name, type FROM pragma_table_info(?)`, table)

@@ -56,7 +56,10 @@ func (q *query) params() []any { return append(slices.Clip(q.args), q.limit) }
 func one[T any](
 	ctx context.Context, v *Views, query string, id fmt.Stringer, scan func(func(...any) error) (T, error),
 ) (row T, ok bool, err error) {
-	row, err = scan(v.db.querier(ctx).QueryRowContext(ctx, query, id.String()).Scan)
+	r, err := v.row(ctx, query, id.String())
+	if err == nil {
+		row, err = scan(r.Scan)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return row, false, nil
 	}
@@ -64,6 +67,18 @@ func one[T any](
 		return row, false, fmt.Errorf("read %s: %w", id, err)
 	}
 	return row, true, nil
+}
+
+// row runs a query in the transaction that ctx carries, or else as a prepared one.
+func (v *Views) row(ctx context.Context, query string, args ...any) (*sql.Row, error) {
+	if tx, err := v.db.tx(ctx); err == nil {
+		return tx.QueryRowContext(ctx, query, args...), nil
+	}
+	s, err := v.reads.get(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryRowContext(ctx, args...), nil
 }
 
 // list runs a statement, and scans its rows.

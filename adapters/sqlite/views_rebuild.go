@@ -99,6 +99,7 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	if err != nil {
 		return err
 	}
+	db.recent.forget()
 	indexes, err := p.dropIndexes(ctx, db)
 	if err != nil {
 		return err

@@ -1,0 +1,141 @@
+package sqlite
+
+import (
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"bankforge/app/bank"
+	"bankforge/handlers/projection"
+)
+
+// rememberedAccounts is how many accounts are remembered at most: those that were read last.
+const rememberedAccounts = 1 << 14
+
+// recent remembers what was read of the views, as it is committed. Reading an account from the file costs three times as
+// much as the rest of a request, and every request asks whether its account is parked.
+//
+// It is never ahead of the file: what a transaction changes gets in when it is committed. It is never behind it either:
+// while a transaction is being committed, nothing is answered from memory, and what was read before or meanwhile is not
+// remembered. Whatever the outcome of a commit is not known for, is forgotten altogether. This holds as long as accounts
+// are only written by SaveAccounts, or by those who call forget; and by one process, which has the directory's lock.
+type recent struct {
+	mu       sync.Mutex
+	commits  uint64 // rises as a commit begins and as it ends: odd while one is under way
+	accounts *simplelru.LRU[bank.AccountID, *bank.Account]
+	clear    map[string]bool // handlers for which nothing was parked after the last commit
+
+	// Of the transaction that is under way; DB.writing sees to it that there is one at a time.
+	changed []projection.Update // without what is only lent
+	all     bool                // it changes more than it says
+}
+
+func newRecent() *recent {
+	accounts, _ := simplelru.NewLRU[bank.AccountID, *bank.Account](rememberedAccounts, nil) // fails for sizes below 1
+	return &recent{accounts: accounts, clear: map[string]bool{}}
+}
+
+// begin starts a transaction. One that was rolled back before has left no trace.
+func (r *recent) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed, r.all = r.changed[:0], false
+}
+
+// change tells what the transaction writes.
+func (r *recent) change(updates []projection.Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range updates {
+		r.changed = append(r.changed, projection.Update{Account: u.Account, State: u.State, UpdatedAt: u.UpdatedAt})
+	}
+}
+
+// forget says that the transaction writes more than it tells.
+func (r *recent) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = true
+}
+
+// committing is called before a commit, and committed after it.
+func (r *recent) committing() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.commits++
+}
+
+func (r *recent) committed(ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.commits++
+	clear(r.clear)
+	if !ok || r.all {
+		r.accounts.Purge()
+		return
+	}
+	for i := range r.changed {
+		u := &r.changed[i]
+		a, known := r.accounts.Peek(u.Account)
+		switch {
+		case !known:
+		case u.State.DetailsVersion != a.DetailsVersion: // its details are no part of the state
+			r.accounts.Remove(u.Account)
+		default:
+			a.AccountState, a.UpdatedAt = u.State, u.UpdatedAt
+		}
+	}
+}
+
+// moment says between which commits something was read.
+type moment uint64
+
+// account is what is remembered of an account; if it is nothing, keep takes what was read instead.
+func (r *recent) account(id bank.AccountID) (a bank.Account, ok bool, now moment) {
+	if r == nil {
+		return a, false, 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.commits%2 == 0 {
+		if p, ok := r.accounts.Get(id); ok {
+			return *p, true, moment(r.commits)
+		}
+	}
+	return a, false, moment(r.commits)
+}
+
+// keep remembers an account that was read, if nothing has been committed since, nor is.
+func (r *recent) keep(read moment, a bank.Account) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.still(read) {
+		r.accounts.Add(a.ID, &a)
+	}
+}
+
+// nothingParked reports whether it is remembered that nothing is parked for the handler; if not, keepClear takes that.
+func (r *recent) nothingParked(handler string) (yes bool, now moment) {
+	if r == nil {
+		return false, 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.commits%2 == 0 && r.clear[handler], moment(r.commits)
+}
+
+func (r *recent) keepClear(read moment, handler string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.still(read) {
+		r.clear[handler] = true
+	}
+}
+
+func (r *recent) still(read moment) bool { return read%2 == 0 && uint64(read) == r.commits }
