@@ -309,11 +309,12 @@ func (b *batch) take(e *bank.Event, m Meta) {
 	b.buf = codec.Encode(b.buf, e, m)
 	data := b.buf[from:len(b.buf):len(b.buf)]
 	b.chain = codec.Chain(b.chain, data)
-	b.Rows = append(b.Rows, Row{Seq: e.Seq, Data: data, Chain: b.chain, Touches: touched(e)})
+	b.Rows = append(b.Rows, Row{Seq: e.Seq, Data: data, Chain: b.chain, Touches: Touches(e)})
 	b.l.state.Evolve(*e)
 }
 
-func touched(e *bank.Event) []Touch {
+// Touches are the versions that e makes.
+func Touches(e *bank.Event) []Touch {
 	out := make([]Touch, 0, 4)
 	for i := range e.Legs {
 		out = append(out, Touch{e.Legs[i].Account.String(), e.Legs[i].After.Version})

@@ -59,7 +59,10 @@ type VerifiedLog interface {
 	Read(ctx context.Context, after bank.Seq, limit int) ([]Row, error)
 	Versions(ctx context.Context, subject string, after bank.Version, limit int) ([]Row, error)
 	// Touches calls each with the whole index behind Versions, in any order, as far as it is about events up to until.
+	// The subjects are as IndexedAs says.
 	Touches(ctx context.Context, until bank.Seq, each func(Touch, bank.Seq) error) error
+	// IndexedAs is the subject itself, or what stands for it in the index.
+	IndexedAs(subject string) string
 	// Decided returns the outcomes behind the place after, in the order in which they were appended, at most limit, and
 	// the place of the last of them. All are behind math.MinInt64.
 	Decided(ctx context.Context, after int64, limit int) (page []Outcome, last int64, err error)
@@ -69,6 +72,12 @@ type VerifiedLog interface {
 type FileCheck interface {
 	// CheckFile returns what is wrong with the file itself, whatever stands in it: at most so many as are listed.
 	CheckFile(ctx context.Context) ([]Difference, error)
+}
+
+// KeyCheck is what a VerifiedLog may have besides.
+type KeyCheck interface {
+	// CheckKeys returns in what that by which outcomes are found differs from the outcomes.
+	CheckKeys(ctx context.Context) ([]Difference, error)
 }
 
 // ViewCheck compares one view with the state that the log says.
@@ -145,7 +154,18 @@ func (v *verifier) run(ctx context.Context) (err error) {
 	if err := v.keys.finish(ctx, v.seq); err != nil {
 		return fmt.Errorf("read the outcomes: %w", err)
 	}
-	return v.checkIndex(ctx)
+	if err := v.checkIndex(ctx); err != nil {
+		return err
+	}
+	keys, ok := v.log.(KeyCheck)
+	if !ok {
+		return nil
+	}
+	wrong, err := keys.CheckKeys(ctx)
+	for _, d := range wrong {
+		v.report.add(d)
+	}
+	return err
 }
 
 // replay reads the rows up to the head.
@@ -196,9 +216,9 @@ func (v *verifier) row(ctx context.Context, r *Row) error {
 		v.differ("it says that it is event %d", e.Seq)
 		e.Seq = r.Seq
 	}
-	touches := touched(&e)
+	touches := Touches(&e)
 	for _, t := range touches {
-		v.index.add(v.seed, t, r.Seq)
+		v.index.add(v.seed, v.indexed(t), r.Seq)
 	}
 	if err := v.bring(ctx, &e); err != nil {
 		return err

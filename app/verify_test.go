@@ -70,6 +70,8 @@ func (l *tampered) Versions(ctx context.Context, subject string, after bank.Vers
 	return l.Read(ctx, seq-1, 1)
 }
 
+func (*tampered) IndexedAs(subject string) string { return subject }
+
 func (l *tampered) Touches(_ context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
 	for t, seq := range l.index {
 		if seq <= until {

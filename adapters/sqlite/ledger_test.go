@@ -14,7 +14,7 @@ import (
 
 func startLedger(t *testing.T, db *DB, snapshots string) *app.Ledger {
 	t.Helper()
-	log := NewLog(db)
+	log := openLogOf(t, db)
 	l, err := app.StartLedger(t.Context(), app.LedgerConfig{
 		Log: log, Lookup: log, Snapshots: NewSnapshots(snapshots, slog.New(slog.DiscardHandler)),
 		Owner: "test", SnapshotEvery: 100,

@@ -16,11 +16,13 @@ import (
 	"bankforge/app/bank"
 )
 
-// Log is the log in bank.db. It implements app.Log, app.Lookup, app.VerifiedLog and app.FileCheck.
+// Log is the log in bank.db, and the index beside it. It implements app.Log, app.Lookup, app.VerifiedLog,
+// app.FileCheck and app.KeyCheck.
 type Log struct {
 	db    *DB
 	write *prepared
 	read  *prepared
+	index *indexed
 }
 
 var (
@@ -28,13 +30,8 @@ var (
 	_ app.Lookup      = (*Log)(nil)
 	_ app.VerifiedLog = (*Log)(nil)
 	_ app.FileCheck   = (*Log)(nil)
+	_ app.KeyCheck    = (*Log)(nil)
 )
-
-// NewLog gives access to the log in db, which must be the BankFile. The log lives as long as db.
-// On a file opened for reading only, everything that writes fails.
-func NewLog(db *DB) *Log {
-	return &Log{db: db, write: prepare(db.write), read: prepare(db.read)}
-}
 
 const (
 	selectHead = `SELECT incarnation, term, batch, seq, chain, owner FROM head`
@@ -45,15 +42,15 @@ const (
 	refreshHead = `UPDATE head SET term = term + 1 WHERE term = ?`
 
 	insertEvent   = `INSERT INTO event (seq, data, chain) VALUES (?, ?, ?)`
-	insertTouch   = `INSERT INTO touch (subject, version, seq) VALUES (?, ?, ?)`
-	insertOutcome = `INSERT INTO outcome (key, fingerprint, seq, events, code, reply, subject, command, at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertOutcome = `INSERT INTO outcome (id, key, fingerprint, seq, events, code, reply, subject, command, at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	selectRows = `SELECT seq, data, chain FROM event WHERE seq > ? ORDER BY seq LIMIT ?`
 )
 
 // Acquire takes the ledger over.
 func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err error) {
+	defer l.index.stale.Store(true)
 	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
 		if _, err := tx.ExecContext(ctx, takeHead, rand.Text(), owner); err != nil {
 			return err
@@ -74,17 +71,26 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 			return fmt.Errorf("append batch %d: row %d has seq %d instead of %d", b.Number, i, b.Rows[i].Seq, want)
 		}
 	}
+	entries, end, err := l.index.begin(ctx, l, &b)
+	if err != nil {
+		return fmt.Errorf("append batch %d: %w", b.Number, err)
+	}
+	defer end()
 	committing, err := l.commit(ctx, func(ctx context.Context, tx writer) error {
 		if err := l.move(ctx, tx, &b); err != nil {
+			return err
+		}
+		if err := entries.check(ctx, l, &b); err != nil {
 			return err
 		}
 		if err := l.insertRows(ctx, tx, b.Rows); err != nil {
 			return err
 		}
-		return l.insertOutcomes(ctx, tx, b.Outcomes)
+		return l.insertOutcomes(ctx, tx, b.Outcomes, entries.firstOutcome)
 	})
 	switch {
 	case err == nil:
+		entries.add()
 		return nil
 	case isFull(err):
 		// Also at COMMIT: the frame that commits is the last to be written, and it was not.
@@ -136,7 +142,7 @@ func (w writer) stmt(ctx context.Context, query string) *sql.Stmt {
 // prepareWrites prepares before the transaction, which has the only connection that writes.
 func (l *Log) prepareWrites(ctx context.Context) (map[string]*sql.Stmt, error) {
 	w := make(map[string]*sql.Stmt, 4)
-	for _, query := range [...]string{moveHead, insertEvent, insertTouch, insertOutcome} {
+	for _, query := range [...]string{moveHead, insertEvent, insertOutcome} {
 		s, err := l.write.get(ctx, query)
 		if err != nil {
 			return nil, err
@@ -168,26 +174,21 @@ func exactlyOne(r sql.Result, err error) error {
 }
 
 func (l *Log) insertRows(ctx context.Context, tx writer, rows []app.Row) error {
-	event, touch := tx.stmt(ctx, insertEvent), tx.stmt(ctx, insertTouch)
+	event := tx.stmt(ctx, insertEvent)
 	for i := range rows {
 		r := &rows[i]
 		if _, err := event.ExecContext(ctx, int64(r.Seq), r.Data, r.Chain[:]); err != nil {
 			return fmt.Errorf("event %d: %w", r.Seq, err)
 		}
-		for _, t := range r.Touches {
-			if _, err := touch.ExecContext(ctx, t.Subject, int64(t.Version), int64(r.Seq)); err != nil {
-				return fmt.Errorf("event %d, version %d of %s: %w", r.Seq, t.Version, t.Subject, err)
-			}
-		}
 	}
 	return nil
 }
 
-func (l *Log) insertOutcomes(ctx context.Context, tx writer, outcomes []app.Outcome) error {
+func (l *Log) insertOutcomes(ctx context.Context, tx writer, outcomes []app.Outcome, id uint64) error {
 	insert := tx.stmt(ctx, insertOutcome)
 	for i := range outcomes {
 		o := &outcomes[i]
-		_, err := insert.ExecContext(ctx, o.Key[:], o.Fingerprint[:], int64(o.Seq), o.Events, string(o.Code),
+		_, err := insert.ExecContext(ctx, int64(id)+int64(i), o.Key[:], o.Fingerprint[:], int64(o.Seq), o.Events, string(o.Code),
 			o.Reply, o.Subject, o.Command, int64(o.At))
 		if err != nil {
 			return fmt.Errorf("outcome %x: %w", o.Key, err)
@@ -198,6 +199,7 @@ func (l *Log) insertOutcomes(ctx context.Context, tx writer, outcomes []app.Outc
 
 // Resolve takes a new term, which also writes over what a failed commit may have left on the disk.
 func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head app.Head, err error) {
+	defer l.index.stale.Store(true)
 	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
 		if err := exactlyOne(tx.ExecContext(ctx, refreshHead, int64(b.Term))); err != nil {
 			return err
@@ -228,7 +230,16 @@ func (l *Log) Head(ctx context.Context) (app.Head, error) {
 	if err != nil {
 		return app.Head{}, fmt.Errorf("read the head: %w", err)
 	}
-	head, err := scanHead(s.QueryRowContext(ctx))
+	return headOf(s.QueryRowContext(ctx))
+}
+
+// HeadOf returns the head of the log in db, also when its index is not open.
+func HeadOf(ctx context.Context, db *DB) (app.Head, error) {
+	return headOf(db.read.QueryRowContext(ctx, selectHead))
+}
+
+func headOf(row *sql.Row) (app.Head, error) {
+	head, err := scanHead(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return app.Head{}, nil
 	}

@@ -20,7 +20,7 @@ import (
 // openLog is a log with one batch of believable events, its head, and what makes more of them.
 func openLog(t *testing.T) (*Log, app.Head, *apptest.Ledger) {
 	t.Helper()
-	l := NewLog(open(t, BankFile))
+	l := openLogOf(t, open(t, BankFile))
 	head, err := l.Acquire(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestALogForReadingOnly(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	reading := NewLog(db)
+	reading := openLogOf(t, db)
 	head = appendNext(t, l, head, ledger) // it reads beside a writer
 	if r, err := app.Verify(t.Context(), reading); err != nil || !r.OK() || r.Head != head {
 		t.Fatalf("%v, the head is %+v, error %v", r.Differences, r.Head, err)
@@ -203,9 +203,6 @@ func TestVerifyFindsWhatWasChangedInTheFile(t *testing.T) {
 		`DELETE FROM event WHERE seq > 40`:                                                                40,
 		`UPDATE event SET seq = 1000 WHERE seq = 40`:                                                      41,
 		`UPDATE head SET seq = 40, chain = (SELECT chain FROM event WHERE seq = 40)`:                      41,
-		`DELETE FROM touch WHERE seq = 40`:                                                                40,
-		`UPDATE touch SET seq = seq + 1 WHERE seq = 40`:                                                   40,
-		`INSERT INTO touch VALUES ('acc_x', 1, 40)`:                                                       40,
 		`DELETE FROM outcome WHERE seq = 40`:                                                              40,
 		`UPDATE outcome SET events = 2 WHERE seq = 40`:                                                    41,
 		`UPDATE outcome SET events = 0 WHERE seq = 40`:                                                    40,
@@ -215,9 +212,9 @@ func TestVerifyFindsWhatWasChangedInTheFile(t *testing.T) {
 		`UPDATE outcome SET key = zeroblob(32) WHERE seq = 40`:                                            40,
 		`UPDATE outcome SET code = 'not_found' WHERE seq = 40`:                                            40,
 		`UPDATE outcome SET subject = 'txn_x' WHERE seq = 40`:                                             40,
-		`INSERT INTO outcome SELECT randomblob(32), fingerprint, 1000, 1, '', NULL, '', '', 0
+		`INSERT INTO outcome SELECT NULL, randomblob(32), fingerprint, 1000, 1, '', NULL, '', '', 0
 			FROM outcome WHERE seq = 40`: 1000,
-		`INSERT INTO outcome (rowid, key, fingerprint, seq, events, code, subject, command, at)
+		`INSERT INTO outcome (id, key, fingerprint, seq, events, code, subject, command, at)
 			SELECT -1, randomblob(32), fingerprint, 40, 1, '', '', '', 0 FROM outcome WHERE seq = 40`: 40,
 	} {
 		t.Run(statement, func(t *testing.T) {
@@ -240,14 +237,14 @@ func TestVerifyFindsWhatWasChangedInTheFile(t *testing.T) {
 	}
 }
 
-// TestVerifyFindsADamagedPage damages an index that verifying the log does not read.
+// TestVerifyFindsADamagedPage damages a table that verifying the log does not read.
 func TestVerifyFindsADamagedPage(t *testing.T) {
 	t.Parallel()
 	l, head, ledger := openLog(t)
 	appendNext(t, l, head, ledger)
 	var page, size int64
 	err := l.db.read.QueryRowContext(t.Context(), `SELECT rootpage, (SELECT page_size FROM pragma_page_size)
-		FROM sqlite_schema WHERE name = 'outcome_key'`).Scan(&page, &size)
+		FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&page, &size)
 	if err == nil {
 		err = l.db.Close() // which brings everything into the file
 	}
@@ -267,7 +264,7 @@ func TestVerifyFindsADamagedPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	r, err := app.Verify(t.Context(), NewLog(db))
+	r, err := app.Verify(t.Context(), openLogOf(t, db))
 	if err != nil || r.OK() || r.Differences[0].Subject != filepath.Base(l.db.path) {
 		t.Fatalf("%v, error %v", r.Differences, err)
 	}
@@ -280,7 +277,7 @@ func TestRowsAreWhatWasAppended(t *testing.T) {
 	if err := l.Append(context.WithoutCancel(t.Context()), b); err != nil {
 		t.Fatal(err)
 	}
-	copied := NewLog(reopen(t, l.db))
+	copied := openLogOf(t, reopen(t, l.db))
 	for _, l := range []*Log{l, copied} {
 		rows, err := l.Read(t.Context(), head.Seq, 1000)
 		if err != nil {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -38,8 +39,9 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		survived(t, NewLog(db), last)
-		if err := db.Close(); err != nil {
+		l := openLogOf(t, db)
+		survived(t, l, last)
+		if err := errors.Join(l.Close(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +92,7 @@ func appendUntilKilled(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := NewLog(db)
+	l := openLogOf(t, db)
 	head, err := l.Acquire(t.Context(), strconv.Itoa(os.Getpid()))
 	if err != nil {
 		t.Fatal(err)

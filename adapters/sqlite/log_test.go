@@ -20,13 +20,13 @@ import (
 func TestLogConforms(t *testing.T) {
 	t.Parallel()
 	err := apptest.TestLog(t.Context(), apptest.LogStore{
-		Open: func() (apptest.LogUnderTest, error) { return NewLog(open(t, BankFile)), nil },
+		Open: func() (apptest.LogUnderTest, error) { return openLogFor(t, open(t, BankFile), apptest.TouchesOf), nil },
 		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
 			open, ok := l.(*Log)
 			if !ok {
 				return nil, fmt.Errorf("%T is no Log", l)
 			}
-			return NewLog(reopen(t, open.db)), nil
+			return openLogFor(t, reopen(t, open.db), apptest.TouchesOf), nil
 		},
 	})
 	if err != nil {
@@ -41,8 +41,9 @@ type decided struct {
 	db *DB
 }
 
-func decidedOf(db *DB) decided {
-	l := NewLog(db)
+func decidedOf(t *testing.T, db *DB) decided {
+	t.Helper()
+	l := openLogFor(t, db, apptest.TouchesOf)
 	return decided{l, l.ForDecider(), db}
 }
 
@@ -50,13 +51,13 @@ func decidedOf(db *DB) decided {
 func TestTheDecidersLookupConforms(t *testing.T) {
 	t.Parallel()
 	err := apptest.TestLog(t.Context(), apptest.LogStore{
-		Open: func() (apptest.LogUnderTest, error) { return decidedOf(open(t, BankFile)), nil },
+		Open: func() (apptest.LogUnderTest, error) { return decidedOf(t, open(t, BankFile)), nil },
 		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
 			open, ok := l.(decided)
 			if !ok {
 				return nil, fmt.Errorf("%T is not the decider's", l)
 			}
-			return decidedOf(reopen(t, open.db)), nil
+			return decidedOf(t, reopen(t, open.db)), nil
 		},
 	})
 	if err != nil {

@@ -8,68 +8,69 @@ import (
 	"strings"
 	"sync"
 
+	"bankforge/adapters/sqlite/index"
 	"bankforge/app"
 	"bankforge/app/bank"
 )
 
 const (
-	selectOutcomes = `SELECT key, fingerprint, seq, events, code, reply, subject, command, at FROM outcome WHERE key IN `
-	selectLatest   = `SELECT seq, data, chain FROM event
-		WHERE seq = (SELECT seq FROM touch WHERE subject = ? ORDER BY version DESC LIMIT 1)`
-	selectVersions = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
-		WHERE t.subject = ? AND t.version > ? ORDER BY t.version LIMIT ?`
-	selectVersionsBefore = `SELECT e.seq, e.data, e.chain FROM touch t JOIN event e ON e.seq = t.seq
-		WHERE t.subject = ? AND t.version < ? ORDER BY t.version DESC LIMIT ?`
-	selectDecided = `SELECT rowid, key, fingerprint, seq, events, code, reply, subject, command, at FROM outcome
-		WHERE rowid > ? ORDER BY rowid LIMIT ?`
-	selectTouches = `SELECT subject, version, seq FROM touch WHERE seq <= ?`
+	outcomeColumns = `key, fingerprint, seq, events, code, reply, subject, command, at`
+	selectOutcome  = `SELECT ` + outcomeColumns + ` FROM outcome WHERE id = ?`
+	selectDecided  = `SELECT id, ` + outcomeColumns + ` FROM outcome WHERE id > ? ORDER BY id LIMIT ?`
+	selectSeqs     = `SELECT seq, data, chain FROM event WHERE seq IN `
 )
 
-// chunks are how many keys one statement asks for: few sizes, so that the statements stay prepared.
+// chunks are how many rows one statement asks for: few sizes, so that the statements stay prepared.
 var chunks = [...]int{128, 16, 1}
 
 // ForDecider looks up in the same log on a connection of its own, so that no number of readers holds up who decides.
 func (l *Log) ForDecider() app.Lookup {
-	return &Log{db: l.db, write: l.write, read: prepare(l.db.own)}
+	return &Log{db: l.db, write: l.write, read: prepare(l.db.own), index: l.index}
 }
 
 // Outcomes returns those of the keys that have one.
 func (l *Log) Outcomes(ctx context.Context, keys []app.Key) (map[app.Key]app.Outcome, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, fmt.Errorf("look up outcomes: %w", err)
+	}
 	out := map[app.Key]app.Outcome{}
-	args := make([]any, 0, chunks[0])
-	for _, size := range chunks {
-		for len(keys) >= size {
-			args = args[:0]
-			for i := range keys[:size] {
-				args = append(args, keys[i][:])
-			}
-			if err := l.outcomes(ctx, args, out); err != nil {
-				return nil, fmt.Errorf("look up outcomes: %w", err)
-			}
-			keys = keys[size:]
+	for _, key := range keys {
+		o, found, err := l.outcome(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("look up outcomes: %w", err)
+		}
+		if found {
+			out[key] = o
 		}
 	}
 	return out, nil
 }
 
-func (l *Log) outcomes(ctx context.Context, keys []any, out map[app.Key]app.Outcome) error {
-	s, err := l.read.get(ctx, selectOutcomes+"(?"+strings.Repeat(",?", len(keys)-1)+")")
-	if err != nil {
-		return err
+// outcome looks at all that the index knows of half the key.
+func (l *Log) outcome(ctx context.Context, key app.Key) (o app.Outcome, found bool, err error) {
+	ids, err := l.index.files.Values(hashOfKey(key), 0)
+	if err != nil || len(ids) == 0 {
+		return o, false, err
 	}
-	rows, err := s.QueryContext(ctx, keys...)
+	s, err := l.read.get(ctx, selectOutcome)
 	if err != nil {
-		return err
+		return o, false, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		o, err := scanOutcome(rows)
+	for _, id := range ids {
+		rows, err := s.QueryContext(ctx, int64(id))
 		if err != nil {
-			return err
+			return o, false, err
 		}
-		out[o.Key] = o
+		for rows.Next() {
+			if o, err = scanOutcome(rows); err != nil {
+				return o, false, errors.Join(err, rows.Close())
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil || o.Key == key {
+			return o, err == nil, err
+		}
 	}
-	return rows.Err()
+	return o, false, nil
 }
 
 // scanOutcome scans a row that has what is in first, and then an outcome.
@@ -81,29 +82,48 @@ func scanOutcome(rows *sql.Rows, first ...any) (o app.Outcome, err error) {
 	return o, err
 }
 
-// Decided returns outcomes in the order in which they were appended, which is that of their rows.
+// Decided returns outcomes in the order in which they were appended, which is that of their ids.
 func (l *Log) Decided(ctx context.Context, after int64, limit int) (page []app.Outcome, last int64, err error) {
+	last = after
+	err = l.eachDecided(ctx, after, limit, func(id int64, o *app.Outcome) {
+		last = id
+		page = append(page, *o)
+	})
+	return page, last, err
+}
+
+func (l *Log) eachDecided(ctx context.Context, after int64, limit int, each func(int64, *app.Outcome)) error {
 	rows, err := l.db.read.QueryContext(ctx, selectDecided, after, max(limit, 0))
 	if err != nil {
-		return nil, after, fmt.Errorf("read outcomes: %w", err)
+		return fmt.Errorf("read outcomes: %w", err)
 	}
 	defer rows.Close()
-	last = after
+	id := after
 	for rows.Next() {
-		o, err := scanOutcome(rows, &last)
+		o, err := scanOutcome(rows, &id)
 		if err != nil {
-			return nil, after, fmt.Errorf("read the outcome behind row %d: %w", last, err)
+			return fmt.Errorf("read the outcome behind number %d: %w", id, err)
 		}
-		page = append(page, o)
+		each(id, &o)
 	}
-	return page, last, rows.Err()
+	return rows.Err()
 }
 
 // Latest returns for each subject that exists the row of its newest version.
 func (l *Log) Latest(ctx context.Context, subjects []string) (map[string]app.Row, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, fmt.Errorf("look up: %w", err)
+	}
 	out := map[string]app.Row{}
 	for _, subject := range subjects {
-		rows, err := l.rows(ctx, selectLatest, subject)
+		newest, found, err := l.index.files.Newest(hashOf(subject))
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", subject, err)
+		}
+		if !found {
+			continue
+		}
+		rows, err := l.rowsOf(ctx, []index.Record{newest})
 		if err != nil {
 			return nil, err
 		}
@@ -116,35 +136,61 @@ func (l *Log) Latest(ctx context.Context, subjects []string) (map[string]app.Row
 
 // Versions returns the rows of subject behind version after, ascending.
 func (l *Log) Versions(ctx context.Context, subject string, after bank.Version, limit int) ([]app.Row, error) {
-	return l.rows(ctx, selectVersions, subject, clamp(uint64(after)), max(limit, 0))
+	if err := l.upToDate(ctx); err != nil {
+		return nil, fmt.Errorf("look up %s: %w", subject, err)
+	}
+	found, err := l.index.files.Ascend(hashOf(subject), uint64(after), max(limit, 0))
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", subject, err)
+	}
+	return l.rowsOf(ctx, found)
 }
 
 // VersionsBefore returns the rows of subject before version before, descending.
 func (l *Log) VersionsBefore(
 	ctx context.Context, subject string, before bank.Version, limit int,
 ) ([]app.Row, error) {
-	return l.rows(ctx, selectVersionsBefore, subject, clamp(uint64(before)), max(limit, 0))
+	if err := l.upToDate(ctx); err != nil {
+		return nil, fmt.Errorf("look up %s: %w", subject, err)
+	}
+	if before == 0 {
+		return nil, nil
+	}
+	found, err := l.index.files.Descend(hashOf(subject), uint64(before)-1, 1, max(limit, 0))
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", subject, err)
+	}
+	return l.rowsOf(ctx, found)
 }
 
-// Touches calls each with the index of versions, as far as it is about events up to until.
-func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
-	rows, err := l.db.read.QueryContext(ctx, selectTouches, clamp(uint64(until)))
-	if err != nil {
-		return fmt.Errorf("read the index of versions: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var t app.Touch
-		var version, seq int64
-		if err := rows.Scan(&t.Subject, &version, &seq); err != nil {
-			return fmt.Errorf("read the index of versions: %w", err)
+// rowsOf reads the rows that the index leads to, in its order.
+func (l *Log) rowsOf(ctx context.Context, found []index.Record) ([]app.Row, error) {
+	at := make(map[bank.Seq]app.Row, len(found))
+	args := make([]any, 0, chunks[0])
+	rest := found
+	for _, size := range chunks {
+		query := selectSeqs + "(?" + strings.Repeat(",?", size-1) + ")"
+		for ; len(rest) >= size; rest = rest[size:] {
+			args = args[:0]
+			for _, r := range rest[:size] {
+				args = append(args, int64(r.Value))
+			}
+			rows, err := l.rows(ctx, query, args...)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range rows {
+				at[r.Seq] = r
+			}
 		}
-		t.Version = bank.Version(version)
-		if err := each(t, bank.Seq(seq)); err != nil {
-			return err
+	}
+	var out []app.Row
+	for _, r := range found {
+		if row, ok := at[bank.Seq(r.Value)]; ok {
+			out = append(out, row)
 		}
 	}
-	return rows.Err()
+	return out, nil
 }
 
 // prepared keeps the statements of one pool, which live as long as the pool. It is safe for concurrent use.

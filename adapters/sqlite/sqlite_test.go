@@ -3,9 +3,12 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bankforge/app"
 )
 
 // open opens a file of its own for a test.
@@ -21,6 +24,26 @@ func open(t *testing.T, f File) *DB {
 		}
 	})
 	return db
+}
+
+// openLogOf opens the log in db with an index beside the file.
+func openLogOf(t *testing.T, db *DB) *Log {
+	t.Helper()
+	return openLogFor(t, db, touchesOf)
+}
+
+func openLogFor(t *testing.T, db *DB, touches func(*app.Row) ([]app.Touch, error)) *Log {
+	t.Helper()
+	l, err := openLogWith(t.Context(), db, db.path+".index", slog.New(slog.DiscardHandler), touches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
 }
 
 func set(ctx context.Context, db *DB) error {

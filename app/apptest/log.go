@@ -83,6 +83,12 @@ const hot = "acc_hot"
 
 func subjectOf(seq bank.Seq) string { return fmt.Sprintf("txn_%d", seq) }
 
+// TouchesOf says what an event of TestLog touches, for logs that find that in their rows: these events are none of a
+// bank.
+func TouchesOf(r *app.Row) ([]app.Touch, error) {
+	return []app.Touch{{Subject: hot, Version: bank.Version(r.Seq)}, {Subject: subjectOf(r.Seq), Version: 1}}, nil
+}
+
 func keyOf(n any) app.Key { return sha256.Sum256(fmt.Append(nil, "key ", n)) }
 
 // acquire takes the ledger.

@@ -121,6 +121,9 @@ func (l *MemoryLog) versions(
 	return out, nil
 }
 
+// IndexedAs implements app.VerifiedLog.
+func (*MemoryLog) IndexedAs(subject string) string { return subject }
+
 // Touches implements app.VerifiedLog.
 func (l *MemoryLog) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
 	if err := l.look(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,7 @@ func (p paths) bank() string       { return filepath.Join(p.dir, bankName) }
 func (p paths) state() string      { return filepath.Join(p.dir, stateName) }
 func (p paths) views() string      { return filepath.Join(p.dir, "views.db") }
 func (p paths) snapshots() string  { return filepath.Join(p.dir, "snapshots") }
+func (p paths) index() string      { return filepath.Join(p.dir, "index") }
 func (p paths) signingKey() string { return filepath.Join(p.dir, signingKeyName) }
 func (p paths) masterKey() string  { return filepath.Join(p.dir, masterKeyName) }
 
@@ -138,7 +140,7 @@ func (f *files) guard(ctx context.Context) (begun bool, err error) {
 	var head app.Head
 	var of string
 	if f.bank != nil {
-		if head, err = f.log().Head(ctx); err != nil {
+		if head, err = sqlite.HeadOf(ctx, f.bank); err != nil {
 			return false, err
 		}
 	}
@@ -161,8 +163,15 @@ func (f *files) guard(ctx context.Context) (begun bool, err error) {
 	return of != "", nil
 }
 
-// log is the log in bank.db.
-func (f *files) log() *sqlite.Log { return sqlite.NewLog(f.bank) }
+// openLog opens the log in bank.db, and the index beside it.
+func (f *files) openLog(ctx context.Context, log *slog.Logger) (*sqlite.Log, error) {
+	l, err := sqlite.OpenLog(ctx, f.bank, f.paths.index(), log)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	f.closers = append(f.closers, l.Close)
+	return l, nil
+}
 
 // belongs notes which log and which key state.db belongs to, when it is new.
 func (f *files) belongs(ctx context.Context, head app.Head) error {

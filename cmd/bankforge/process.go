@@ -83,7 +83,9 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 }
 
 func (b *bankProcess) startLedger(ctx context.Context) (err error) {
-	b.store = b.files.log()
+	if b.store, err = b.files.openLog(ctx, b.log); err != nil {
+		return err
+	}
 	snapshots := sqlite.NewSnapshots(b.files.snapshots(), b.log)
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +32,11 @@ func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, bankDB.Close()) }()
-	log := sqlite.NewLog(bankDB)
+	log, err := sqlite.OpenLog(ctx, bankDB, at.index(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
 	var checks []app.ViewCheck
 	missing, err := absent(at.views())
 	if err != nil {
@@ -115,7 +120,11 @@ func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	r, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(f.log()), f.dir, names)
+	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	r, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(log), f.dir, names)
 	if err != nil {
 		return err
 	}

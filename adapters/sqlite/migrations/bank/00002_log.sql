@@ -17,17 +17,10 @@ CREATE TABLE event (
     chain BLOB NOT NULL
 ) STRICT;
 
--- Which event made which version of an account, transaction or hold.
-CREATE TABLE touch (
-    subject TEXT    NOT NULL,
-    version INTEGER NOT NULL,
-    seq     INTEGER NOT NULL,
-    PRIMARY KEY (subject, version)
-) WITHOUT ROWID, STRICT;
-
--- What became of each command that had a key. Keys are random, so the rows stand in the order of
--- their arrival, and only a narrow index is spread.
+-- What became of each command that had a key, in the order of their arrival. Keys are random: what finds them, and
+-- the versions of accounts, transactions and holds, is the index beside this file.
 CREATE TABLE outcome (
+    id          INTEGER PRIMARY KEY,
     key         BLOB    NOT NULL,
     fingerprint BLOB    NOT NULL,
     seq         INTEGER NOT NULL,
@@ -38,10 +31,8 @@ CREATE TABLE outcome (
     command     TEXT    NOT NULL,
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX outcome_key ON outcome (key);
 
 -- +goose Down
 DROP TABLE outcome;
-DROP TABLE touch;
 DROP TABLE event;
 DROP TABLE head;

@@ -1,0 +1,328 @@
+// Package index finds in a log of events what was made of a subject or a key, at a cost that does not grow with
+// the log. It is log-structured: what is new is in memory, is written as sorted runs in the background, and runs are
+// merged. It is only a cache of the log, and never flushed by a commit: what a crash takes away is indexed again.
+package index
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Index is safe for concurrent use, but Add and Room are for one writer at a time.
+type Index struct {
+	dir       string
+	log       *slog.Logger
+	tableSize int // records
+	create    func(path string) (file, error)
+	readOnly  bool
+
+	mu     sync.RWMutex
+	active *table
+	frozen []*table // oldest first
+	runs   *runs
+	failed error // why the oldest frozen table could not be written
+	broken error // that a run is damaged
+	closed bool
+
+	wake, merge chan struct{} // there is something to write, to merge
+	room        chan struct{} // closed when a frozen table has been written
+	done        chan struct{}
+	background  sync.WaitGroup
+}
+
+// runs are those of one moment, oldest first. They are open as long as somebody uses them.
+type runs struct {
+	all   []*run
+	users atomic.Int32
+}
+
+func newRuns(all []*run) *runs {
+	for _, r := range all {
+		r.owners.Add(1)
+	}
+	s := &runs{all: all}
+	s.users.Add(1)
+	return s
+}
+
+func (s *runs) release() (err error) {
+	if s.users.Add(-1) > 0 {
+		return nil
+	}
+	for _, r := range s.all {
+		err = errors.Join(err, r.release())
+	}
+	return err
+}
+
+// Limits, unless a test has others.
+const (
+	tableSize = 1 << 16 // records in memory before they are written
+	maxFrozen = 8       // tables that wait for being written; a table takes about 6 MB
+)
+
+// Errors to be tested with errors.Is.
+var (
+	// ErrFull means that what is new cannot be written, and that there is too much of it already.
+	ErrFull = errors.New("the index cannot write, and too much is waiting in memory")
+	// ErrClosed means that the index was closed.
+	ErrClosed = errors.New("the index is closed")
+)
+
+// Reached is how far into the log everything is in the index.
+func (x *Index) Reached() Mark {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.active.to
+}
+
+// Marks are the ends of the runs, oldest first. Each must be in the log, else nothing of the index belongs to it.
+func (x *Index) Marks() (marks []Mark) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, r := range x.runs.all {
+		marks = append(marks, r.to)
+	}
+	return marks
+}
+
+// Add takes in what the log has got, through to. It is in memory, and readers see all of it or nothing.
+func (x *Index) Add(records []Record, to Mark) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range records {
+		x.active.add(r)
+	}
+	x.active.to = to
+	if x.active.count >= x.tableSize && !x.readOnly {
+		x.freeze()
+	}
+}
+
+// freeze is called with mu held.
+func (x *Index) freeze() {
+	x.frozen = append(x.frozen, x.active)
+	x.active = newTable(x.active.to, min(x.tableSize, tableSize))
+	poke(x.wake)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// memory calls each with what is in memory of h, the newest table first, and returns the runs, which the caller
+// releases.
+func (x *Index) memory(h Hash, each func([]entry) (more bool)) (s *runs, more bool, err error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	switch {
+	case x.closed:
+		return nil, false, ErrClosed
+	case x.broken != nil:
+		return nil, false, x.broken
+	}
+	x.runs.users.Add(1)
+	if list := x.active.list(h); list != nil && !each(list) {
+		return x.runs, false, nil
+	}
+	for _, t := range slices.Backward(x.frozen) {
+		if list := t.list(h); list != nil && !each(list) {
+			return x.runs, false, nil
+		}
+	}
+	return x.runs, true, nil
+}
+
+// search calls inMemory with what is in memory of h, and then inRun with the runs that may have it, newest first,
+// until one of them wants no more.
+func (x *Index) search(h Hash, inMemory func([]entry) bool, inRun func(*cursor) (bool, error)) (err error) {
+	s, more, err := x.memory(h, inMemory)
+	if s == nil {
+		return err
+	}
+	defer func() { err = errors.Join(x.condemn(err), s.release()) }()
+	if !more {
+		return nil
+	}
+	defer guard(&err)()
+	var c cursor
+	for _, r := range slices.Backward(s.all) {
+		may, err := r.may(h)
+		if err != nil {
+			return err
+		}
+		if !may {
+			continue
+		}
+		c.run = r
+		if more, err := inRun(&c); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// guard turns a file that cannot be read where it is mapped into an error.
+func guard(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			fault, ok := p.(interface{ Addr() uintptr })
+			if !ok {
+				panic(p)
+			}
+			*err = faultError{fault.Addr()}
+		}
+	}
+}
+
+// Newest returns the newest version of h. Versions of one hash must have been added in ascending order.
+func (x *Index) Newest(h Hash) (newest Record, found bool, err error) {
+	err = x.search(h, func(list []entry) bool {
+		last := list[len(list)-1]
+		newest, found = Record{h, last.version, last.value}, true
+		return false
+	}, func(c *cursor) (bool, error) {
+		some, err := c.floor(behind(h, ^uint64(0)))
+		if err == nil && some && c.record().Hash == h {
+			newest, found = c.record(), true
+		}
+		return !found, err
+	})
+	return newest, found, err
+}
+
+// Values returns what version of h leads to.
+func (x *Index) Values(h Hash, version uint64) (values []uint64, err error) {
+	found, err := x.Descend(h, version, version, math.MaxInt)
+	for _, r := range found {
+		values = append(values, r.Value)
+	}
+	return values, err
+}
+
+// Descend returns the records of h with versions from down to least, descending, at most limit.
+func (x *Index) Descend(h Hash, from, least uint64, limit int) (out []Record, err error) {
+	err = x.search(h, func(list []entry) bool {
+		taken := 0
+		for _, e := range slices.Backward(list[:upTo(list, from)]) {
+			if e.version < least || taken == limit {
+				break
+			}
+			out = append(out, Record{h, e.version, e.value})
+			taken++
+		}
+		return true
+	}, func(c *cursor) (bool, error) {
+		more, err := c.floor(behind(h, from))
+		for taken := 0; err == nil && more && taken < limit; taken++ {
+			r := c.record()
+			if r.Hash != h || r.Version < least {
+				break
+			}
+			out = append(out, r)
+			more, err = c.previous()
+		}
+		return true, err
+	})
+	slices.SortFunc(out, func(a, b Record) int { return b.Compare(a) })
+	return out[:min(len(out), limit)], err
+}
+
+// Ascend returns the records of h with versions behind after, ascending, at most limit.
+func (x *Index) Ascend(h Hash, after uint64, limit int) (out []Record, err error) {
+	err = x.search(h, func(list []entry) bool {
+		list = list[upTo(list, after):]
+		for _, e := range list[:min(len(list), limit)] {
+			out = append(out, Record{h, e.version, e.value})
+		}
+		return true
+	}, func(c *cursor) (bool, error) {
+		more, err := c.floor(behind(h, after))
+		switch {
+		case err != nil:
+			return false, err
+		case more:
+			more, err = c.next()
+		default:
+			more, err = true, c.first()
+		}
+		for taken := 0; err == nil && more && taken < limit; taken++ {
+			r := c.record()
+			if r.Hash != h {
+				break
+			}
+			out = append(out, r)
+			more, err = c.next()
+		}
+		return true, err
+	})
+	slices.SortFunc(out, Record.Compare)
+	return out[:min(len(out), limit)], err
+}
+
+// upTo is how many of the list have versions that are not above v.
+func upTo(list []entry, v uint64) int {
+	i, _ := slices.BinarySearchFunc(list, v, func(e entry, v uint64) int {
+		if e.version <= v {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// All calls each with every record, in no particular order.
+func (x *Index) All(each func(Record) error) (err error) {
+	x.mu.RLock()
+	if x.closed {
+		x.mu.RUnlock()
+		return ErrClosed
+	}
+	s := x.runs
+	s.users.Add(1)
+	tables := append(slices.Clone(x.frozen), x.active)
+	newest := x.active.sorted() // the others do not change any more
+	x.mu.RUnlock()
+	defer func() { err = errors.Join(x.condemn(err), s.release()) }()
+	defer guard(&err)()
+	for _, r := range s.all {
+		if err := r.each(each); err != nil {
+			return err
+		}
+	}
+	for _, t := range tables[:len(tables)-1] {
+		for _, r := range t.sorted() {
+			if err := each(r); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range newest {
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each reads the run from its beginning to its end.
+func (r *run) each(fn func(Record) error) error {
+	c := cursor{run: r}
+	more, err := true, c.first()
+	for err == nil && more {
+		if err = fn(c.record()); err == nil {
+			more, err = c.next()
+		}
+	}
+	return err
+}

@@ -1,0 +1,445 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bankforge/adapters/sqlite/index"
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+// indexed is the index of one log: (subject, version) → seq, and (key, 0) → id of the outcome. It is brought up
+// to date from the log at every doubt.
+type indexed struct {
+	files    *index.Index
+	readOnly bool
+	touches  func(*app.Row) ([]app.Touch, error)
+	wrong    error       // why the index that was there is not used, when it is beside a running bank
+	scratch  string      // the directory that goes with the log; "" when there is none
+	stale    atomic.Bool // the log may know more
+	flying   atomic.Pointer[flight]
+	mu       sync.Mutex   // one append or catching up at a time
+	entries  batchEntries // of the append, guarded by mu
+}
+
+// flight is an append under way. Between its commit and its end, the log knows what the index does not.
+type flight struct {
+	batch uint64
+	over  chan struct{}
+}
+
+// hashOf stands for a subject in the index. Anybody may ask for any text as an id, so it is a hash in which nobody
+// finds two that meet.
+func hashOf(subject string) (h index.Hash) {
+	sum := sha256.Sum256([]byte(subject))
+	copy(h[:], sum[:])
+	return h
+}
+
+// hashOfKey is half of a key, which is a hash itself.
+func hashOfKey(k app.Key) (h index.Hash) {
+	copy(h[:], k[:])
+	return h
+}
+
+// OpenLog opens the log in db, which must be the BankFile, with its index in dir. An index that is missing, damaged or
+// of another log is built anew, and told to log. The log lives as long as db, but is closed before it.
+// On a file opened for reading only nothing is written: then what the index lacks is found in the log, or built
+// in a directory of its own.
+func OpenLog(ctx context.Context, db *DB, dir string, log *slog.Logger) (*Log, error) {
+	return openLogWith(ctx, db, dir, log, touchesOf)
+}
+
+func openLogWith(
+	ctx context.Context, db *DB, dir string, log *slog.Logger, touches func(*app.Row) ([]app.Touch, error),
+) (*Log, error) {
+	l := &Log{db: db, read: prepare(db.read), index: &indexed{readOnly: db.write == nil, touches: touches}}
+	if db.write != nil {
+		l.write = prepare(db.write)
+	}
+	if err := l.openIndex(ctx, dir, log); err != nil {
+		return nil, fmt.Errorf("open the index: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Log) openIndex(ctx context.Context, dir string, log *slog.Logger) (err error) {
+	began := time.Now()
+	if l.index.readOnly {
+		l.index.files, err = index.OpenReadOnly(dir)
+	} else {
+		l.index.files, err = index.Open(dir, log)
+	}
+	missing := errors.Is(err, os.ErrNotExist)
+	if err == nil {
+		missing = len(l.index.files.Marks()) == 0
+		if err = l.fits(ctx); err != nil {
+			err = errors.Join(err, l.index.files.Close())
+		}
+	}
+	if err != nil {
+		if l.index.readOnly && !missing {
+			l.index.wrong = err
+		} else if !missing {
+			log.Warn("the index is built anew", "reason", err)
+		}
+		if err := l.emptyIndex(dir, log); err != nil {
+			return err
+		}
+	}
+	from := l.index.files.Reached().Seq
+	if err := l.catchUp(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if to := l.index.files.Reached().Seq; to > from && log.Enabled(ctx, slog.LevelInfo) {
+		log.Info("the index is up to date", "whole", missing || err != nil, "events", to-from,
+			"took", time.Since(began).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// emptyIndex opens one in which there is nothing: instead of that in dir, or beside it.
+func (l *Log) emptyIndex(dir string, log *slog.Logger) (err error) {
+	if l.index.readOnly {
+		if dir, err = os.MkdirTemp("", "bankforge-index-"); err != nil {
+			return err
+		}
+		l.index.scratch = dir
+	} else if err := index.Clear(dir); err != nil {
+		return err
+	}
+	l.index.files, err = index.Open(dir, log)
+	return err
+}
+
+// fits checks that the index is of this log.
+func (l *Log) fits(ctx context.Context) error {
+	head, err := l.Head(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range l.index.files.Marks() {
+		if m.Incarnation != head.Incarnation {
+			return fmt.Errorf("it is of incarnation %s, and the log of %s", m.Incarnation, head.Incarnation)
+		}
+		rows, err := l.Read(ctx, bank.Seq(max(m.Seq, 1)-1), 1)
+		if err != nil {
+			return err
+		}
+		if m.Seq > uint64(head.Seq) || m.Seq > 0 && (len(rows) != 1 || rows[0].Seq != bank.Seq(m.Seq) || rows[0].Chain != m.Chain) {
+			return fmt.Errorf("the log has another event %d", m.Seq)
+		}
+		if err := l.fitsOutcome(ctx, m.Outcome); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) fitsOutcome(ctx context.Context, id uint64) error {
+	if id == 0 {
+		return nil
+	}
+	page, last, err := l.Decided(ctx, int64(id)-1, 1)
+	if err != nil {
+		return err
+	}
+	if len(page) != 1 || last != int64(id) {
+		return fmt.Errorf("the log has no outcome %d", id)
+	}
+	ids, err := l.index.files.Values(hashOfKey(page[0].Key), 0)
+	if err == nil && !slices.Contains(ids, id) {
+		err = fmt.Errorf("the log has another outcome %d", id)
+	}
+	return err
+}
+
+// Close writes what is new of the index to its files.
+func (l *Log) Close() error {
+	err := l.index.files.Close()
+	if l.index.scratch != "" {
+		err = errors.Join(err, os.RemoveAll(l.index.scratch))
+	}
+	return err
+}
+
+// upToDate has the index know what the log knew when it was called.
+func (l *Log) upToDate(ctx context.Context) error {
+	if f := l.index.flying.Load(); f != nil {
+		head, err := l.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if head.Batch >= f.batch {
+			<-f.over // it was committed, so its end is near
+		}
+	}
+	if !l.index.stale.Load() && !l.index.readOnly {
+		return nil
+	}
+	l.index.mu.Lock()
+	defer l.index.mu.Unlock()
+	return l.catchUp(ctx)
+}
+
+// indexPage is how many events or outcomes are read at once.
+const indexPage = 1024
+
+// catchUp adds what is behind the index in the log. It is called with mu held.
+func (l *Log) catchUp(ctx context.Context) (err error) {
+	l.index.stale.Store(false)
+	defer func() {
+		if err != nil {
+			l.index.stale.Store(true)
+		}
+	}()
+	head, err := l.Head(ctx)
+	if err != nil {
+		return err
+	}
+	to := l.index.files.Reached()
+	to.Incarnation = head.Incarnation
+	for to.Seq < uint64(head.Seq) {
+		if err := l.indexEvents(ctx, &to, head.Seq); err != nil {
+			return err
+		}
+	}
+	for {
+		var records []index.Record
+		err := l.eachDecided(ctx, int64(to.Outcome), indexPage, func(id int64, o *app.Outcome) {
+			records = append(records, index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)})
+			to.Outcome = uint64(id)
+		})
+		if err != nil || len(records) == 0 {
+			return err
+		}
+		if err := l.index.take(ctx, records, to); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Log) indexEvents(ctx context.Context, to *index.Mark, last bank.Seq) error {
+	rows, err := l.Read(ctx, bank.Seq(to.Seq), int(min(indexPage, uint64(last)-to.Seq)))
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		to.Seq = uint64(last) // the log lost its end, which whoever reads it is told
+		return nil
+	}
+	var records []index.Record
+	for i := range rows {
+		r := &rows[i]
+		touches, err := l.index.touches(r)
+		if err != nil && !l.index.readOnly { // who verifies is told of it by what reads the log
+			return err
+		}
+		for _, t := range touches {
+			records = append(records, index.Record{Hash: hashOf(t.Subject), Version: uint64(t.Version), Value: uint64(r.Seq)})
+		}
+		to.Seq, to.Chain = uint64(r.Seq), r.Chain
+	}
+	return l.index.take(ctx, records, *to)
+}
+
+func touchesOf(r *app.Row) ([]app.Touch, error) {
+	e, err := app.Decode(*r)
+	if err != nil {
+		return nil, err
+	}
+	return app.Touches(&e.Event), nil
+}
+
+func (i *indexed) take(ctx context.Context, records []index.Record, to index.Mark) error {
+	if !i.readOnly {
+		if err := i.files.Room(ctx); err != nil {
+			return err
+		}
+	}
+	i.files.Add(records, to)
+	return nil
+}
+
+// batchEntries are what an append adds to the index.
+type batchEntries struct {
+	of           *indexed
+	records      []index.Record // sorted
+	to           index.Mark
+	firstOutcome uint64
+	added        bool
+}
+
+// begin makes the entries of b, when the index is ready for them. end is called when the append is over.
+func (i *indexed) begin(ctx context.Context, l *Log, b *app.Batch) (e *batchEntries, end func(), err error) {
+	i.mu.Lock()
+	if i.stale.Load() {
+		err = l.catchUp(ctx)
+	}
+	if err == nil {
+		err = i.files.Room(ctx)
+	}
+	if err != nil {
+		i.mu.Unlock()
+		if errors.Is(err, index.ErrFull) {
+			err = fmt.Errorf("%w: %w", app.ErrFull, err)
+		}
+		return nil, nil, err
+	}
+	e = &i.entries
+	e.of, e.added, e.to, e.records = i, false, i.files.Reached(), e.records[:0]
+	e.firstOutcome = e.to.Outcome + 1
+	e.collect(b)
+	f := &flight{b.Number, make(chan struct{})}
+	i.flying.Store(f)
+	return e, func() {
+		if !e.added { // also when it is not known what became of it, or after a panic
+			i.stale.Store(true)
+		}
+		i.flying.Store(nil)
+		close(f.over)
+		i.mu.Unlock()
+	}, nil
+}
+
+func (e *batchEntries) collect(b *app.Batch) {
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		for _, t := range r.Touches {
+			e.records = append(e.records, index.Record{Hash: hashOf(t.Subject), Version: uint64(t.Version), Value: uint64(r.Seq)})
+		}
+		e.to.Seq, e.to.Chain = uint64(r.Seq), r.Chain
+	}
+	for i := range b.Outcomes {
+		e.to.Outcome++
+		e.records = append(e.records, index.Record{Hash: hashOfKey(b.Outcomes[i].Key), Value: e.to.Outcome})
+	}
+	slices.SortFunc(e.records, index.Record.Compare)
+}
+
+// check refuses a version that is not above all of its subject, and a key that has an outcome.
+func (e *batchEntries) check(ctx context.Context, l *Log, b *app.Batch) error {
+	for i, r := range e.records {
+		var err error
+		again := i > 0 && e.records[i-1].Hash == r.Hash
+		switch {
+		case r.Version == 0:
+			err = e.checkKey(ctx, l, b, r, again)
+		case again:
+			if e.records[i-1].Version == r.Version {
+				err = fmt.Errorf("event %d makes version %d once more", r.Value, r.Version)
+			}
+		default:
+			var newest index.Record
+			var found bool
+			newest, found, err = e.of.files.Newest(r.Hash)
+			if err == nil && found && newest.Version >= r.Version {
+				err = fmt.Errorf("event %d makes version %d of what is at version %d", r.Value, r.Version, newest.Version)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *batchEntries) checkKey(ctx context.Context, l *Log, b *app.Batch, r index.Record, again bool) error {
+	key := b.Outcomes[r.Value-e.firstOutcome].Key
+	found := false
+	if again {
+		same := 0
+		for i := range b.Outcomes {
+			if b.Outcomes[i].Key == key {
+				same++
+			}
+		}
+		found = same > 1
+	}
+	if !found {
+		var err error
+		if _, found, err = l.outcome(ctx, key); err != nil {
+			return err
+		}
+	}
+	if found {
+		return fmt.Errorf("key %x has an outcome", key)
+	}
+	return nil
+}
+
+// add takes what was committed into the index.
+func (e *batchEntries) add() {
+	e.of.files.Add(e.records, e.to)
+	e.added = true
+}
+
+// IndexedAs is what stands for a subject in Touches.
+func (*Log) IndexedAs(subject string) string {
+	h := hashOf(subject)
+	return string(h[:])
+}
+
+// Touches calls each with the index of versions, as far as it is about events up to until.
+func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
+	if err := l.upToDate(ctx); err != nil {
+		return fmt.Errorf("read the index of versions: %w", err)
+	}
+	return l.index.files.All(func(r index.Record) error {
+		if r.Version == 0 || r.Value > uint64(until) {
+			return nil
+		}
+		return each(app.Touch{Subject: string(r.Hash[:]), Version: bank.Version(r.Version)}, bank.Seq(r.Value))
+	})
+}
+
+// CheckKeys compares the index of keys with the outcomes.
+func (l *Log) CheckKeys(ctx context.Context) ([]app.Difference, error) {
+	var wrong []app.Difference
+	if l.index.wrong != nil {
+		wrong = append(wrong, app.Difference{Subject: "index", What: l.index.wrong.Error()})
+	}
+	if err := l.upToDate(ctx); err != nil {
+		return wrong, fmt.Errorf("read the index of keys: %w", err)
+	}
+	seed, until := maphash.MakeSeed(), l.index.files.Reached().Outcome
+	var has, want struct{ count, sum uint64 }
+	err := l.index.files.All(func(r index.Record) error {
+		if r.Version == 0 && r.Value <= until {
+			has.count, has.sum = has.count+1, has.sum+maphash.Comparable(seed, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return wrong, fmt.Errorf("read the index of keys: %w", err)
+	}
+	for at, more := int64(math.MinInt64), true; more; {
+		more = false
+		err := l.eachDecided(ctx, at, indexPage, func(id int64, o *app.Outcome) {
+			if at, more = id, true; id <= int64(until) {
+				r := index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)}
+				want.count, want.sum = want.count+1, want.sum+maphash.Comparable(seed, r)
+			}
+		})
+		if err != nil {
+			return wrong, err
+		}
+	}
+	if has != want {
+		what := fmt.Sprintf("its %d keys are not those of the %d outcomes; without the directory it is built anew",
+			has.count, want.count)
+		wrong = append(wrong, app.Difference{Subject: "index", What: what})
+	}
+	return wrong, nil
+}
