@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -180,6 +181,25 @@ func (x *Index) condemn(err error) error {
 		}
 	}
 	return err
+}
+
+// guard turns a file that cannot be read where it is mapped into an error.
+func guard(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			*err = faulted(p)
+		}
+	}
+}
+
+// faulted is the error that a panic stands for. Other panics go on.
+func faulted(p any) error {
+	if fault, ok := p.(interface{ Addr() uintptr }); ok {
+		return faultError{fault.Addr()}
+	}
+	panic(p)
 }
 
 // faultError says that a mapped file could not be read, as when its disk fails.

@@ -29,6 +29,8 @@ type Index struct {
 	broken error // that a run is damaged
 	closed bool
 
+	cursors sync.Pool
+
 	wake, merge chan struct{} // there is something to write, to merge
 	room        chan struct{} // closed when a frozen table has been written
 	done        chan struct{}
@@ -118,42 +120,48 @@ func poke(c chan struct{}) {
 	}
 }
 
-// memory calls each with what is in memory of h, the newest table first, and returns the runs, which the caller
-// releases.
-func (x *Index) memory(h Hash, each func([]entry) (more bool)) (s *runs, more bool, err error) {
+// view is what there is at one moment. Its user releases the runs.
+type view struct {
+	lists  [maxFrozen + 2][]entry // in memory of one hash, newest first
+	tables int
+	runs   *runs
+}
+
+func (x *Index) view(h Hash, v *view) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	switch {
 	case x.closed:
-		return nil, false, ErrClosed
+		return ErrClosed
 	case x.broken != nil:
-		return nil, false, x.broken
+		return x.broken
 	}
-	x.runs.users.Add(1)
-	if list := x.active.list(h); list != nil && !each(list) {
-		return x.runs, false, nil
-	}
+	v.lists[0], v.tables = x.active.list(h), 1
 	for _, t := range slices.Backward(x.frozen) {
-		if list := t.list(h); list != nil && !each(list) {
-			return x.runs, false, nil
-		}
+		v.lists[v.tables] = t.list(h)
+		v.tables++
 	}
-	return x.runs, true, nil
+	v.runs = x.runs
+	v.runs.users.Add(1)
+	return nil
 }
 
-// search calls inMemory with what is in memory of h, and then inRun with the runs that may have it, newest first,
-// until one of them wants no more.
-func (x *Index) search(h Hash, inMemory func([]entry) bool, inRun func(*cursor) (bool, error)) (err error) {
-	s, more, err := x.memory(h, inMemory)
-	if s == nil {
-		return err
-	}
+func (v *view) memory() [][]entry { return v.lists[:v.tables] }
+
+// inRuns calls each with the runs that may have h, newest first, until it wants no more.
+func (x *Index) inRuns(s *runs, h Hash, each func(*cursor) (more bool, err error)) (err error) {
 	defer func() { err = errors.Join(x.condemn(err), s.release()) }()
-	if !more {
+	if len(s.all) == 0 {
 		return nil
 	}
-	defer guard(&err)()
-	var c cursor
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			err = faulted(p)
+		}
+	}()
+	var c *cursor
 	for _, r := range slices.Backward(s.all) {
 		may, err := r.may(h)
 		if err != nil {
@@ -162,37 +170,39 @@ func (x *Index) search(h Hash, inMemory func([]entry) bool, inRun func(*cursor) 
 		if !may {
 			continue
 		}
+		if c == nil {
+			c = x.cursor()
+			defer x.cursors.Put(c)
+		}
 		c.run = r
-		if more, err := inRun(&c); err != nil || !more {
+		if more, err := each(c); err != nil || !more {
 			return err
 		}
 	}
 	return nil
 }
 
-// guard turns a file that cannot be read where it is mapped into an error.
-func guard(err *error) func() {
-	old := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(old)
-		if p := recover(); p != nil {
-			fault, ok := p.(interface{ Addr() uintptr })
-			if !ok {
-				panic(p)
-			}
-			*err = faultError{fault.Addr()}
-		}
+// cursor is one that is not in use: they are large.
+func (x *Index) cursor() *cursor {
+	if c, ok := x.cursors.Get().(*cursor); ok {
+		return c
 	}
+	return new(cursor)
 }
 
 // Newest returns the newest version of h. Versions of one hash must have been added in ascending order.
 func (x *Index) Newest(h Hash) (newest Record, found bool, err error) {
-	err = x.search(h, func(list []entry) bool {
-		last := list[len(list)-1]
-		newest, found = Record{h, last.version, last.value}, true
-		return false
-	}, func(c *cursor) (bool, error) {
-		some, err := c.floor(behind(h, ^uint64(0)))
+	var v view
+	if err := x.view(h, &v); err != nil {
+		return Record{}, false, err
+	}
+	for _, list := range v.memory() {
+		if n := len(list); n > 0 {
+			return Record{h, list[n-1].version, list[n-1].value}, true, v.runs.release()
+		}
+	}
+	err = x.inRuns(v.runs, h, func(c *cursor) (bool, error) {
+		some, err := c.floor(behind(h, math.MaxUint64))
 		if err == nil && some && c.record().Hash == h {
 			newest, found = c.record(), true
 		}
@@ -212,7 +222,11 @@ func (x *Index) Values(h Hash, version uint64) (values []uint64, err error) {
 
 // Descend returns the records of h with versions from down to least, descending, at most limit.
 func (x *Index) Descend(h Hash, from, least uint64, limit int) (out []Record, err error) {
-	err = x.search(h, func(list []entry) bool {
+	var v view
+	if err := x.view(h, &v); err != nil {
+		return nil, err
+	}
+	for _, list := range v.memory() {
 		taken := 0
 		for _, e := range slices.Backward(list[:upTo(list, from)]) {
 			if e.version < least || taken == limit {
@@ -221,8 +235,8 @@ func (x *Index) Descend(h Hash, from, least uint64, limit int) (out []Record, er
 			out = append(out, Record{h, e.version, e.value})
 			taken++
 		}
-		return true
-	}, func(c *cursor) (bool, error) {
+	}
+	err = x.inRuns(v.runs, h, func(c *cursor) (bool, error) {
 		more, err := c.floor(behind(h, from))
 		for taken := 0; err == nil && more && taken < limit; taken++ {
 			r := c.record()
@@ -240,22 +254,18 @@ func (x *Index) Descend(h Hash, from, least uint64, limit int) (out []Record, er
 
 // Ascend returns the records of h with versions behind after, ascending, at most limit.
 func (x *Index) Ascend(h Hash, after uint64, limit int) (out []Record, err error) {
-	err = x.search(h, func(list []entry) bool {
+	var v view
+	if err := x.view(h, &v); err != nil {
+		return nil, err
+	}
+	for _, list := range v.memory() {
 		list = list[upTo(list, after):]
 		for _, e := range list[:min(len(list), limit)] {
 			out = append(out, Record{h, e.version, e.value})
 		}
-		return true
-	}, func(c *cursor) (bool, error) {
-		more, err := c.floor(behind(h, after))
-		switch {
-		case err != nil:
-			return false, err
-		case more:
-			more, err = c.next()
-		default:
-			more, err = true, c.first()
-		}
+	}
+	err = x.inRuns(v.runs, h, func(c *cursor) (bool, error) {
+		more, err := c.behind(behind(h, after))
 		for taken := 0; err == nil && more && taken < limit; taken++ {
 			r := c.record()
 			if r.Hash != h {

@@ -43,9 +43,6 @@ func recordAt(b []byte) (r Record) {
 	return r
 }
 
-// before is behind all versions of h that are smaller than v, and before version v.
-func before(h Hash, v uint64) Record { return Record{Hash: h, Version: v} }
-
 // behind is behind version v of h.
 func behind(h Hash, v uint64) Record { return Record{Hash: h, Version: v, Value: math.MaxUint64} }
 

@@ -154,6 +154,18 @@ func (c *cursor) floor(key Record) (bool, error) {
 	return true, nil
 }
 
+// behind goes to the first record behind key; false when there is none.
+func (c *cursor) behind(key Record) (bool, error) {
+	some, err := c.floor(key)
+	switch {
+	case err != nil:
+		return false, err
+	case some:
+		return c.next()
+	}
+	return true, c.first()
+}
+
 // next goes one record on; false at the end.
 func (c *cursor) next() (bool, error) {
 	if c.i++; c.i < c.block.count() {

@@ -47,7 +47,7 @@ func (t *table) add(r Record) {
 		return
 	}
 	i, _ := slices.BinarySearchFunc(list, e, entry.compare)
-	t.lists[at] = slices.Insert(list, i, e)
+	t.lists[at] = slices.Insert(slices.Clone(list), i, e) // somebody may be reading the old one
 }
 
 // list is what there is of h, ascending.
