@@ -17,6 +17,7 @@ type Progress struct {
 type view struct {
 	at    bank.Seq
 	moved chan struct{} // closed with the next move; nil while nobody waits
+	asked chan struct{} // closed when somebody waits; nil while the handler does not want to know
 	store Store
 }
 
@@ -42,6 +43,10 @@ func (p *Progress) Await(ctx context.Context, handler string, seq bank.Seq) bool
 		if v.moved == nil {
 			v.moved = make(chan struct{})
 		}
+		if v.asked != nil {
+			close(v.asked)
+			v.asked = nil
+		}
 		moved := v.moved
 		p.mu.Unlock()
 		select {
@@ -50,6 +55,23 @@ func (p *Progress) Await(ctx context.Context, handler string, seq bank.Seq) bool
 			return p.At(handler) >= seq
 		}
 	}
+}
+
+// asked is closed once somebody waits for the handler.
+func (p *Progress) asked(handler string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.view(handler)
+	asked := v.asked
+	if asked == nil {
+		asked = make(chan struct{})
+		if v.moved != nil {
+			close(asked)
+		} else {
+			v.asked = asked
+		}
+	}
+	return asked
 }
 
 // Parked reports whether what happened to the key waits in the handler's parking lot.

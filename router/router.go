@@ -19,7 +19,7 @@ type Config struct {
 	Hints    *Hints        // wakes handlers when something was appended; nil: only Poll does
 	Progress *Progress     // told how far handlers have come
 	Poll     time.Duration // how often the log is looked at without a hint; default 1 s
-	Batch    int           // events that are delivered together at most, each one to a few messages; default 256
+	Batch    int           // events that are delivered together at most, each one to a few messages; default 4096
 	Grace    time.Duration // how long what is being handled may take at the end; default 10 s
 	Policy   Policy        // zero: DefaultPolicy
 	Classify []Classifier  // know the errors of the adapters in use
@@ -70,7 +70,7 @@ func (c Config) withDefaults() Config {
 		c.Poll = time.Second
 	}
 	if c.Batch == 0 {
-		c.Batch = 256
+		c.Batch = 4096
 	}
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
@@ -93,13 +93,14 @@ func (r *Router) newWorker(route Route) *worker {
 		standing: newStanding(route.Name, r.c.Metrics), progress: r.c.Progress, metrics: r.c.Metrics,
 		classify: r.c.Classify, log: r.c.Log, draining: r.draining,
 	}
-	start := w.start
-	if route.Kind == Newest {
-		start = w.newest
+	tail := TailConfig{
+		Feed: w.feed, Start: w.start, Gather: w.gather,
+		Hints: r.c.Hints, Poll: r.c.Poll, Again: resend, Log: r.c.Log.With("handler", route.Name),
 	}
-	w.tail = NewTail(TailConfig{
-		Feed: w.feed, Start: start, Hints: r.c.Hints, Poll: r.c.Poll, Again: resend, Log: r.c.Log.With("handler", route.Name),
-	})
+	if route.Kind == Newest {
+		tail.Start, tail.Gather = w.newest, nil
+	}
+	w.tail = NewTail(tail)
 	r.c.Progress.register(route.Name, route.Store)
 	return w
 }

@@ -3,6 +3,8 @@ package router
 import (
 	"context"
 	"fmt"
+	"math"
+	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -19,24 +21,97 @@ type Source interface {
 	Head(ctx context.Context) (app.Head, error)
 }
 
-// FromLog reads a log and decodes what it holds.
-func FromLog(log app.Log) Source { return decoded{log} }
+// FromLog reads a log and decodes what it holds. What was decoded last is kept for a while: all handlers read the same,
+// and the events are shared, so nobody may change them.
+func FromLog(log app.Log) Source { return &decoded{Log: log, pages: map[bank.Seq]*page{}} }
 
-type decoded struct{ app.Log }
+// decoded is a log with its last pages.
+type decoded struct {
+	app.Log
+	mu    sync.Mutex
+	pages map[bank.Seq]*page // by the number of the page
+	reads int                // counts uses of pages, to find the one that has not been used for longest
+}
 
-// Read decodes rows.
-func (d decoded) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	rows, err := d.Log.Read(ctx, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]app.Recorded, len(rows))
-	for i := range rows {
-		if out[i], err = app.Decode(rows[i]); err != nil {
+// page is a stretch of the log, or as much as there is of it.
+type page struct {
+	mu     sync.Mutex // held while reading: others want the same
+	events []app.Recorded
+	used   int
+}
+
+const (
+	pageEvents = 512
+	pagesKept  = 16
+)
+
+// Read returns decoded events.
+func (d *decoded) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
+	out := make([]app.Recorded, 0, min(limit, 64))
+	for len(out) < limit {
+		n := after / pageEvents
+		events, err := d.page(n).read(ctx, d.Log, n*pageEvents, after, limit-len(out))
+		if err != nil {
 			return nil, err
 		}
+		if len(events) == 0 {
+			break
+		}
+		out = append(out, events...)
+		after += bank.Seq(len(events))
 	}
 	return out, nil
+}
+
+func (d *decoded) page(n bank.Seq) *page {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.pages[n]
+	if p == nil {
+		if len(d.pages) == pagesKept {
+			delete(d.pages, d.oldest())
+		}
+		p = &page{}
+		d.pages[n] = p
+	}
+	d.reads++
+	p.used = d.reads
+	return p
+}
+
+func (d *decoded) oldest() (n bank.Seq) {
+	least := math.MaxInt
+	for i, p := range d.pages {
+		if p.used < least {
+			n, least = i, p.used
+		}
+	}
+	return n
+}
+
+// read returns at most limit events of the page that are behind after. before is the event before the page.
+func (p *page) read(ctx context.Context, log app.Log, before, after bank.Seq, limit int) ([]app.Recorded, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if end := before + bank.Seq(len(p.events)); end < after+bank.Seq(limit) && end < before+pageEvents {
+		rows, err := log.Read(ctx, end, int(before+pageEvents-end))
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			e, err := app.Decode(rows[i])
+			if err != nil {
+				return nil, err
+			}
+			if e.Seq != end+1+bank.Seq(i) || rows[i].Seq != e.Seq {
+				return nil, fmt.Errorf("the log goes on with event %d behind %d", rows[i].Seq, end+bank.Seq(i))
+			}
+			p.events = append(p.events, e)
+		}
+	}
+	from := min(int(after-before), len(p.events))
+	to := min(from+limit, len(p.events))
+	return p.events[from:to:to], nil
 }
 
 // facts turns the log into deliveries of one topic.

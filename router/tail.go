@@ -43,6 +43,9 @@ type TailConfig struct {
 	Hints *Hints
 	// Poll is how often the feed is looked at without a hint.
 	Poll time.Duration
+	// Gather, if it is set, says how long a tail waits for more before it reads again. It is asked once a delivery of n
+	// numbers is done, and how long that took. Its wait ends early when urgent is closed.
+	Gather func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{})
 	// Again is the pause before a refused message comes again, and after an error of the feed.
 	Again time.Duration
 	Log   *slog.Logger
@@ -127,7 +130,8 @@ func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Mes
 			}
 			ok = t.wait(ctx, nil, t.c.Again)
 		case msg != nil:
-			ok = t.deliver(ctx, msg, out)
+			began := time.Now()
+			ok = t.deliver(ctx, msg, out) && t.gather(ctx, int(through-at), time.Since(began))
 			at = through
 		case through > at:
 			at = through
@@ -136,6 +140,15 @@ func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Mes
 		}
 		ok = ok && ctx.Err() == nil && !closed(t.draining)
 	}
+}
+
+// gather waits as Gather says; false: the session is over.
+func (t *Tail) gather(ctx context.Context, n int, took time.Duration) bool {
+	if t.c.Gather == nil {
+		return true
+	}
+	wait, urgent := t.c.Gather(n, took)
+	return wait <= 0 || t.wait(ctx, urgent, wait)
 }
 
 func (t *Tail) start(ctx context.Context, topic string) (at bank.Seq, ok bool) {

@@ -60,6 +60,21 @@ func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error
 	return handlers.End(head.Seq), nil
 }
 
+// A transaction costs much, and each event in it little, above all when many are of the same accounts. So a handler that
+// has much to do but keeps up begins one only every gatherFor, unless somebody waits for it.
+const (
+	gatherFrom = 64 // events in a delivery: much to do
+	gatherFor  = 200 * time.Millisecond
+)
+
+// gather is the tail's Gather.
+func (w *worker) gather(n int, took time.Duration) (time.Duration, <-chan struct{}) {
+	if n < gatherFrom || n >= w.feed.events {
+		return 0, nil
+	}
+	return gatherFor - took, w.progress.asked(w.Name)
+}
+
 // took tells everyone that all up to p has been committed.
 func (w *worker) took(p handlers.Position) {
 	w.standing.mu.Lock()

@@ -57,7 +57,7 @@ type Serve struct {
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
 	SnapshotEvery int           `help:"Events between snapshots of the state; 0: only at the end." default:"1000000"`
 	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
-	Delivery      int           `help:"Messages that a handler gets at once at most." default:"256"`
+	Delivery      int           `help:"Messages that a handler gets at once at most." default:"4096"`
 	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
 	Connections   int           `help:"Connections at most; more wait until one ends." default:"16384"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
