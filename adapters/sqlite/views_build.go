@@ -47,7 +47,7 @@ var allViews = []view{
 		app.HistoryHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return history.Entries(v) },
 		[]viewTable{
-			{"entry", []string{"segment", "account", "version"}, "account"},
+			{"entry", []string{"slot"}, "account"},
 			{"entry_end", []string{"account"}, "account"},
 			{"hold", []string{"id"}, "id"},
 		},
@@ -57,7 +57,7 @@ var allViews = []view{
 		func(v *Views) handlers.Func { return history.Transactions(v) },
 		[]viewTable{
 			{"txn", []string{"seq"}, "id"},
-			{"txn_index", []string{"segment", "value", "seq"}, "value"},
+			{"txn_index", []string{"slot"}, "slot"},
 		},
 	},
 }

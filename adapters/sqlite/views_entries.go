@@ -7,30 +7,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/handlers/history"
 )
 
 var (
 	entries = table{name: "entry", columns: 12}
 	ends    = table{name: "entry_end", columns: 4, upsert: ` ON CONFLICT DO UPDATE
-		SET segment = excluded.segment, version = excluded.version, balance = excluded.balance`}
+		SET seq = excluded.seq, version = excluded.version, balance = excluded.balance`}
 	holds = table{name: "hold", columns: 12, upsert: ` ON CONFLICT (id) DO UPDATE SET version = excluded.version,
 		captured = excluded.captured, remaining = excluded.remaining, status = excluded.status`}
 )
 
 const (
 	selectEnds    = `SELECT account, version, balance FROM entry_end WHERE account IN `
-	selectEnd     = `SELECT segment, version FROM entry_end WHERE account = ?`
+	selectEnd     = `SELECT seq FROM entry_end WHERE account = ?`
 	selectEntries = `SELECT account, version, currency, amount, balance_after, posted_at, txn, kind,
 		reference, description, value_date FROM entry`
-	selectFirstSegment = `SELECT coalesce(min(segment), 0) FROM entry`
-	selectNextEntry    = `SELECT version, posted_at FROM entry WHERE segment = ? AND account = ? AND version >= ?
-		ORDER BY version LIMIT 1`
-	selectLastEntry = `SELECT version, posted_at FROM entry WHERE segment = ? AND account = ?
-		ORDER BY version DESC LIMIT 1`
+	selectFirstEntry = `SELECT coalesce(min(slot), 0) FROM entry`
+	selectNextEntry  = `SELECT slot, version, posted_at FROM entry WHERE slot >= ? AND slot <= ? AND account = ?
+		ORDER BY slot LIMIT 1`
 
 	selectHoldVersions = `SELECT id, version FROM hold WHERE id IN `
 	selectHolds        = `SELECT id, version, account, customer, currency, amount, captured, remaining, status,
@@ -57,31 +57,48 @@ func (v *Views) LastEntries(
 
 // AddEntries implements history.EntryStore.
 func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
-	// In the order of their keys, so that what belongs on one page comes together. The order of versions is that of
-	// the log, also for segments.
-	slices.SortStableFunc(rows, func(a, b history.Entry) int {
-		return cmp.Or(cmp.Compare(a.Account.String(), b.Account.String()), cmp.Compare(a.Version, b.Version))
-	})
-	_, err := v.insert(ctx, entries, len(rows), func(args []any, i int) []any {
-		e := &rows[i]
-		return append(args, segmentOf(e.Seq), e.Account.String(), versionOf(e.Version), e.Currency.String(), e.Amount,
+	// In the order of their slots, so that what belongs on one page comes together.
+	placed := make([]placedEntry, len(rows))
+	for i := range rows {
+		placed[i] = placedEntry{&rows[i], entrySlot(rows[i].Account, rows[i].At)}
+	}
+	slices.SortFunc(placed, func(a, b placedEntry) int { return cmp.Compare(a.slot, b.slot) })
+	_, err := v.insert(ctx, entries, len(placed), func(args []any, i int) []any {
+		e := placed[i]
+		return append(args, e.slot, e.Account.String(), versionOf(e.Version), e.Currency.String(), e.Amount,
 			e.BalanceAfter, int64(e.PostedAt), e.Transaction.String(), int64(e.Kind), e.Reference, e.Description,
 			int64(e.ValueDate))
 	})
 	if err != nil {
 		return err
 	}
-	last := make([]*history.Entry, 0, len(rows))
-	for i := range rows {
-		if i+1 == len(rows) || rows[i+1].Account != rows[i].Account {
-			last = append(last, &rows[i])
+	ended := make([]*history.Entry, 0, len(rows))
+	seen := make(map[bank.AccountID]struct{}, len(rows))
+	for i := range slices.Backward(rows) {
+		if _, later := seen[rows[i].Account]; !later {
+			seen[rows[i].Account] = struct{}{}
+			ended = append(ended, &rows[i])
 		}
 	}
-	_, err = v.insert(ctx, ends, len(last), func(args []any, i int) []any {
-		e := last[i]
-		return append(args, e.Account.String(), segmentOf(e.Seq), versionOf(e.Version), e.BalanceAfter)
+	slices.SortFunc(ended, func(a, b *history.Entry) int { return strings.Compare(a.Account.String(), b.Account.String()) })
+	_, err = v.insert(ctx, ends, len(ended), func(args []any, i int) []any {
+		e := ended[i]
+		return append(args, e.Account.String(), clamp(uint64(e.At.Seq)), versionOf(e.Version), e.BalanceAfter)
 	})
 	return err
+}
+
+type placedEntry struct {
+	*history.Entry
+	slot int64
+}
+
+// entrySlot leaves one bit less for the account than other slots, and has one for the two entries of an event.
+func entrySlot(id bank.AccountID, at handlers.Position) int64 {
+	const low = 1<<(segmentBits+1) - 1
+	place := int64(at.Seq)<<1 | int64(at.N&1)
+	return place>>(segmentBits+1)<<(valueBits+segmentBits) |
+		int64(value(ofAccount, id.String())>>1)<<(segmentBits+1) | place&low
 }
 
 // HoldVersions implements history.EntryStore.
@@ -107,7 +124,16 @@ func (v *Views) SaveHolds(ctx context.Context, rows []bank.Hold) error {
 // Entries implements app.History. It looks into one segment of the log after the other, as far as the account has some.
 func (v *Views) Entries(ctx context.Context, f app.EntryFilter) (out []app.EntryRow, err error) {
 	err = v.db.atOnce(ctx, func(ctx context.Context) error {
-		out, err = v.entries(ctx, f)
+		segments, err := v.segmentsOf(ctx, f.Account)
+		for i := 0; err == nil && i < len(segments) && len(out) < f.Limit; i++ {
+			s := segments[i]
+			if !f.Ascending {
+				s = segments[len(segments)-1-i]
+			}
+			var rows []app.EntryRow
+			rows, err = v.entriesIn(ctx, s, f, f.Limit-len(out))
+			out = append(out, rows...)
+		}
 		return err
 	})
 	if err != nil {
@@ -116,105 +142,81 @@ func (v *Views) Entries(ctx context.Context, f app.EntryFilter) (out []app.Entry
 	return out, nil
 }
 
-func (v *Views) entries(ctx context.Context, f app.EntryFilter) ([]app.EntryRow, error) {
-	s, err := v.segmentsOf(ctx, f.Account)
-	if err != nil || s.from == s.to {
+// segmentsOf are the slots of the account in each segment that may have entries of it.
+func (v *Views) segmentsOf(ctx context.Context, id bank.AccountID) ([]span, error) {
+	var first, last int64
+	q := v.db.querier(ctx)
+	err := q.QueryRowContext(ctx, selectEnd, id.String()).Scan(&last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	q := func() *query { return &query{text: selectEntries, order: " ORDER BY version DESC", limit: f.Limit} }
-	beyond := "version < ?"
-	if f.Ascending {
-		beyond = "version > ?"
+	if err := q.QueryRowContext(ctx, selectFirstEntry).Scan(&first); err != nil {
+		return nil, err
 	}
-	var first, end bank.Version
-	if f.From != 0 {
-		if first, err = v.firstEntry(ctx, f.Account, s, f.From); err != nil {
-			return nil, err
-		}
-	}
-	if f.To != 0 {
-		if end, err = v.firstEntry(ctx, f.Account, s, f.To); err != nil {
-			return nil, err
-		}
-	}
-	var out []app.EntryRow
-	for i := s.from; i < s.to && len(out) < f.Limit; i++ {
-		q := q()
-		segment := s.to - 1 - (i - s.from)
-		if f.Ascending {
-			q.order, segment = " ORDER BY version", i
-		}
-		q.limit = f.Limit - len(out)
-		q.and("segment = ? AND account = ?", segment, f.Account.String())
-		if f.From != 0 {
-			q.and("version >= ?", versionOf(first))
-		}
-		if f.To != 0 {
-			q.and("version < ?", versionOf(end))
-		}
-		if f.AfterVersion != 0 {
-			q.and(beyond, versionOf(f.AfterVersion))
-		}
-		rows, err := list(ctx, v, q, scanEntry)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, rows...)
+	var out []span
+	for s := first >> (valueBits + segmentBits); s <= last>>segmentBits; s++ {
+		from := entrySlot(id, handlers.Position{Seq: bank.Seq(s) << segmentBits})
+		out = append(out, span{from, from + 1<<(segmentBits+1)})
 	}
 	return out, nil
 }
 
-// segmentsOf are those that may have entries of the account.
-func (v *Views) segmentsOf(ctx context.Context, id bank.AccountID) (s span, err error) {
-	var last bank.Version
-	q := v.db.querier(ctx)
-	err = q.QueryRowContext(ctx, selectEnd, id.String()).Scan(&s.to, &last)
-	if errors.Is(err, sql.ErrNoRows) {
-		return span{}, nil
+// entriesIn are those within the slots of one segment.
+func (v *Views) entriesIn(ctx context.Context, s span, f app.EntryFilter, limit int) (_ []app.EntryRow, err error) {
+	// Time never goes back from version to version: so both are turned into slots by halving, and need no index.
+	for _, bound := range [...]struct {
+		to     *int64
+		wanted bool
+		before func(bank.Version, bank.Time) bool
+	}{
+		{&s.from, f.From != 0, func(_ bank.Version, t bank.Time) bool { return t < f.From }},
+		{&s.to, f.To != 0, func(_ bank.Version, t bank.Time) bool { return t < f.To }},
+		{&s.from, f.AfterVersion != 0 && f.Ascending, func(v bank.Version, _ bank.Time) bool { return v <= f.AfterVersion }},
+		{&s.to, f.AfterVersion != 0 && !f.Ascending, func(v bank.Version, _ bank.Time) bool { return v < f.AfterVersion }},
+	} {
+		if !bound.wanted {
+			continue
+		}
+		if *bound.to, err = v.firstEntry(ctx, f.Account, s, bound.before); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return span{}, err
+	q := &query{text: selectEntries, order: " ORDER BY slot DESC", limit: limit}
+	if f.Ascending {
+		q.order = " ORDER BY slot"
 	}
-	s.to++
-	return s, q.QueryRowContext(ctx, selectFirstSegment).Scan(&s.from)
+	q.and("slot >= ? AND slot < ? AND account = ?", s.from, s.to, f.Account.String())
+	return list(ctx, v, q, scanEntry)
 }
 
-// firstEntry is the version of the first entry at the time or after it; behind the last one when there is none. Time
-// never goes back from version to version: so a time is turned into a version by halving, and no index by time
-// is needed.
-func (v *Views) firstEntry(ctx context.Context, id bank.AccountID, s span, at bank.Time) (bank.Version, error) {
+// firstEntry is the slot of the account's first entry in the span that is not before what is looked for; the span's
+// end when there is none.
+func (v *Views) firstEntry(
+	ctx context.Context, id bank.AccountID, s span, before func(bank.Version, bank.Time) bool,
+) (int64, error) {
 	q := v.db.querier(ctx)
-	var low, high bank.Version // what is looked for is from low to high
-	segment := s.from
-	for ; segment < s.to; segment++ {
-		var posted bank.Time
-		err := q.QueryRowContext(ctx, selectLastEntry, segment, id.String()).Scan(&high, &posted)
-		if err == nil && posted >= at {
-			break
-		}
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return 0, err
-		}
-		low = high + 1
-	}
-	if segment == s.to {
-		return low, nil
-	}
-	for low < high {
+	end := s.to
+	for s.from < s.to {
+		var slot int64
 		var version bank.Version
 		var posted bank.Time
-		middle := low + (high-low)/2
-		err := q.QueryRowContext(ctx, selectNextEntry, segment, id.String(), versionOf(middle)).Scan(&version, &posted)
-		if err != nil {
+		middle := s.from + (s.to-s.from)/2
+		err := q.QueryRowContext(ctx, selectNextEntry, middle, end-1, id.String()).Scan(&slot, &version, &posted)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			s.to, end = middle, middle // nothing behind it
+		case err != nil:
 			return 0, err
-		}
-		if posted < at {
-			low = version + 1
-		} else {
-			high = middle
+		case before(version, posted):
+			s.from = slot + 1
+		default:
+			s.to = middle
 		}
 	}
-	return low, nil
+	return s.from, nil
 }
 
 func scanEntry(scan func(...any) error) (e app.EntryRow, err error) {

@@ -81,7 +81,7 @@ func TestListsOfTransactionsNeverSort(t *testing.T) {
 	customer, hold := bank.MakeID[bank.Customer]([16]byte{1}), bank.MakeID[bank.Hold]([16]byte{1})
 	account := bank.CashAccount(mustCurrency(t, "EUR"))
 	const all = "SEARCH t USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
-	const indexed = "SEARCH i USING PRIMARY KEY (segment=? AND value=? AND seq>? AND seq<?)\n" +
+	const indexed = "SEARCH i USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)\n" +
 		"SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"
 	for _, up := range []bool{false, true} {
 		for f, want := range map[app.TransactionFilter]string{

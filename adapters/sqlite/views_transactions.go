@@ -15,7 +15,7 @@ import (
 
 var (
 	transactions = table{name: "txn", columns: 27}
-	indexes      = table{name: "txn_index", columns: 3}
+	indexes      = table{name: "txn_index", columns: 1}
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 		posted_at = ? WHERE id = ?`
 	selectFound = `SELECT seq, payer, payee, payer_customer, payee_customer, idempotency_key, correlation_id,
 		reference, hold, kind, status FROM txn WHERE id = ?`
-	forgetIndex = `DELETE FROM txn_index WHERE segment = ? AND value = ? AND seq = ?`
+	forgetIndex = `DELETE FROM txn_index WHERE slot = ?`
 
 	selectSpan = `SELECT coalesce((SELECT min(seq) FROM txn), 0), coalesce((SELECT max(seq) + 1 FROM txn), 0)`
 
@@ -52,7 +52,7 @@ func (v *Views) TransactionVersions(
 // SaveTransactions implements history.TransactionStore.
 func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction) error {
 	made := make([]transactionRow, 0, len(rows))
-	var added []indexed
+	var added []int64
 	for i := range rows {
 		r, err := rowOf(&rows[i])
 		if err == nil && !rows[i].New {
@@ -74,9 +74,9 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 		added = made[i].found().appendTo(added)
 	}
 	// In the order of their keys, so that what belongs on one page comes together.
-	slices.SortFunc(added, indexed.compare)
+	slices.Sort(added)
 	_, err = v.insert(ctx, indexes, len(added), func(args []any, i int) []any {
-		return append(args, added[i].segment, added[i].value, added[i].seq)
+		return append(args, added[i])
 	})
 	return err
 }
@@ -103,7 +103,7 @@ func (v *Views) addTransactions(ctx context.Context, rows []transactionRow) ([]t
 
 // change writes a transaction that is there already. What it is found by changes too: the index rows that go, go
 // now; those that come are appended to added.
-func (v *Views) change(ctx context.Context, r *transactionRow, added []indexed) ([]indexed, error) {
+func (v *Views) change(ctx context.Context, r *transactionRow, added []int64) ([]int64, error) {
 	t := r.Transaction
 	s, err := v.stmt(ctx, selectFound)
 	if err != nil {
@@ -122,7 +122,7 @@ func (v *Views) change(ctx context.Context, r *transactionRow, added []indexed) 
 		if slices.Contains(after, row) {
 			continue
 		}
-		if err := v.exec(ctx, forgetIndex, row.segment, row.value, row.seq); err != nil {
+		if err := v.exec(ctx, forgetIndex, row); err != nil {
 			return nil, err
 		}
 	}
@@ -291,12 +291,15 @@ func transactionsQuery(f app.TransactionFilter, within span) *query {
 	place := "t.seq"
 	if value := selective(&f); value == 0 {
 		q.text += "txn t"
+		q.and("t.seq >= ? AND t.seq < ?", within.from, within.to)
 	} else {
-		q.text += "txn_index i JOIN txn t ON t.seq = i.seq"
-		place = "i.seq"
-		q.and("i.segment = ? AND i.value = ?", within.from>>segmentBits, value)
+		const low = 1<<segmentBits - 1
+		q.text += "txn_index i JOIN txn t ON t.seq = ? | (i.slot & ?)"
+		q.args = append(q.args, within.from&^low, low)
+		place = "i.slot"
+		from, through := slots(value, within)
+		q.and("i.slot >= ? AND i.slot <= ?", from, through)
 	}
-	q.and(place+" >= ? AND "+place+" < ?", within.from, within.to)
 	q.order = " ORDER BY " + place
 	if !f.Ascending {
 		q.order += " DESC"

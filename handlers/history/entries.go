@@ -31,7 +31,7 @@ type Last struct {
 type Entry struct {
 	Account      bank.AccountID
 	Version      bank.Version
-	Seq          bank.Seq // of the event that made it
+	At           handlers.Position // of the fact that made it
 	Currency     bank.Currency
 	Amount       int64
 	BalanceAfter int64
@@ -106,7 +106,7 @@ func newEntries(facts []handlers.Fact, last map[bank.AccountID]Last) ([]Entry, e
 		}
 		last[l.Account] = Last{l.After.Version, l.After.Balance}
 		out = append(out, Entry{
-			Account: l.Account, Version: l.After.Version, Seq: f.Seq, Currency: l.Currency,
+			Account: l.Account, Version: l.After.Version, At: f.Position(), Currency: l.Currency,
 			Amount: l.Amount, BalanceAfter: l.After.Balance, PostedAt: f.Time,
 			Transaction: t.ID, Kind: t.Kind, Reference: t.Reference, Description: t.Description, ValueDate: t.ValueDate,
 		})

@@ -142,12 +142,12 @@ func same(t *rapid.T, v *view, events []app.Recorded) {
 	holds := map[bank.HoldID]bank.Hold{}
 	transactions := map[bank.TransactionID]history.Transaction{}
 	for _, e := range events {
-		for _, l := range e.Legs {
+		for i, l := range e.Legs {
 			if l.Amount != 0 {
 				tr := e.Transactions[0]
 				entries = append(entries, history.Entry{
-					Account: l.Account, Version: l.After.Version, Seq: e.Seq, Currency: l.Currency, Amount: l.Amount,
-					BalanceAfter: l.After.Balance, PostedAt: e.Time, Transaction: tr.ID, Kind: tr.Kind,
+					Account: l.Account, Version: l.After.Version, At: handlers.Position{Seq: e.Seq, N: i},
+					Currency: l.Currency, Amount: l.Amount, BalanceAfter: l.After.Balance, PostedAt: e.Time, Transaction: tr.ID, Kind: tr.Kind,
 					Reference: tr.Reference, Description: tr.Description, ValueDate: tr.ValueDate,
 				})
 			}

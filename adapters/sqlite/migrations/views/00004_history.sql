@@ -1,8 +1,8 @@
 -- +goose Up
--- The entries of each account, in the order of its versions. Segments are stretches of the log, so that new rows come
--- close together, whatever accounts they are on.
+-- The entries of accounts. A slot is the segment of the log (so that new rows come close together, whatever accounts they
+-- are on), 21 bits of the account, and the place within the segment: so it has an account's entries in the order of versions.
 CREATE TABLE entry (
-    segment       INTEGER NOT NULL,
+    slot          INTEGER PRIMARY KEY,
     account       TEXT    NOT NULL,
     version       INTEGER NOT NULL,
     currency      TEXT    NOT NULL,
@@ -13,14 +13,13 @@ CREATE TABLE entry (
     kind          INTEGER NOT NULL,
     reference     TEXT    NOT NULL,
     description   TEXT    NOT NULL,
-    value_date    INTEGER NOT NULL, -- days since 1970-01-01
-    PRIMARY KEY (segment, account, version)
-) WITHOUT ROWID, STRICT;
+    value_date    INTEGER NOT NULL -- days since 1970-01-01
+) STRICT;
 
 -- Where the entries of each account end.
 CREATE TABLE entry_end (
     account TEXT    PRIMARY KEY,
-    segment INTEGER NOT NULL,
+    seq     INTEGER NOT NULL, -- of the event that made the last one
     version INTEGER NOT NULL,
     balance INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
@@ -79,15 +78,10 @@ CREATE TABLE txn (
     posted_at       INTEGER NOT NULL -- 0: not posted
 ) STRICT;
 
--- What transactions are looked for by: accounts, customers, keys and so on, as numbers. Segments are stretches of the
--- log, so that new rows come close together wherever their values lie. What nearly all transactions have in common
--- (posted, a transfer) is found in the table itself.
-CREATE TABLE txn_index (
-    segment INTEGER NOT NULL,
-    value   INTEGER NOT NULL,
-    seq     INTEGER NOT NULL,
-    PRIMARY KEY (segment, value, seq)
-) WITHOUT ROWID, STRICT;
+-- What transactions are looked for by: accounts, customers, keys and so on. What nearly all of them have in common (posted,
+-- a transfer) is found in the table itself. A slot is the segment of the log (so that new rows come close together), 22 bits
+-- of what is looked for, and the seq within the segment.
+CREATE TABLE txn_index (slot INTEGER PRIMARY KEY) STRICT;
 
 -- +goose Down
 DROP TABLE txn_index;
