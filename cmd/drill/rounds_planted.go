@@ -9,23 +9,21 @@ import (
 // plantedRounds take a guard out, and must find that it is missing. They know what to do, but they judge as the others.
 func plantedRounds() []round {
 	return []round{
-		planted("no-outcome", (*stage).killOften),
-		planted("no-wait", (*stage).killOften),
-		planted("no-checkpoint", (*stage).killOften),
+		planted("no-outcome", killOften),
+		planted("no-wait", killOften),
+		planted("no-checkpoint", killOften),
+		planted("no-undo", fullDisk),
 	}
 }
 
 // errNotFound means that the drill has not noticed a bug.
 var errNotFound = errors.New("the planted bug was not found")
 
-func planted(bug string, attack func(*stage, context.Context) error) round {
+func planted(bug string, attack func(context.Context, *drill, *visit, string) error) round {
 	return round{"planted-" + bug, "a bank without its guard, which must be found", func(
 		ctx context.Context, d *drill, at *visit,
 	) error {
-		s, err := d.stage(ctx, at, "plant:"+bug)
-		if err == nil {
-			err = attack(s, ctx)
-		}
+		err := attack(ctx, d, at, "plant:"+bug)
 		if finding := (*brokenError)(nil); !errors.As(err, &finding) {
 			return errors.Join(errNotFound, err)
 		}
@@ -43,10 +41,13 @@ func short(s string) string {
 }
 
 // killOften kills at random moments and at the steps around the commit.
-func (s *stage) killOften(ctx context.Context) error {
+func killOften(ctx context.Context, d *drill, at *visit, plant string) error {
+	s, err := d.stage(ctx, at, plant)
+	if err != nil {
+		return err
+	}
 	for i := range 6 {
 		s.kill()
-		var err error
 		if i%2 == 0 {
 			err = s.killAt(ctx, fmt.Sprintf("before-append:%d", 20+s.random.Int64N(100)))
 		} else {

@@ -15,6 +15,7 @@ func processRounds() []round {
 		{"sigterm", "SIGTERM under load, three times", terminated},
 		{"sigstop", "SIGSTOP for 30 s under load", stopped(30 * time.Second)},
 		{"second-process", "a second process on the same directory", doubled},
+		{"disk-full", "the disk full under load, twice", diskFull},
 		{"clock", "the clock 1 h back and 2 h forth, again and again", wrongClock},
 	}
 }

@@ -61,6 +61,7 @@ type Log struct {
 	held     map[string]int64    // by account, as its holds say
 	by       map[string][]string // what was done under a correlation id: one footprint for each event
 	ids      map[string]bool     // of transactions
+	order    []string            // the correlation ids, by seq
 	findings []string
 }
 
@@ -83,6 +84,17 @@ func (l *Log) Findings() []string {
 	return out
 }
 
+// Found adds what somebody else has found.
+func (l *Log) Found(what string) { l.found("%s", what) }
+
+// By is the correlation id of an event; "": there is none.
+func (l *Log) By(seq uint64) string {
+	if seq == 0 || seq > uint64(len(l.order)) {
+		return ""
+	}
+	return l.order[seq-1]
+}
+
 // Account is one as the events so far make it; nil: there is none.
 func (l *Log) Account(id string) *Account { return l.accounts[id] }
 
@@ -95,6 +107,7 @@ func (l *Log) Take(e *Event) {
 		l.found("event %d: its time is %s, after %s", e.Seq, e.Time, l.time)
 	}
 	l.Seq, l.time = e.Seq, e.Time
+	l.order = append(l.order, e.CorrelationID)
 	sum := map[string]int64{}
 	var prints []string
 	for i := range e.Data.Legs {

@@ -192,8 +192,8 @@ func (w *worker) read(ctx context.Context) bool {
 		return rest(ctx, 5*time.Millisecond) == nil
 	}
 	var seen Seen
-	if err := json.Unmarshal(r.Body, &seen); err != nil || r.Status != http.StatusOK {
-		w.found("GET account: %d %s", r.Status, r.Body)
+	if err := seen.Read(&r); err != nil {
+		w.found("%v", err)
 		return true
 	}
 	w.mu.Lock()
@@ -212,4 +212,12 @@ type Seen struct {
 		Epoch  string `json:"epoch"`
 		Offset uint64 `json:"offset"`
 	} `json:"stream"`
+}
+
+// Read takes an answer in.
+func (s *Seen) Read(r *Reply) error {
+	if err := json.Unmarshal(r.Body, s); err != nil || r.Status != http.StatusOK {
+		return fmt.Errorf("GET account: %d %s", r.Status, r.Body)
+	}
+	return nil
 }

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"bankforge/cmd/drill/journal"
+)
+
+// The disk of a bank that is to run out of it. What the ballast leaves is full after some hundred commands.
+const (
+	diskSize    = 192 << 20
+	diskBallast = 180 << 20
+)
+
+// smallDisk mounts a file system of its own for the data of the next bank.
+func (d *drill) smallDisk(ctx context.Context, at *visit) (data string, unmount func() error, err error) {
+	data = filepath.Join(at.dir, fmt.Sprintf("bank-%d", len(at.held)), "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return "", nil, err
+	}
+	//nolint:gosec // a path of our own
+	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0700", diskSize), "tmpfs", data)
+	if out, err := mount.CombinedOutput(); err != nil {
+		return "", nil, fmt.Errorf("NOT RUN: mounting a small disk needs root (%w: %s); to do without: --skip disk-full,"+
+			"planted-no-undo", err, out)
+	}
+	return data, func() error {
+		out, err := exec.CommandContext(context.WithoutCancel(ctx), "umount", data).CombinedOutput() //nolint:gosec // as above
+		if err != nil {
+			return fmt.Errorf("unmount: %w: %s", err, out)
+		}
+		return nil
+	}, nil
+}
+
+func diskFull(ctx context.Context, d *drill, at *visit) error { return fullDisk(ctx, d, at, "") }
+
+// fullDisk lets the disk run full under load, twice: once the bank must go on when there is space, once it is killed.
+func fullDisk(ctx context.Context, d *drill, at *visit, plant string) (err error) {
+	data, unmount, err := d.smallDisk(ctx, at)
+	if err != nil {
+		return err
+	}
+	var s *stage
+	defer func() { // a mount is not kept: what it has is copied beside it
+		if s != nil {
+			err = errors.Join(err, s.close())
+		}
+		if err != nil {
+			err = errors.Join(err, os.CopyFS(data+"-kept", os.DirFS(data)))
+		}
+		err = errors.Join(err, unmount())
+	}()
+	if s, err = d.stage(ctx, at, plant); err != nil {
+		return err
+	}
+	ballast := filepath.Join(data, "ballast")
+	for _, killed := range []bool{false, true} {
+		refused, err := s.fill(ctx, ballast)
+		if err != nil {
+			return err
+		}
+		at.noted("%d × 503", refused)
+		if killed {
+			s.kill()
+		}
+		if err := os.Remove(ballast); err != nil {
+			return err
+		}
+		if killed {
+			err = s.recover(ctx)
+		} else {
+			err = s.resumes(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	at.noted("%d acked", s.office.Acked())
+	return nil
+}
+
+// fill has clients at work until the disk is full, and for a while longer. It returns how often they were turned away.
+func (s *stage) fill(ctx context.Context, ballast string) (refused int, err error) {
+	if err := os.WriteFile(ballast, make([]byte, diskBallast), 0o600); err != nil {
+		return 0, err
+	}
+	before := s.turnedAway()
+	for range 40 {
+		s.work(ctx, shortWork)
+		if refused = s.turnedAway() - before; refused > 50 {
+			break
+		}
+	}
+	if refused <= 50 {
+		return refused, fmt.Errorf("only %d commands were turned away: the disk did not fill", refused)
+	}
+	r, err := s.client.Get(ctx, "/v1/ledger/head")
+	if err != nil || r.Status != http.StatusOK {
+		return refused, found(fmt.Errorf("it cannot be read while the disk is full: %d %s, %w", r.Status, r.Body, err))
+	}
+	return refused, nil
+}
+
+func (s *stage) turnedAway() (n int) {
+	for _, c := range s.office.Commands() {
+		if c.Fate == journal.NotDone {
+			n++
+		}
+	}
+	return n
+}
+
+// resumes sees the bank go on by itself when there is space again.
+func (s *stage) resumes(ctx context.Context) error {
+	before := s.office.Acked()
+	err := until(ctx, waitFor, func() bool {
+		s.work(ctx, 200*time.Millisecond)
+		return s.office.Acked() > before+20
+	})
+	if err != nil {
+		return found(fmt.Errorf("there is space again, and it does not go on: %w", err))
+	}
+	return s.judge(ctx)
+}
