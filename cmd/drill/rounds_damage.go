@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,19 +39,32 @@ func (d *drill) worked(ctx context.Context, at *visit) (*stage, error) {
 	if err := s.judge(ctx); err != nil {
 		return s, err
 	}
-	return s, until(ctx, waitFor, func() bool {
+	return s, s.caughtUp(ctx)
+}
+
+// caughtUp waits until every handler has every event.
+func (s *stage) caughtUp(ctx context.Context) error {
+	var said teller.Reply
+	err := until(ctx, waitFor, func() bool {
 		var ready struct {
 			Modules []struct {
 				Lag uint64 `json:"lag"`
 			} `json:"modules"`
 		}
+		var err error
+		if said, err = s.client.Get(ctx, "/readyz"); err == nil {
+			err = json.Unmarshal(said.Body, &ready)
+		}
 		lag := uint64(0)
-		err := s.client.GetInto(ctx, "/readyz", &ready)
 		for _, m := range ready.Modules {
 			lag += m.Lag
 		}
 		return err == nil && lag == 0
 	})
+	if err != nil {
+		return found(fmt.Errorf("the handlers do not catch up: %w: %d %s", err, said.Status, said.Body))
+	}
+	return nil
 }
 
 // position is how a refusal says where the damage is.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"bankforge/cmd/drill/journal"
@@ -15,8 +16,8 @@ import (
 
 // The disk of a bank that is to run out of it. What the ballast leaves is full after some hundred commands.
 const (
-	diskSize    = 192 << 20
-	diskBallast = 180 << 20
+	diskSize = 192 << 20
+	diskFree = 10 << 20
 )
 
 // smallDisk mounts a file system of its own for the data of the next bank.
@@ -89,7 +90,7 @@ func fullDisk(ctx context.Context, d *drill, at *visit, plant string) (err error
 
 // fill has clients at work until the disk is full, and for a while longer. It returns how often they were turned away.
 func (s *stage) fill(ctx context.Context, ballast string) (refused int, err error) {
-	if err := os.WriteFile(ballast, make([]byte, diskBallast), 0o600); err != nil {
+	if err := load(ballast); err != nil {
 		return 0, err
 	}
 	before := s.turnedAway()
@@ -129,4 +130,22 @@ func (s *stage) resumes(ctx context.Context) error {
 		return found(fmt.Errorf("there is space again, and it does not go on: %w", err))
 	}
 	return s.judge(ctx)
+}
+
+// load fills the disk with a file, up to diskFree.
+func load(ballast string) error {
+	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	size, chunk := int64(0), make([]byte, 1<<20)
+	for err == nil {
+		var n int
+		n, err = f.Write(chunk)
+		size += int64(n)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(f.Truncate(max(0, size-diskFree)), f.Close())
 }
