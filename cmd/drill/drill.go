@@ -103,7 +103,7 @@ func (d *drill) rounds() []round {
 	if d.Short {
 		return shortRounds()
 	}
-	return slices.Concat(killRounds(d.Rounds), processRounds(), damageRounds(), plantedRounds())
+	return slices.Concat(killRounds(d.Rounds), processRounds(), damageRounds(), liveRounds(), plantedRounds())
 }
 
 func (d *drill) wanted(name string) bool {
