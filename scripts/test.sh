@@ -25,6 +25,7 @@ step lint golangci-lint run ./...
 step go go test -v -race -timeout 15m ./...
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
+step drill scripts/drill.sh --short
 
 echo
 echo "=== summary"

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +38,6 @@ func (v *visit) noted(format string, args ...any) {
 type drill struct {
 	*options
 	out     io.Writer
-	random  *rand.Rand
 	began   time.Time
 	results []outcome
 }
@@ -68,10 +67,7 @@ func newDrill(o *options, out io.Writer) (*drill, error) {
 			return nil, err
 		}
 	}
-	return &drill{
-		options: o, out: out, began: time.Now(),
-		random: rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // replayed
-	}, nil
+	return &drill{options: o, out: out, began: time.Now()}, nil
 }
 
 var errFailed = errors.New("a promise was broken, or an attack could not be made")
@@ -79,16 +75,14 @@ var errFailed = errors.New("a promise was broken, or an attack could not be made
 // run runs the rounds, prints the table, and fails when one of them has.
 func (d *drill) run(ctx context.Context) error {
 	d.say("seed %d, directory %s\n", d.Seed, d.Dir)
-	for i, r := range d.rounds() {
-		// Each round has a seed of its own, so that it does the same when it is run alone.
-		seed := d.Seed*1000 + uint64(i)
+	for _, r := range d.rounds() {
 		if !d.wanted(r.name) {
 			continue
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d.row(ctx, &r, seed)
+		d.row(ctx, &r)
 	}
 	return d.conclude()
 }
@@ -101,9 +95,25 @@ func (d *drill) say(format string, args ...any) {
 // rounds are all, in the short form a few of them.
 func (d *drill) rounds() []round {
 	if d.Short {
-		return shortRounds()
+		return slices.Concat(killRounds(killsInShort), []round{
+			named("sigterm"), named("second-process"), named("snapshot-flipped"), named("planted-no-wait"),
+		})
 	}
-	return slices.Concat(killRounds(d.Rounds), processRounds(), damageRounds(), liveRounds(), plantedRounds())
+	return slices.Concat(killRounds(d.Rounds), others())
+}
+
+// killsInShort is enough for each step at which a process ends itself, with random moments between them.
+const killsInShort = 10
+
+// others are the rounds that are run once.
+func others() []round {
+	return slices.Concat(processRounds(), damageRounds(), liveRounds(), plantedRounds())
+}
+
+// named is the one of the others with that name.
+func named(name string) round {
+	all := others()
+	return all[slices.IndexFunc(all, func(r round) bool { return r.name == name })]
 }
 
 func (d *drill) wanted(name string) bool {
@@ -112,9 +122,9 @@ func (d *drill) wanted(name string) bool {
 }
 
 // row runs one round, and prints its row. What a failed one leaves is kept.
-func (d *drill) row(ctx context.Context, r *round, seed uint64) {
+func (d *drill) row(ctx context.Context, r *round) {
 	began := time.Now()
-	at := &visit{dir: filepath.Join(d.Dir, r.name), seed: seed}
+	at := &visit{dir: filepath.Join(d.Dir, r.name), seed: seedOf(d.Seed, r.name)}
 	ctx, cancel := context.WithTimeout(ctx, roundWithin)
 	defer cancel()
 	err := errors.Join(os.RemoveAll(at.dir), os.MkdirAll(at.dir, 0o700))
@@ -137,6 +147,13 @@ func (d *drill) row(ctx context.Context, r *round, seed uint64) {
 	if o.Verdict != passed {
 		d.say("    %s\n    kept: %s; again with: --seed %d --only %s\n", o.Verdict, o.Kept, d.Seed, o.Round)
 	}
+}
+
+// seedOf gives each round a seed of its own, so that it does the same when it is run alone.
+func seedOf(seed uint64, name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails, it says
+	return seed ^ h.Sum64()
 }
 
 // roundWithin bounds a round.

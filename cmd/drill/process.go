@@ -149,12 +149,11 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // command runs the bank's program to its end, and returns all that it says.
-func command(ctx context.Context, program, order string, args ...string) (string, error) {
+func command(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	//nolint:gosec // whoever starts the drill says which program
 	c := exec.CommandContext(ctx, program, args...)
-	c.Env = append(os.Environ(), "BANKFORGE_FAULT="+order)
 	out, err := c.CombinedOutput()
 	return string(bytes.TrimSpace(out)), err
 }

@@ -62,8 +62,3 @@ func killOften(ctx context.Context, d *drill, at *visit, plant string) error {
 	}
 	return nil
 }
-
-// shortRounds are for every change.
-func shortRounds() []round {
-	return nil
-}

@@ -52,7 +52,7 @@ func newStage(ctx context.Context, o *options, dir string, seed uint64, plant st
 	if s.journal, err = journal.Open(filepath.Join(dir, "journal")); err != nil {
 		return s, err
 	}
-	token, err := command(ctx, o.Bankforge, "", "token", "--data", s.data(), "--role", "teller,auditor",
+	token, err := command(ctx, o.Bankforge, "token", "--data", s.data(), "--role", "teller,auditor",
 		"--subject", "drill", "--ttl", "24h")
 	if err != nil {
 		return s, fmt.Errorf("make a token: %w: %s", err, token)
