@@ -26,14 +26,15 @@ func (d *drill) smallDisk(ctx context.Context, at *visit) (data string, unmount 
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return "", nil, err
 	}
-	//nolint:gosec // a path of our own
-	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0700", diskSize), "tmpfs", data)
+	size := fmt.Sprintf("size=%d,mode=0700", diskSize)
+	mount := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", size, "tmpfs", data) //nolint:gosec // our own path
 	if out, err := mount.CombinedOutput(); err != nil {
 		return "", nil, fmt.Errorf("NOT RUN: mounting a small disk needs root (%w: %s); to do without: --skip disk-full,"+
 			"planted-no-undo", err, out)
 	}
 	return data, func() error {
-		out, err := exec.CommandContext(context.WithoutCancel(ctx), "umount", data).CombinedOutput() //nolint:gosec // as above
+		//nolint:gosec // our own path
+		out, err := exec.CommandContext(context.WithoutCancel(ctx), "umount", data).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("unmount: %w: %s", err, out)
 		}
