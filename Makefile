@@ -59,6 +59,10 @@ drill: ## Kill, stop, starve and damage a bank for some minutes, and see what it
 browser: ## The page and the live channel in a real browser
 	@scripts/browser.sh
 
+.PHONY: bench
+bench: ## Speed and memory against their targets (docs/performance.md); ARGS="--only burst,hot" for some lines
+	@scripts/bench.sh $(ARGS)
+
 .PHONY: schema
 schema: build ## schemathesis against a running server: the API does what its OpenAPI document says
 	@scripts/schemathesis.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the tests need beside Go, Node 20, Python 3.11 and apt. Says what it does; does nothing
-# when all is there. Everything but Debian's packages stays in .tools and console/node_modules.
+# Installs what the tests need beside Go, Node 20, Python 3.11 and apt; with the argument "bench", only what
+# measuring needs. Says what it does; does nothing when all is there. Everything but Debian's packages stays in .tools and console/node_modules.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
@@ -75,11 +75,17 @@ node_modules() {
     cp console/package-lock.json "$have"
 }
 
+bench=(wrk=wrk strace=strace)
+if [ "${1:-}" = bench ]; then
+    need go "see https://go.dev/dl for the version in go.mod"
+    debian "${bench[@]}"
+    exit
+fi
 need go "see https://go.dev/dl for the version in go.mod"
 need node "Node 20 or later"
 need npm "it comes with Node"
 need python3 "Python 3.11 or later"
-debian chromium=chromium jq=jq curl=curl gcc=build-essential
+debian chromium=chromium jq=jq curl=curl gcc=build-essential "${bench[@]}"
 python3 -c 'import ensurepip' 2>/dev/null || { # Debian keeps this module in a package of its own
     say "Debian package: python3-venv"
     if [ "$(id -u)" -eq 0 ]; then root=(); else root=(sudo); fi

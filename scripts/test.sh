@@ -26,6 +26,7 @@ step go go test -v -race -timeout 15m ./...
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short
+step bench scripts/bench.sh --short
 
 echo
 echo "=== summary"

@@ -87,6 +87,12 @@ func (f File) kept(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// Synchronous asks SQLite how the writer's commits are flushed: 2 (FULL) is at each commit, 1 (NORMAL) is not.
+func (d *DB) Synchronous(ctx context.Context) (n int, err error) {
+	err = d.write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&n)
+	return n, err
+}
+
 func (d *DB) openReaders(f File) (err error) {
 	if d.read, err = sql.Open("sqlite", dsn(d.path, f, "ro")); err != nil {
 		return fmt.Errorf("open %s: %w", d.path, err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"bankforge/cmd/bankforge/bench"
 )
 
 // CLI is the whole command line. Every flag can also be set by an environment variable
@@ -31,6 +33,7 @@ type CLI struct {
 	Restore  RestoreCmd  `cmd:"" help:"Make a bank of a backup, in an empty data directory."`
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
 	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
+	Bench    BenchCmd    `cmd:"" help:"Load a running server, and print throughput, latencies and errors."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`
 	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
 	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
@@ -89,6 +92,7 @@ func parse(cli *CLI, args, env []string, opts ...kong.Option) (ctx *kong.Context
 		kong.Description("A bank's core: event-sourced, message-driven, in one binary."),
 		kong.Vars{
 			"modules": strings.Join(moduleNames(), ", "),
+			"benches": strings.Join(bench.Lines(), ", "),
 			"roles":   "customer, teller, service, fraud, operator, auditor, admin",
 		},
 		kong.Resolvers(settings),

@@ -79,7 +79,7 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 		return b, err
 	}
 	b.watch()
-	return b, nil
+	return b, b.watchFiles(ctx)
 }
 
 func (b *bankProcess) startLedger(ctx context.Context) (err error) {
@@ -198,6 +198,20 @@ func (b *bankProcess) watch() {
 				return float64(max(head, at) - at)
 			})
 	}
+}
+
+// watchFiles tells how commits are flushed, as SQLite itself says on the connection that writes: sqlite.Open has refused
+// files that are not flushed as they must be.
+func (b *bankProcess) watchFiles(ctx context.Context) error {
+	for name, db := range map[string]*sqlite.DB{"bank": b.files.bank, "state": b.files.state, "views": b.files.views} {
+		n, err := db.Synchronous(ctx)
+		if err != nil {
+			return fmt.Errorf("ask %s.db how it is flushed: %w", name, err)
+		}
+		b.metrics.watch("bankforge_store_synchronous", "SQLite's synchronous: 2 (FULL) is flushed at each commit.",
+			prometheus.Labels{"file": name}, func() float64 { return float64(n) })
+	}
+	return nil
 }
 
 // doors are the ways in.

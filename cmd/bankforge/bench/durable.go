@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// durable: does each reply wait for the disk? strace counts the flushes of the log, the bank its commits.
+func (s *Suite) durable(ctx context.Context) (_ values, err error) {
+	b, accounts, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end(&err)
+	f, err := b.figures(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := values{}
+	log, there := f[`bankforge_store_synchronous{file="bank"}`]
+	state, too := f[`bankforge_store_synchronous{file="state"}`]
+	if there && too {
+		out["settings"] = value{min(log, state), fmt.Sprintf("bank.db %.0f, state.db %.0f", log, state)}
+	}
+	many, err := s.flushes(ctx, b, accounts, usual)
+	if err != nil {
+		return nil, err
+	}
+	out["commits"] = value{many.flushed / many.commits, many.note()}
+	one, err := s.flushes(ctx, b, accounts, 1)
+	if err != nil {
+		return nil, err
+	}
+	out["replies"] = value{one.flushed / one.replies, one.note()}
+	return out, nil
+}
+
+// flushing is what happened while strace looked.
+type flushing struct{ flushed, commits, replies float64 }
+
+func (f flushing) note() string {
+	return fmt.Sprintf("%.0f flushes, %.0f commits, %.0f replies", f.flushed, f.commits, f.replies)
+}
+
+// traced is how long strace looks; it slows the bank down.
+const traced = 2 * time.Second
+
+// flushes runs a load under strace. The bank is idle when strace begins and when it ends, so no commit has its flush
+// outside.
+func (s *Suite) flushes(ctx context.Context, b *server, accounts []string, connections int) (out flushing, err error) {
+	trace := filepath.Join(s.work, "trace")
+	//nolint:gosec // the arguments are the suite's own
+	tracer := exec.CommandContext(ctx, "strace", "-f", "-y", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", trace,
+		"-p", strconv.Itoa(b.cmd.Process.Pid))
+	var says lockedBuffer
+	tracer.Stderr, tracer.SysProcAttr = &says, dieWithParent()
+	tracer.Cancel = func() error { return tracer.Process.Signal(os.Interrupt) }
+	if err := tracer.Start(); err != nil {
+		return out, err
+	}
+	stop := func() error {
+		_ = tracer.Process.Signal(syscall.SIGINT) // it may have ended by itself
+		return tracer.Wait()
+	}
+	if err := says.await(ctx, "attached"); err != nil {
+		return out, errors.Join(err, stop())
+	}
+	before, err := b.figures(ctx)
+	if err != nil {
+		return out, errors.Join(err, stop())
+	}
+	load := Load{Kind: Transfers, Accounts: accounts, Connections: connections, Duration: traced}
+	o, err := s.load(ctx, "durable", b, load, false)
+	if err != nil {
+		return out, errors.Join(err, stop())
+	}
+	after, err := b.figures(ctx)
+	_ = stop() // the signal that ended it is its status
+	if err != nil {
+		return out, err
+	}
+	text, err := os.ReadFile(trace)
+	if err != nil {
+		return out, err
+	}
+	out.replies = float64(o.Accepted)
+	out.commits = after.sum("bankforge_commit_seconds_count") - before.sum("bankforge_commit_seconds_count")
+	flushed, err := countFlushes(text, b.data)
+	out.flushed = float64(flushed)
+	return out, err
+}
+
+var flushCall = regexp.MustCompile(`\bf(?:data)?sync\(\d+<([^>]+)>`)
+
+// countFlushes counts flushes of the log, whose files are called bank.* in the data directory. One that
+// failed is an error: the reply after it would have been a lie.
+func countFlushes(trace []byte, data string) (count int, err error) {
+	for l := range bytes.Lines(trace) {
+		if bytes.Contains(l, []byte("sync")) && bytes.Contains(l, []byte("= -1")) {
+			return count, fmt.Errorf("a flush failed: %s", l)
+		}
+		m := flushCall.FindSubmatch(l)
+		if m == nil {
+			continue
+		}
+		if inside, err := filepath.Match(filepath.Join(data, "bank*"), string(m[1])); err == nil && inside {
+			count++
+		}
+	}
+	return count, nil
+}

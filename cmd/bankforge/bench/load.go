@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Load says what to send to a server, and for how long.
+type Load struct {
+	URL         string
+	Token       string
+	Kind        Kind
+	Accounts    []string
+	Connections int
+	Duration    time.Duration
+	Rate        float64 // requests a second on all connections together; 0: each as fast as it is answered
+	// Mark gives request number n a correlation id and is told when it is sent; nil: none is sent.
+	Mark func(n uint64, at time.Time) string
+}
+
+// Outcome is what came of a load.
+type Outcome struct {
+	Kind         Kind           `json:"kind"`
+	Connections  int            `json:"connections"`
+	Seconds      float64        `json:"seconds"`
+	Sent         uint64         `json:"sent"`
+	Accepted     uint64         `json:"accepted"`
+	PerSecond    float64        `json:"per_second"` // accepted; of bulks, the transfers in them
+	Errors       map[string]int `json:"errors"`     // by code, as the answer or this program names it
+	NoRetryAfter int            `json:"no_retry_after"`
+	P50, P95     float64        `json:",omitempty"` // ms, of what was accepted
+	P99          float64        `json:",omitempty"`
+	Latency      *Histogram     `json:"-"`
+}
+
+// Codes of what no answer names.
+const (
+	codeConnection = "connection"    // it broke, or could not be made
+	codeWrong      = "wrong_answer"  // the status is right, and the body is not
+	codeReplayed   = "not_a_new_one" // a random key that the server says to know
+)
+
+// worker is one connection of a load.
+type worker struct {
+	*Load
+	base    *url.URL
+	number  int
+	out     Outcome
+	writer  *writer
+	started time.Time
+	sent    uint64
+}
+
+// Run sends the load, and ends early when ctx does. The error is for what makes it impossible; refusals are counted.
+func (l *Load) Run(ctx context.Context) (*Outcome, error) {
+	base, err := parseURL(l.URL)
+	if err != nil {
+		return nil, fmt.Errorf("--url: %w", err)
+	}
+	if len(l.Accounts) < 2 {
+		return nil, errors.New("--accounts: a load needs at least 2")
+	}
+	var bodies [][]byte
+	if l.Kind == Bulk {
+		bodies = bulks(l.Accounts)
+	}
+	conns, err := dialAll(ctx, base, l.Connections)
+	if err != nil {
+		return nil, err
+	}
+	workers, started := make([]*worker, l.Connections), time.Now()
+	limit, cancel := context.WithDeadline(ctx, started.Add(l.Duration))
+	defer cancel()
+	var running errgroup.Group
+	for i := range workers {
+		w := &worker{Load: l, base: base, number: i, started: started}
+		w.writer = newWriter(l.Kind, base, l.Token, l.Accounts, bodies)
+		w.out = Outcome{Errors: map[string]int{}, Latency: &Histogram{}}
+		workers[i] = w
+		running.Go(func() error { w.run(limit, conns[i]); return nil })
+	}
+	_ = running.Wait() // workers count what goes wrong
+	return l.sum(workers, time.Since(started)), ctx.Err()
+}
+
+// dialAll connects before the clock runs, a few at a time so that no listener's backlog overflows.
+func dialAll(ctx context.Context, base *url.URL, count int) ([]*conn, error) {
+	conns := make([]*conn, count)
+	var dialling errgroup.Group
+	dialling.SetLimit(openers)
+	for i := range conns {
+		dialling.Go(func() (err error) {
+			conns[i], err = dial(ctx, base)
+			return err
+		})
+	}
+	err := dialling.Wait()
+	if err != nil {
+		for _, c := range conns {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+		err = fmt.Errorf("--url: %w", err)
+	}
+	return conns, err
+}
+
+func (l *Load) sum(workers []*worker, took time.Duration) *Outcome {
+	o := &Outcome{Kind: l.Kind, Connections: l.Connections, Seconds: took.Seconds(),
+		Errors: map[string]int{}, Latency: &Histogram{}}
+	for _, w := range workers {
+		o.Sent += w.sent
+		o.Accepted += w.out.Accepted
+		o.NoRetryAfter += w.out.NoRetryAfter
+		o.Latency.Merge(w.out.Latency)
+		for code, n := range w.out.Errors {
+			o.Errors[code] += n
+		}
+	}
+	o.PerSecond = float64(o.Accepted) / took.Seconds()
+	if l.Kind == Bulk {
+		o.PerSecond *= bulkItems
+	}
+	o.P50, o.P95, o.P99 = ms(o.Latency.Quantile(0.5)), ms(o.Latency.Quantile(0.95)), ms(o.Latency.Quantile(0.99))
+	return o
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// run sends until the time is over. A request that was sent is waited for, also past the end.
+func (w *worker) run(ctx context.Context, c *conn) {
+	defer func() { _ = c.Close() }()
+	for w.turn(ctx) {
+		at := time.Now()
+		correlation := ""
+		if w.Mark != nil {
+			correlation = w.Mark(w.sent*uint64(w.Connections)+uint64(w.number), at)
+		}
+		r, err := c.ask(w.writer.next(correlation))
+		took := time.Since(at)
+		w.sent++
+		if err == nil {
+			w.judge(r, &c.body, took)
+			if !r.Close {
+				continue
+			}
+		} else {
+			w.out.Errors[codeConnection]++
+		}
+		_ = c.Close()
+		again, err := dial(ctx, w.base)
+		if err != nil {
+			return // the time is over, or the lost connection has been counted
+		}
+		c = again
+	}
+}
+
+// turn waits until the next request is due; false: the time is over. Who is late does not wait.
+func (w *worker) turn(ctx context.Context) bool {
+	if w.Rate > 0 {
+		n := float64(w.sent)*float64(w.Connections) + float64(w.number)
+		wait := time.Until(w.started.Add(time.Duration(n / w.Rate * float64(time.Second))))
+		if wait > 0 {
+			due := time.NewTimer(wait)
+			defer due.Stop()
+			select {
+			case <-due.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// judge counts an answer.
+func (w *worker) judge(r *http.Response, body *bytes.Buffer, took time.Duration) {
+	switch {
+	case r.StatusCode != w.Kind.accepts():
+		w.out.Errors[codeOf(r.StatusCode, body.Bytes())]++
+		busy := r.StatusCode == http.StatusServiceUnavailable || r.StatusCode == http.StatusTooManyRequests
+		if after, err := strconv.Atoi(r.Header.Get("Retry-After")); busy && (err != nil || after < 1) {
+			w.out.NoRetryAfter++
+		}
+	case r.Header.Get("Idempotency-Replayed") != "":
+		w.out.Errors[codeReplayed]++
+	case !w.Kind.answers(body.Bytes()):
+		w.out.Errors[codeWrong]++
+	default:
+		w.out.Accepted++
+		w.out.Latency.Add(took)
+	}
+}
+
+// answers reports whether the body says what it must where the status alone does not say it.
+func (k Kind) answers(body []byte) bool {
+	switch k {
+	case Bulk:
+		return bytes.HasPrefix(body, fmt.Appendf(nil, `{"succeeded":%d,"failed":0,`, bulkItems))
+	case Reads:
+		return bytes.HasPrefix(body, []byte(`{"id":"acc_`))
+	case Transfers, Hot:
+		return bytes.Contains(body, []byte(`"status":"posted"`))
+	default:
+		return false
+	}
+}
+
+// codeOf names a refusal by its status and code.
+func codeOf(status int, body []byte) string {
+	var problem struct{ Code string }
+	if err := json.Unmarshal(body, &problem); err != nil || problem.Code == "" {
+		return strconv.Itoa(status)
+	}
+	return strconv.Itoa(status) + " " + problem.Code
+}
