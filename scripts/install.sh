@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what the tests need beside Go, Node 20, Python 3.11 and apt; with the argument "bench", only what
-# measuring needs. Says what it does; does nothing when all is there. Everything but Debian's packages stays in .tools and console/node_modules.
+# measuring needs. Says what it does; does nothing when all is there. Everything but Debian's packages stays in
+# .tools and console/node_modules.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 

@@ -15,14 +15,16 @@ import (
 
 // BenchCmd loads a running server; or, as the suite, measures everything on servers that it starts.
 type BenchCmd struct {
-	URL         string        `name:"url" help:"The running server." default:"http://127.0.0.1:8080" placeholder:"URL"`
-	Token       string        `help:"Bearer token of a teller: bankforge token --role teller --subject me." placeholder:"TOKEN"`
-	Kind        string        `help:"What to send: ${enum}." enum:"transfers,hot,bulk,reads" default:"transfers"`
+	URL   string `name:"url" help:"The running server." default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Token string `help:"Bearer token, as bankforge token --role teller --subject me prints it." placeholder:"TOKEN"`
+	Kind  string `help:"What to send: ${enum}." enum:"transfers,hot,bulk,reads" default:"transfers"`
+
 	Connections int           `help:"How many connections, each with one request at a time." default:"64"`
 	Duration    time.Duration `help:"How long." default:"10s"`
 	Accounts    int           `help:"How many accounts to open for it." default:"1000"`
-	Rate        float64       `help:"Requests a second on all connections together; 0: as fast as they are answered." default:"0"`
-	Output      string        `name:"output" short:"o" help:"How to print: ${enum}." enum:"table,json,markdown" default:"table"`
+
+	Rate   float64 `help:"Requests a second on all connections; 0: as fast as they are answered." default:"0"`
+	Output string  `short:"o" help:"How to print: ${enum}." enum:"table,json,markdown" default:"table"`
 
 	Suite  bool     `help:"Measure every line of docs/performance.md on servers of its own (make bench)."`
 	Only   []string `help:"Lines of the suite: of ${benches}." placeholder:"LINE,…"`

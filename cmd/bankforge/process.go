@@ -200,8 +200,8 @@ func (b *bankProcess) watch() {
 	}
 }
 
-// watchFiles tells how commits are flushed, as SQLite itself says on the connection that writes: sqlite.Open has refused
-// files that are not flushed as they must be.
+// watchFiles tells how commits are flushed, as SQLite itself says on the connection that writes: sqlite.Open has
+// refused files that are not flushed as they must be.
 func (b *bankProcess) watchFiles(ctx context.Context) error {
 	for name, db := range map[string]*sqlite.DB{"bank": b.files.bank, "state": b.files.state, "views": b.files.views} {
 		n, err := db.Synchronous(ctx)

@@ -60,10 +60,12 @@ func (c *conn) create(base *url.URL, token, path, body string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r.StatusCode != http.StatusCreated {
-		return "", fmt.Errorf("POST %s: %s: %s", path, r.Status, c.body.Bytes())
+	if r.status != http.StatusCreated {
+		return "", fmt.Errorf("POST %s: %d: %s", path, r.status, c.body.Bytes())
 	}
-	var made struct{ ID string }
+	var made struct {
+		ID string `json:"id"`
+	}
 	if err := json.Unmarshal(c.body.Bytes(), &made); err != nil {
 		return "", fmt.Errorf("POST %s: %w", path, err)
 	}

@@ -46,24 +46,31 @@ func dial(ctx context.Context, base *url.URL) (*conn, error) {
 	return &conn{Conn: raw, in: bufio.NewReaderSize(raw, 16<<10)}, nil
 }
 
+// reply is what a request was answered, but for the body.
+type reply struct {
+	status int
+	header http.Header
+	last   bool // the server closes the connection
+}
+
 // ask sends a request as it goes over the wire, and reads the answer. Its body is in c.body until the next one.
-func (c *conn) ask(request []byte) (*http.Response, error) {
+func (c *conn) ask(request []byte) (reply, error) {
 	if err := c.SetDeadline(time.Now().Add(replyPatience)); err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if _, err := c.Write(request); err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	r, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	c.body.Reset()
 	_, err = io.Copy(&c.body, r.Body)
 	if e := r.Body.Close(); err == nil {
 		err = e
 	}
-	return r, err
+	return reply{r.StatusCode, r.Header, r.Close}, err
 }
 
 // parseURL takes only what a client can ask: http or https, and a host.

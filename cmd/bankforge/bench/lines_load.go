@@ -183,7 +183,9 @@ func (s *Suite) pace(ctx context.Context, b *server, accounts []string) (float64
 const halfConnections = 32
 
 // atHalf runs a load of transfers at the pace beside what do does, and says which share of it was accepted in time.
-func (s *Suite) atHalf(ctx context.Context, line string, b *server, l Load, do func(context.Context) error) (float64, error) {
+func (s *Suite) atHalf(
+	ctx context.Context, line string, b *server, l Load, do func(context.Context) error,
+) (float64, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	l.Kind, l.Connections = Transfers, halfConnections
@@ -226,7 +228,8 @@ func (s *Suite) reads(ctx context.Context) (_ values, err error) {
 	if err != nil {
 		return nil, err
 	}
-	shot := &shot{line: "reads", kind: Reads, connections: usual, duration: s.size.reads, accounts: accounts, token: b.reader}
+	shot := &shot{line: "reads", kind: Reads, connections: usual, duration: s.size.reads, accounts: accounts}
+	shot.token = b.reader
 	var ours, theirs []Run
 	share := 1.0
 	for range s.repeats() {

@@ -11,8 +11,11 @@ const (
 	wide  = 256 // connections of the line with many
 )
 
-// against runs wrk in turn against the yardstick and a fresh bank, and looks at the bank with each after each of its runs.
-func (s *Suite) against(ctx context.Context, shot *shot, each func(*server, func() error) error) (ours, theirs []Run, err error) {
+// turn does one run against the bank, and whatever belongs before and after it.
+type turn func(b *server, run func() error) error
+
+// against runs wrk in turn against the yardstick and a fresh bank.
+func (s *Suite) against(ctx context.Context, shot *shot, each turn) (ours, theirs []Run, err error) {
 	b, accounts, err := s.fresh(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -42,7 +45,7 @@ func (s *Suite) against(ctx context.Context, shot *shot, each func(*server, func
 }
 
 // then lets the views catch up before the next one's turn, which they would slow down otherwise.
-func then(ctx context.Context, longest *time.Duration) func(*server, func() error) error {
+func then(ctx context.Context, longest *time.Duration) turn {
 	return func(b *server, run func() error) error {
 		if err := run(); err != nil {
 			return err
@@ -149,7 +152,8 @@ func (s *Suite) one(ctx context.Context) (_ values, err error) {
 	defer b.end(&err)
 	var runs []Run
 	for range s.repeats() {
-		r, err := s.ours(ctx, b, &shot{line: "one", kind: Transfers, connections: 1, duration: s.size.one, accounts: accounts})
+		shot := &shot{line: "one", kind: Transfers, connections: 1, duration: s.size.one, accounts: accounts}
+		r, err := s.ours(ctx, b, shot)
 		if err != nil {
 			return nil, err
 		}

@@ -84,8 +84,8 @@ func subscribe(ctx context.Context, b *server, account string) (*websocket.Conn,
 			return nil, err
 		}
 		var reply struct {
-			ID    int
-			Error json.RawMessage
+			ID    int             `json:"id"`
+			Error json.RawMessage `json:"error"`
 		}
 		if err := json.Unmarshal(bytes.TrimSpace(heard), &reply); err != nil || reply.ID == 0 || reply.Error != nil {
 			return nil, errors.Join(fmt.Errorf("%s was answered %s", say[:len(`{"id":1,"connect`)], heard), socket.CloseNow())
@@ -248,8 +248,8 @@ func (s *Suite) liveAlone(ctx context.Context, b *server, accounts []string) (va
 		if err != nil {
 			return value{}, err
 		}
-		if r.StatusCode != Hot.accepts() {
-			return value{}, fmt.Errorf("live: %s: %s", r.Status, strings.TrimSpace(c.body.String()))
+		if r.status != Hot.accepts() {
+			return value{}, fmt.Errorf("live: %d: %s", r.status, strings.TrimSpace(c.body.String()))
 		}
 		if err := w.await(ctx, int64(n)+1); err != nil {
 			return value{}, err

@@ -1,3 +1,7 @@
+// Package bench measures the bank: as a load against a running server (Load), and as a suite (Suite) that starts
+// servers, measures every line of docs/performance.md, and holds it against its target. What is compared runs in turn
+// on the same machine: machines differ and are noisy, so ratios count. Nothing here knows how the bank is made: it is
+// measured from outside, by HTTP, /metrics, WebSocket, signals and strace.
 package bench
 
 import (
@@ -6,9 +10,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,8 +46,9 @@ type Outcome struct {
 	PerSecond    float64        `json:"per_second"` // accepted; of bulks, the transfers in them
 	Errors       map[string]int `json:"errors"`     // by code, as the answer or this program names it
 	NoRetryAfter int            `json:"no_retry_after"`
-	P50, P95     float64        `json:",omitempty"` // ms, of what was accepted
-	P99          float64        `json:",omitempty"`
+	P50          float64        `json:"p50_ms"` // of what was accepted
+	P95          float64        `json:"p95_ms"`
+	P99          float64        `json:"p99_ms"`
 	Latency      *Histogram     `json:"-"`
 }
 
@@ -151,7 +161,7 @@ func (w *worker) run(ctx context.Context, c *conn) {
 		w.sent++
 		if err == nil {
 			w.judge(r, &c.body, took)
-			if !r.Close {
+			if !r.last {
 				continue
 			}
 		} else {
@@ -184,15 +194,15 @@ func (w *worker) turn(ctx context.Context) bool {
 }
 
 // judge counts an answer.
-func (w *worker) judge(r *http.Response, body *bytes.Buffer, took time.Duration) {
+func (w *worker) judge(r reply, body *bytes.Buffer, took time.Duration) {
 	switch {
-	case r.StatusCode != w.Kind.accepts():
-		w.out.Errors[codeOf(r.StatusCode, body.Bytes())]++
-		busy := r.StatusCode == http.StatusServiceUnavailable || r.StatusCode == http.StatusTooManyRequests
-		if after, err := strconv.Atoi(r.Header.Get("Retry-After")); busy && (err != nil || after < 1) {
+	case r.status != w.Kind.accepts():
+		w.out.Errors[codeOf(r.status, body.Bytes())]++
+		busy := r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests
+		if after, err := strconv.Atoi(r.header.Get("Retry-After")); busy && (err != nil || after < 1) {
 			w.out.NoRetryAfter++
 		}
-	case r.Header.Get("Idempotency-Replayed") != "":
+	case r.header.Get("Idempotency-Replayed") != "":
 		w.out.Errors[codeReplayed]++
 	case !w.Kind.answers(body.Bytes()):
 		w.out.Errors[codeWrong]++
@@ -218,9 +228,48 @@ func (k Kind) answers(body []byte) bool {
 
 // codeOf names a refusal by its status and code.
 func codeOf(status int, body []byte) string {
-	var problem struct{ Code string }
+	var problem struct {
+		Code string `json:"code"`
+	}
 	if err := json.Unmarshal(body, &problem); err != nil || problem.Code == "" {
 		return strconv.Itoa(status)
 	}
 	return strconv.Itoa(status) + " " + problem.Code
+}
+
+// failures are the errors by code, in one line.
+func (o *Outcome) failures() string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(o.Errors)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", code, o.Errors[code]))
+	}
+	if o.NoRetryAfter > 0 {
+		parts = append(parts, fmt.Sprintf("without Retry-After: %d", o.NoRetryAfter))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Print writes what came of a load, as a table or as json.
+func (o *Outcome) Print(out io.Writer, format string) error {
+	if format == "json" {
+		return json.NewEncoder(out).Encode(o)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	unit := "requests/s"
+	if o.Kind != Reads {
+		unit = "transfers/s"
+	}
+	_, err := fmt.Fprintf(w, "load\t%s, %d connections, %.1f s\nthroughput\t%s\n"+
+		"latency\tp50 %.2f ms, p95 %.2f ms, p99 %.2f ms\naccepted\t%s of %s requests\n",
+		o.Kind, o.Connections, o.Seconds, show(o.PerSecond, unit), o.P50, o.P95, o.P99,
+		grouped(int64(o.Accepted)), grouped(int64(o.Sent)))
+	if err != nil {
+		return err
+	}
+	for _, code := range slices.Sorted(maps.Keys(o.Errors)) {
+		if _, err := fmt.Fprintf(w, "error\t%s: %s\n", code, grouped(int64(o.Errors[code]))); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
 }

@@ -17,24 +17,21 @@ import (
 type figures map[string]float64
 
 // get reads an address of a server that the suite has started.
-func get(ctx context.Context, url, token string) ([]byte, http.Header, error) {
+func get(ctx context.Context, url string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return nil, nil, err
-	}
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
+		return nil, err
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer answer.Body.Close() //nolint:errcheck // it has been read
 	body, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("GET %s: %s: %s", url, answer.Status, body)
 	}
-	return body, answer.Header, err
+	return body, err
 }
 
 // parseFigures reads Prometheus' text form.

@@ -38,9 +38,7 @@ type writer struct {
 }
 
 func newWriter(kind Kind, base *url.URL, token string, accounts []string, bulks [][]byte) *writer {
-	var seed [32]byte
-	_, _ = crand.Read(seed[:]) // never fails, it says
-	w := &writer{kind: kind, accounts: accounts, bulks: bulks, random: rand.New(rand.NewChaCha8(seed))}
+	w := &writer{kind: kind, accounts: accounts, bulks: bulks, random: newRandom()}
 	common := "Host: " + base.Host + "\r\nAuthorization: Bearer " + token + "\r\n"
 	switch kind {
 	case Reads:
@@ -125,21 +123,29 @@ func pick(random *rand.Rand, accounts []string, kind Kind) (from, to string) {
 }
 
 func transfer(from, to string) []byte {
-	return fmt.Appendf(nil, `{"from_account_id":%q,"to_account_id":%q,"amount":{"amount":"1","currency":"EUR"}}`, from, to)
+	const form = `{"from_account_id":%q,"to_account_id":%q,"amount":{"amount":"1","currency":"EUR"}}`
+	return fmt.Appendf(nil, form, from, to)
 }
 
 // bulks are bodies of bulks between accounts at random.
 func bulks(accounts []string) [][]byte {
+	random := newRandom()
 	out := make([][]byte, bulkBodies)
 	for i := range out {
 		items := make([][]byte, bulkItems)
 		for j := range items {
-			a := rand.IntN(len(accounts))                                                              //nolint:gosec // which accounts a load takes is no secret
-			items[j] = transfer(accounts[a], accounts[(a+1+rand.IntN(len(accounts)-1))%len(accounts)]) //nolint:gosec // the same
+			items[j] = transfer(pick(random, accounts, Transfers))
 		}
 		out[i] = fmt.Appendf(nil, `{"items":[%s]}`, bytes.Join(items, []byte(",")))
 	}
 	return out
+}
+
+// newRandom is a source of its own, which repeats nothing.
+func newRandom() *rand.Rand {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:])             // never fails, it says
+	return rand.New(rand.NewChaCha8(seed)) //nolint:gosec // seeded as well as can be
 }
 
 // accepts is the status of an answer that did what was asked.

@@ -37,6 +37,7 @@ func start(ctx context.Context, log, program string, args ...string) (*process, 
 		return nil, nil, err
 	}
 	defer out.Close() //nolint:errcheck // the child has its own
+	//nolint:gosec // the program is this one
 	p := &process{cmd: exec.CommandContext(ctx, program, args...), log: log, done: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.Env, p.cmd.SysProcAttr = out, environment(os.Environ()), dieWithParent()
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
@@ -111,7 +112,7 @@ type server struct {
 }
 
 // serve starts a bank on a data directory, and returns when it says that it is ready.
-func (s *Suite) serve(ctx context.Context, data string, flags ...string) (*server, error) {
+func (s *Suite) serve(ctx context.Context, data string) (*server, error) {
 	b := &server{data: data}
 	var err error
 	if b.token, err = s.tokenFor(ctx, data, "bench"); err != nil {
@@ -126,8 +127,9 @@ func (s *Suite) serve(ctx context.Context, data string, flags ...string) (*serve
 	}
 	b.url, b.admin = "http://"+public, "http://"+admin
 	began := time.Now()
-	args := append([]string{"serve", "--data", data, "--http", public, "--admin", admin}, flags...)
-	if b.process, _, err = start(ctx, filepath.Join(data, "server.log"), s.Program, args...); err != nil {
+	log := filepath.Join(data, "server.log")
+	b.process, _, err = start(ctx, log, s.Program, "serve", "--data", data, "--http", public, "--admin", admin)
+	if err != nil {
 		return nil, err
 	}
 	if err := b.awaitReady(ctx); err != nil {
@@ -164,7 +166,8 @@ func (b *server) end(err *error) {
 
 func (s *Suite) tokenFor(ctx context.Context, data, subject string) (string, error) {
 	//nolint:gosec // the program is this one
-	c := exec.CommandContext(ctx, s.Program, "token", "--data", data, "--role", "teller", "--subject", subject, "--ttl", "24h")
+	c := exec.CommandContext(ctx, s.Program, "token", "--data", data, "--role", "teller", "--subject", subject,
+		"--ttl", "24h")
 	c.Env = environment(os.Environ())
 	out, err := c.Output()
 	if err != nil {
@@ -192,7 +195,7 @@ func (b *server) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(catchUpPace)
 	defer tick.Stop()
 	for end := time.Now().Add(startPatience); time.Now().Before(end); {
-		if _, _, err := get(ctx, b.url+"/readyz", ""); err == nil {
+		if _, err := get(ctx, b.url+"/readyz"); err == nil {
 			return nil
 		}
 		select {
@@ -208,7 +211,7 @@ func (b *server) awaitReady(ctx context.Context) error {
 
 // figures asks the bank for its metrics.
 func (b *server) figures(ctx context.Context) (figures, error) {
-	text, _, err := get(ctx, b.admin+"/metrics", "")
+	text, err := get(ctx, b.admin+"/metrics")
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +274,8 @@ func (b *server) sizes(ctx context.Context, accounts []string) (y Yardstick, err
 		if !ok || !strings.HasPrefix(head, "HTTP/1.1 "+strconv.Itoa(kind.accepts())) {
 			return y, fmt.Errorf("the first answer is %q", answer)
 		}
-		*to = Sizes{Body: len(body), Header: len(strings.Replace(head, "\r\nConnection: close", "", 1)) + len("\r\n\r\n")}
+		head = strings.Replace(head, "\r\nConnection: close", "", 1) + "\r\n\r\n"
+		*to = Sizes{Body: len(body), Header: len(head)}
 	}
 	return y, nil
 }
@@ -307,7 +311,7 @@ func (s *Suite) measureOf(ctx context.Context, b *server, accounts []string) (*y
 
 // served is what the yardstick has answered so far.
 func (y *yardstick) served(ctx context.Context) (answers, error) {
-	text, _, err := get(ctx, y.url+"/count", "")
+	text, err := get(ctx, y.url+"/count")
 	if err != nil {
 		return answers{}, err
 	}

@@ -21,7 +21,8 @@ type target struct {
 
 // targets are all figures of the suite. A line that does not give one of its own has missed it.
 var targets = []target{
-	{line: "burst", name: "ratio", what: "burst of transfers, 64 connections, of bare gin", unit: "×", want: 0.40, dream: 0.53},
+	{line: "burst", name: "ratio", what: "burst of transfers, 64 connections, of bare gin", unit: "×",
+		want: 0.40, dream: 0.53},
 	{line: "burst", name: "caught-up", what: "… the views caught up after", unit: "s", atMost: true, want: 5},
 	{line: "sustained", name: "ratio", what: "60 s of transfers, of bare gin", unit: "×", want: 0.25, dream: 0.33},
 	{line: "sustained", name: "behind", what: "… the views behind at most", unit: "s", atMost: true, want: 2},
@@ -29,27 +30,42 @@ var targets = []target{
 	{line: "many", name: "ratio", what: "256 connections, of bare gin with 256", unit: "×", want: 0.50, dream: 0.65},
 	{line: "one", name: "p50", what: "one connection, p50", unit: "ms", atMost: true, want: 0.5, dream: 0.2},
 	{line: "bulk", name: "rate", what: "bulks of 1,000 transfers", unit: "transfers/s", want: 60_000, dream: 100_000},
-	{line: "overload", name: "errors", what: "2,000 connections: other than 503, 429 with Retry-After", unit: "replies",
-		atMost: true, exact: true},
+
+	{line: "overload", name: "errors", what: "2,000 connections: other than 503, 429 with Retry-After",
+		unit: "replies", atMost: true, exact: true},
 	{line: "overload", name: "ratio", what: "… throughput, of the best", unit: "×", want: 0.8},
 	{line: "overload", name: "p99", what: "… p99 of what was accepted", unit: "ms", atMost: true, want: 500},
 	{line: "overload", name: "memory", what: "… memory of the bank at most", unit: "MiB", atMost: true, want: 1024},
-	{line: "overload", name: "growth", what: "… memory, last third of the middle one", unit: "×", atMost: true, want: 1.25},
-	{line: "durable", name: "settings", what: "synchronous of log and state, as SQLite says (2 is FULL)", unit: "", want: 2,
-		exact: true},
-	{line: "durable", name: "commits", what: "flushes of the log for a commit, 64 connections", unit: "×", want: 1, exact: true},
-	{line: "durable", name: "replies", what: "flushes of the log for a reply, one connection", unit: "×", want: 1, exact: true},
-	{line: "replay", name: "state", what: "replay of the log into state", unit: "events/s", want: 300_000, dream: 1_000_000},
-	{line: "replay", name: "views", what: "replay of the log into views", unit: "events/s", want: 50_000, dream: 100_000},
-	{line: "big", name: "ratio", what: "1,000,000 accounts, 5,000,000 events, of the empty bank", unit: "×", want: 0.8, dream: 0.95},
+	{line: "overload", name: "growth", what: "… memory, last third of the middle one", unit: "×",
+		atMost: true, want: 1.25},
+
+	{line: "durable", name: "settings", what: "synchronous of log and state, as SQLite says (2 is FULL)",
+		want: 2, exact: true},
+	{line: "durable", name: "commits", what: "flushes of the log for a commit, 64 connections", unit: "×",
+		want: 1, exact: true},
+	{line: "durable", name: "replies", what: "flushes of the log for a reply, one connection", unit: "×",
+		want: 1, exact: true},
+
+	{line: "replay", name: "state", what: "replay of the log into state", unit: "events/s",
+		want: 300_000, dream: 1_000_000},
+	{line: "replay", name: "views", what: "replay of the log into views", unit: "events/s",
+		want: 50_000, dream: 100_000},
+
+	{line: "big", name: "ratio", what: "1,000,000 accounts, 5,000,000 events, of the empty bank", unit: "×",
+		want: 0.8, dream: 0.95},
 	{line: "big", name: "start", what: "… start from a snapshot", unit: "s", atMost: true, want: 5},
 	{line: "big", name: "heap", what: "… heap for an account", unit: "bytes", atMost: true, want: 400},
 	{line: "big", name: "file", what: "… the log's file, of its cache", unit: "×", want: 1},
-	{line: "live", name: "alone", what: "command sent → frame received, alone, p50", unit: "ms", atMost: true, want: 5, dream: 2},
-	{line: "live", name: "half-load", what: "… at half load with 1,000 clients, p99", unit: "ms", atMost: true, want: 50, dream: 20},
+
+	{line: "live", name: "alone", what: "command sent → frame received, alone, p50", unit: "ms",
+		atMost: true, want: 5, dream: 2},
+	{line: "live", name: "half-load", what: "… at half load with 1,000 clients, p99", unit: "ms",
+		atMost: true, want: 50, dream: 20},
 	{line: "live", name: "load", what: "… that load, of half the burst", unit: "×", want: 0.95},
 	{line: "live", name: "lost", what: "… frames that did not come", unit: "frames", atMost: true, exact: true},
-	{line: "reads", name: "ratio", what: "reads of one account at half load, of bare gin alone", unit: "×", want: 0.5, dream: 0.8},
+
+	{line: "reads", name: "ratio", what: "reads of one account at half load, of bare gin alone", unit: "×",
+		want: 0.5, dream: 0.8},
 	{line: "reads", name: "p99", what: "… p99", unit: "ms", atMost: true, want: 10},
 	{line: "reads", name: "load", what: "… that load, of half the burst", unit: "×", want: 0.95},
 }
@@ -159,7 +175,7 @@ func (r *Row) share() string {
 
 // show writes a figure with as many digits as mean something.
 func show(v float64, unit string) string {
-	text := ""
+	var text string
 	switch {
 	case v == math.Trunc(v) && math.Abs(v) < 1000:
 		text = strconv.FormatFloat(v, 'f', 0, 64)

@@ -53,9 +53,17 @@ type shot struct {
 
 // wrkSays is the line that wrk.lua prints at the end.
 type wrkSays struct {
-	Requests, Micros                      uint64
-	P50, P95, P99, Max                    float64
-	Connect, Read, Write, Status, Timeout uint64
+	Requests uint64  `json:"requests"`
+	Micros   uint64  `json:"micros"`
+	P50      float64 `json:"p50"`
+	P95      float64 `json:"p95"`
+	P99      float64 `json:"p99"`
+	Max      float64 `json:"max"`
+	Connect  uint64  `json:"connect"`
+	Read     uint64  `json:"read"`
+	Write    uint64  `json:"write"`
+	Status   uint64  `json:"status"`
+	Timeout  uint64  `json:"timeout"`
 }
 
 // wrk runs wrk against a server. Every reply that is no success makes it fail.

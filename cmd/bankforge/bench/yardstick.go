@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +16,8 @@ import (
 // Yardstick is what the bank is compared with: gin in its release mode, with a handler that reads the same JSON
 // and gives a fixed answer as long as the bank's. It runs in a process of its own, as the bank does.
 type Yardstick struct {
-	Post, Get Sizes // of the bank's answers to a transfer and to a read of an account
+	Post Sizes `json:"post"` // of the bank's answers to a transfer
+	Get  Sizes `json:"get"`  // and to a read of an account
 }
 
 // Sizes of an answer in bytes.
@@ -100,8 +100,7 @@ const mimeJSON = "application/json"
 // bytes, so that the comparison is no easier for the bank.
 func (s Sizes) fixed(status int) *fixedAnswer {
 	f := &fixedAnswer{status: status}
-	text, _ := json.Marshal(strings.Repeat("x", max(s.Body-len(`{"id":""}`), 0))) // text can always be written
-	f.body = append(append([]byte(`{"id":`), text...), '}')
+	f.body = fmt.Appendf(nil, `{"id":%q}`, strings.Repeat("x", max(s.Body-len(`{"id":""}`), 0)))
 	own := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: %d\r\nContent-Type: %s\r\nX-Padding: \r\n"+
 		"Date: Sun, 22 Nov 2026 21:52:01 GMT\r\n\r\n", status, http.StatusText(status), len(f.body), mimeJSON)
 	f.padding = []string{strings.Repeat("x", max(s.Header-len(own), 1))}
