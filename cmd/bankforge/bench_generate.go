@@ -45,7 +45,10 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	log := f.log()
+	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
 	g := &generator{accounts: make([]bank.AccountID, accounts)}
 	if g.currency, err = bank.ParseCurrency("EUR"); err != nil {
 		return err

@@ -23,6 +23,7 @@ const (
 	stateName      = "state.db"
 	signingKeyName = "signing.key"
 	masterKeyName  = "customers.key"
+	indexName      = "index"
 	lockName       = "lock"
 	restoringName  = "restoring"
 )
@@ -31,7 +32,7 @@ func (p paths) bank() string       { return filepath.Join(p.dir, bankName) }
 func (p paths) state() string      { return filepath.Join(p.dir, stateName) }
 func (p paths) views() string      { return filepath.Join(p.dir, "views.db") }
 func (p paths) snapshots() string  { return filepath.Join(p.dir, "snapshots") }
-func (p paths) index() string      { return filepath.Join(p.dir, "index") }
+func (p paths) index() string      { return filepath.Join(p.dir, indexName) }
 func (p paths) signingKey() string { return filepath.Join(p.dir, signingKeyName) }
 func (p paths) masterKey() string  { return filepath.Join(p.dir, masterKeyName) }
 

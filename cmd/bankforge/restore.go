@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ func (RestoreCmd) Help() string {
 
 // restored are the files that a restore brings, in the order in which they come to their places.
 var restored = []string{signingKeyName, masterKeyName, stateName, bankName}
+
+// made are all that come to their places: also the log's index, which checking the log has built.
+var made = append(slices.Clone(restored), indexName)
 
 // Run says what it has restored, and what to do next.
 func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
@@ -119,7 +123,7 @@ func (r *restoring) clear() error {
 	}
 	half := slices.Contains(names, restoringName)
 	for _, name := range names {
-		ours := name == lockName || half && (name == restoringName || slices.Contains(restored, name))
+		ours := name == lockName || half && (name == restoringName || slices.Contains(made, name))
 		if !ours {
 			return fmt.Errorf("%s is not empty: there is %s in it", r.dir, name)
 		}
@@ -127,7 +131,7 @@ func (r *restoring) clear() error {
 	if !half {
 		return nil
 	}
-	for _, name := range append(slices.Clone(restored), restoringName) { // the mark of it goes last
+	for _, name := range append(slices.Clone(made), restoringName) { // the mark of it goes last
 		err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, name)))
 	}
 	return errors.Join(err, syncDir(r.dir))
@@ -208,7 +212,11 @@ func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
 		return fmt.Errorf("bank.db ends at event %d of incarnation %s, but the backup says event %d of %s",
 			b.Seq, b.Incarnation, m.Seq, m.Incarnation)
 	}
-	found, err := app.Verify(ctx, f.log())
+	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	found, err := app.Verify(ctx, log)
 	if err != nil && found.OK() { // it did not come far enough to say anything
 		return err
 	}
@@ -220,7 +228,7 @@ func (r *restoring) place() error {
 	if err := syncDir(r.scratch().dir); err != nil {
 		return err
 	}
-	for _, name := range restored {
+	for _, name := range made {
 		if err := os.Rename(filepath.Join(r.scratch().dir, name), filepath.Join(r.dir, name)); err != nil {
 			return err
 		}
