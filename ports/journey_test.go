@@ -2,6 +2,7 @@ package ports
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -182,6 +183,11 @@ func TestBulk(t *testing.T) {
 		got.str("results", "2", "problem", "code") != "amount_out_of_range" ||
 		got.str("results", "3", "transaction", "amount", "amount") != "20" {
 		t.Errorf("not atomic: %s", got.text)
+	}
+	var answer BulkAnswer
+	fatal(t, json.Unmarshal([]byte(got.text), &answer))
+	if again, err := json.Marshal(answer); err != nil || string(again) != got.text {
+		t.Errorf("it is written as\n%s\nnot as\n%s", got.text, again)
 	}
 	for _, c := range []struct{ items, want, pointer string }{ // the first that is refused, whoever refuses it
 		{items, "422 same_account", "/items/1/to_account_id"},

@@ -3,6 +3,7 @@ package ports
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -208,7 +209,7 @@ type bulkBody struct {
 	Atomic body.Opt[body.Flag]      `json:"atomic,omitzero"`
 }
 
-// BulkAnswer says what became of each item of a bulk, in the order of the request.
+// BulkAnswer says what became of each item of a bulk, in the order of the request. bulkJSON writes it.
 type BulkAnswer struct {
 	Succeeded int          `json:"succeeded"`
 	Failed    int          `json:"failed"`
@@ -234,29 +235,56 @@ func bulk(q *request, call app.Call, in *bulkBody, report *body.Report) (respons
 	if err != nil {
 		return response{done: &done.Done}, atomicRefusal(err)
 	}
-	out := BulkAnswer{Results: make([]BulkResult, 0, len(done.Items))}
-	for _, item := range done.Items {
-		out.add(q, &call, item)
-	}
-	return response{status: http.StatusOK, body: out, done: &done.Done}, nil
+	answer := &bulkJSON{q, done.Items, call.DryRun}
+	return response{status: http.StatusOK, body: answer, done: &done.Done}, nil
 }
 
-func (b *BulkAnswer) add(q *request, call *app.Call, item app.BulkItem) {
+// bulkJSON is a BulkAnswer, ready to be written.
+type bulkJSON struct {
+	q         *request
+	items     []app.BulkItem
+	projected bool
+}
+
+// usualResult is how many bytes are enough for nearly all results.
+const usualResult = 1 << 10
+
+// AppendJSON appends what encoding/json makes of the BulkAnswer.
+func (j *bulkJSON) AppendJSON(b []byte) []byte {
+	failed := 0
+	for i := range j.items {
+		if j.items[i].Refused != nil {
+			failed++
+		}
+	}
+	b = slices.Grow(b, usualResult*len(j.items))
+	b = strconv.AppendInt(append(b, `{"succeeded":`...), int64(len(j.items)-failed), 10)
+	b = strconv.AppendInt(append(b, `,"failed":`...), int64(failed), 10)
+	b = append(b, `,"results":[`...)
+	for i := range j.items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = j.appendResult(b, &j.items[i])
+	}
+	return append(b, `]}`...)
+}
+
+func (j *bulkJSON) appendResult(b []byte, item *app.BulkItem) []byte {
+	b = append(b, `{"status":`...)
 	if item.Refused != nil {
 		e := *item.Refused
 		e.Item = -1 // pointers are into the item
-		p := problemOf(&e, q.gin.Request.URL.Path, q.correlation)
-		b.Failed++
-		b.Results = append(b.Results, BulkResult{Status: p.Status, Problem: &p})
-		return
+		p := problemOf(&e, j.q.gin.Request.URL.Path, j.q.correlation)
+		b = append(strconv.AppendInt(b, int64(p.Status), 10), `,"problem":`...)
+		return append(append(b, encode(p)...), '}')
 	}
-	t := render.TransactionOf(item.Transaction, q.reader(), call.DryRun)
-	b.Succeeded++
 	status := statusOf(item.Transaction)
-	if call.DryRun {
+	if j.projected {
 		status = http.StatusOK
 	}
-	b.Results = append(b.Results, BulkResult{Status: status, Transaction: &t})
+	b = append(strconv.AppendInt(b, int64(status), 10), `,"transaction":`...)
+	return append(j.q.show(item.Transaction, j.projected).AppendJSON(b), '}')
 }
 
 // refusedItems has for each item that is well formed but cannot be the first reason: a problem at
