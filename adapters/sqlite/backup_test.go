@@ -97,7 +97,7 @@ func TestFrozenFilesFitEachOther(t *testing.T) {
 		}
 		return nil
 	})
-	for range 30 {
+	for range 12 {
 		log, state, err := Freeze(t.Context(), bankDB, stateDB)
 		if err != nil {
 			t.Fatal(err)
