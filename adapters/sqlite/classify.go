@@ -27,11 +27,3 @@ func Classify(err error) (c handlers.Class, ok bool) {
 		return handlers.Unknown, false
 	}
 }
-
-// isTaken reports whether a row was refused because its key is taken.
-func isTaken(err error) bool {
-	var e *driver.Error
-	return errors.As(err, &e) &&
-		(e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY ||
-			e.Code() == sqlite3.SQLITE_CONSTRAINT_ROWID)
-}

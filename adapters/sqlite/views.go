@@ -39,7 +39,7 @@ func NewViews(ctx context.Context, db *DB) (*Views, error) {
 		return v, nil
 	}
 	// All are prepared now: within a transaction there is no other connection to prepare them on.
-	queries := []string{updateAccount, forgetDetails, updateTransaction, selectFound, forgetIndex}
+	queries := []string{forgetDetails, updateTransaction, selectLastTransaction, selectFound, forgetIndex}
 	for _, t := range []table{accounts, details, entries, ends, holds, transactions, indexes} {
 		for _, n := range rowsAtOnce {
 			queries = append(queries, t.insert(n))
@@ -93,36 +93,38 @@ type table struct {
 }
 
 // rowsAtOnce are how many rows one statement inserts: few sizes, so that all of them stay prepared.
-var rowsAtOnce = [...]int{32, 8, 1}
+var rowsAtOnce = [...]int{128, 8, 1}
 
 func (t table) insert(rows int) string {
 	row := binds(t.columns)
-	return "INSERT INTO " + t.name + " VALUES " + row + strings.Repeat(","+row, rows-1) + t.upsert
+	// When it fails, the whole transaction is given up: so SQLite need not remember how pages were before the statement.
+	return "INSERT OR FAIL INTO " + t.name + " VALUES " + row + strings.Repeat(","+row, rows-1) + t.upsert
 }
 
 // binds are n parameters in brackets.
 func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
-// insert writes rows 0 to n-1, of which row appends the columns. When it fails, the first done are written.
-func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) (done int, err error) {
-	args := make([]any, 0, t.columns*rowsAtOnce[0])
+// insert writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
+func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
+	args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
+	done := 0
 	for _, size := range rowsAtOnce {
 		for n-done >= size {
 			s, err := v.stmt(ctx, t.insert(size))
 			if err != nil {
-				return done, err
+				return err
 			}
 			args = args[:0]
-			for i := range size {
-				args = row(args, done+i)
+			for range size {
+				args = row(args, done)
+				done++
 			}
 			if _, err := s.ExecContext(ctx, args...); err != nil {
-				return done, fmt.Errorf("write to view %s: %w", t.name, err)
+				return fmt.Errorf("write to view %s: %w", t.name, err)
 			}
-			done += size
 		}
 	}
-	return done, nil
+	return nil
 }
 
 // versionsOf looks up the versions of ids in the transaction that ctx carries.

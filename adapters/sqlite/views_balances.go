@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -11,17 +13,19 @@ import (
 )
 
 var (
-	accounts = table{name: "account", columns: 16}
-	details  = table{name: "account_details", columns: 4, upsert: ` ON CONFLICT DO UPDATE
+	// Of an account that is there only what may change is replaced.
+	accounts = table{name: "account", columns: 16, upsert: ` ON CONFLICT DO UPDATE SET version = excluded.version,
+		status = excluded.status, balance = excluded.balance, held = excluded.held,
+		overdraft_limit = excluded.overdraft_limit, daily_debit_limit = excluded.daily_debit_limit,
+		review_above = excluded.review_above, day = excluded.day, debited_today = excluded.debited_today,
+		details_version = excluded.details_version, updated_at = excluded.updated_at`}
+	details = table{name: "account_details", columns: 4, upsert: ` ON CONFLICT DO UPDATE
 		SET label = excluded.label, external_id = excluded.external_id, metadata = excluded.metadata`}
 )
 
 const (
 	selectAccountVersions = `SELECT id, version FROM account WHERE id IN `
-	updateAccount         = `UPDATE account SET version = ?, status = ?, balance = ?, held = ?, overdraft_limit = ?,
-		daily_debit_limit = ?, review_above = ?, day = ?, debited_today = ?, details_version = ?, updated_at = ?
-		WHERE id = ?`
-	forgetDetails = `DELETE FROM account_details WHERE account = ?`
+	forgetDetails         = `DELETE FROM account_details WHERE account = ?`
 
 	selectAccounts = `SELECT a.id, a.version, a.customer, a.currency, a.type, a.status, a.balance, a.held,
 		a.overdraft_limit, a.daily_debit_limit, a.review_above, a.day, a.debited_today, a.details_version,
@@ -43,35 +47,33 @@ func (v *Views) AccountVersions(
 // SaveAccounts implements projection.Store.
 func (v *Views) SaveAccounts(ctx context.Context, updates []projection.Update) error {
 	v.db.recent.change(updates)
-	opened := make([]*projection.Update, 0, len(updates))
+	sorted := make([]*projection.Update, 0, len(updates))
 	var described []*projection.Update
 	for i := range updates {
 		u := &updates[i]
+		sorted = append(sorted, u)
 		if u.Details != nil {
 			described = append(described, u)
 		}
-		if u.Opening != nil {
-			opened = append(opened, u)
-			continue
-		}
-		s := &u.State
-		err := v.exec(ctx, updateAccount, versionOf(s.Version), int64(s.Status), s.Balance, s.Held,
-			int64(s.OverdraftLimit), int64(s.DailyDebitLimit), int64(s.ReviewAbove), int64(s.Day), s.DebitedToday,
-			versionOf(s.DetailsVersion), int64(u.UpdatedAt), u.Account.String())
-		if err != nil {
-			return fmt.Errorf("write account %s: %w", u.Account, err)
-		}
 	}
-	if _, err := v.insert(ctx, accounts, len(opened), func(args []any, i int) []any {
-		return appendAccount(args, opened[i])
-	}); err != nil {
+	// In the order of the table, so that what belongs on one page comes together.
+	slices.SortFunc(sorted, func(a, b *projection.Update) int {
+		return strings.Compare(a.Account.String(), b.Account.String())
+	})
+	err := v.insert(ctx, accounts, len(sorted), func(args []any, i int) []any { return appendAccount(args, sorted[i]) })
+	if err != nil {
 		return err
 	}
 	return v.saveDetails(ctx, described)
 }
 
+// appendAccount leaves out what never changes when the account is not new: its row is there, and keeps it.
 func appendAccount(args []any, u *projection.Update) []any {
-	s, o := &u.State, u.Opening
+	s := &u.State
+	var o bank.Opening
+	if u.Opening != nil {
+		o = *u.Opening
+	}
 	return append(args, u.Account.String(), versionOf(s.Version), o.Customer.String(), o.Currency.String(),
 		int64(o.Type), int64(s.Status), s.Balance, s.Held, int64(s.OverdraftLimit), int64(s.DailyDebitLimit),
 		int64(s.ReviewAbove), int64(s.Day), s.DebitedToday, versionOf(s.DetailsVersion),
@@ -99,11 +101,10 @@ func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) e
 		}
 		written, texts = append(written, u), append(texts, text)
 	}
-	_, err := v.insert(ctx, details, len(written), func(args []any, i int) []any {
+	return v.insert(ctx, details, len(written), func(args []any, i int) []any {
 		u := written[i]
 		return append(args, u.Account.String(), u.Details.Label, u.Details.ExternalID, texts[i])
 	})
-	return err
 }
 
 // Account implements app.Balances.

@@ -63,7 +63,7 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 		placed[i] = placedEntry{&rows[i], entrySlot(rows[i].Account, rows[i].At)}
 	}
 	slices.SortFunc(placed, func(a, b placedEntry) int { return cmp.Compare(a.slot, b.slot) })
-	_, err := v.insert(ctx, entries, len(placed), func(args []any, i int) []any {
+	err := v.insert(ctx, entries, len(placed), func(args []any, i int) []any {
 		e := placed[i]
 		return append(args, e.slot, e.Account.String(), versionOf(e.Version), e.Currency.String(), e.Amount,
 			e.BalanceAfter, int64(e.PostedAt), e.Transaction.String(), int64(e.Kind), e.Reference, e.Description,
@@ -81,7 +81,7 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 		}
 	}
 	slices.SortFunc(ended, func(a, b *history.Entry) int { return strings.Compare(a.Account.String(), b.Account.String()) })
-	_, err = v.insert(ctx, ends, len(ended), func(args []any, i int) []any {
+	err = v.insert(ctx, ends, len(ended), func(args []any, i int) []any {
 		e := ended[i]
 		return append(args, e.Account.String(), clamp(uint64(e.At.Seq)), versionOf(e.Version), e.BalanceAfter)
 	})
@@ -112,7 +112,7 @@ func (v *Views) HoldVersions(ctx context.Context, ids []bank.HoldID) (map[bank.H
 
 // SaveHolds implements history.EntryStore.
 func (v *Views) SaveHolds(ctx context.Context, rows []bank.Hold) error {
-	_, err := v.insert(ctx, holds, len(rows), func(args []any, i int) []any {
+	err := v.insert(ctx, holds, len(rows), func(args []any, i int) []any {
 		h := &rows[i]
 		return append(args, h.ID.String(), versionOf(h.Version), h.Account.String(), h.Customer.String(),
 			h.Amount.Currency().String(), h.Amount.Minor(), h.Captured, h.Remaining, int64(h.Status), h.Reference,

@@ -24,7 +24,8 @@ const (
 	updateTransaction = `UPDATE txn SET seq = ?, time = ?, version = ?, status = ?, reversed = ?,
 		payer_balance = ?, payer_version = ?, payee_customer = ?, payee_balance = ?, payee_version = ?,
 		posted_at = ? WHERE id = ?`
-	selectFound = `SELECT seq, payer, payee, payer_customer, payee_customer, idempotency_key, correlation_id,
+	selectLastTransaction = `SELECT coalesce(max(seq), 0) FROM txn`
+	selectFound           = `SELECT seq, payer, payee, payer_customer, payee_customer, idempotency_key, correlation_id,
 		reference, hold, kind, status FROM txn WHERE id = ?`
 	forgetIndex = `DELETE FROM txn_index WHERE slot = ?`
 
@@ -65,7 +66,11 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 			made = append(made, r)
 		}
 	}
-	made, err := v.addTransactions(ctx, made)
+	made, err := v.missing(ctx, made)
+	if err != nil {
+		return err
+	}
+	err = v.insert(ctx, transactions, len(made), func(args []any, i int) []any { return made[i].appendTo(args) })
 	if err != nil {
 		return err
 	}
@@ -73,32 +78,32 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 	for i := range made {
 		added = made[i].found().appendTo(added)
 	}
-	// In the order of their keys, so that what belongs on one page comes together.
-	slices.Sort(added)
-	_, err = v.insert(ctx, indexes, len(added), func(args []any, i int) []any {
-		return append(args, added[i])
-	})
-	return err
+	slices.Sort(added) // so that what belongs on one page comes together
+	return v.insert(ctx, indexes, len(added), func(args []any, i int) []any { return append(args, added[i]) })
 }
 
-// addTransactions inserts transactions, and returns them without those that the view has already. It hardly ever has
-// one: so it is not asked before.
-func (v *Views) addTransactions(ctx context.Context, rows []transactionRow) ([]transactionRow, error) {
-	done, failed := v.insert(ctx, transactions, len(rows), func(args []any, i int) []any { return rows[i].appendTo(args) })
-	if !isTaken(failed) {
-		return rows, failed
+// missing leaves out the transactions that the view has already. Nearly always all are behind all that it has, and
+// that is found out first.
+func (v *Views) missing(ctx context.Context, rows []transactionRow) ([]transactionRow, error) {
+	s, err := v.stmt(ctx, selectLastTransaction)
+	if err != nil {
+		return nil, err
 	}
-	ids := make([]bank.TransactionID, 0, len(rows)-done)
-	for i := range rows[done:] {
-		ids = append(ids, rows[done+i].ID)
+	var last bank.Seq
+	if err := s.QueryRowContext(ctx).Scan(&last); err != nil {
+		return nil, err
+	}
+	var ids []bank.TransactionID
+	for i := range rows {
+		if rows[i].Seq <= last {
+			ids = append(ids, rows[i].ID)
+		}
+	}
+	if len(ids) == 0 {
+		return rows, nil
 	}
 	have, err := v.TransactionVersions(ctx, ids)
-	if err != nil || len(have) == 0 {
-		return nil, errors.Join(failed, err)
-	}
-	missing := slices.DeleteFunc(rows[done:], func(r transactionRow) bool { return have[r.ID] != 0 })
-	_, err = v.insert(ctx, transactions, len(missing), func(args []any, i int) []any { return missing[i].appendTo(args) })
-	return rows[:done+len(missing)], err
+	return slices.DeleteFunc(rows, func(r transactionRow) bool { return have[r.ID] != 0 }), err
 }
 
 // change writes a transaction that is there already. What it is found by changes too: the index rows that go, go
