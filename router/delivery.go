@@ -90,15 +90,30 @@ func (d *Delivery) after(p handlers.Position) *Delivery {
 	return d.filter(func(i int) bool { return p.Before(d.Facts[i].Position()) })
 }
 
-// split makes one delivery of each fact. The last one takes over d's Through.
+// splitInto is how many parts a delivery is split into: few facts are tried one by one at once, and of thousands
+// the one that fails is found in a few steps.
+const splitInto = 16
+
+// split makes deliveries of parts of d, each of one fact when there are few. The last one takes over d's Through.
 func (d *Delivery) split() []*Delivery {
-	out := make([]*Delivery, len(d.Facts))
+	size := (len(d.Facts) + splitInto - 1) / splitInto
+	out := make([]*Delivery, 0, splitInto)
 	prev := d.Prev
-	for i := range d.Facts {
-		one := d.filter(func(j int) bool { return j == i })
-		one.Prev, one.Through = prev, d.Facts[i].Position()
+	for from := 0; from < len(d.Facts); from += size {
+		to := min(from+size, len(d.Facts))
+		one := &Delivery{
+			Incarnation: d.Incarnation, Prev: prev, Through: d.Facts[to-1].Position(), Facts: d.Facts[from:to:to],
+		}
+		for i := from; i < to && len(d.bad) > 0; i++ {
+			if b, ok := d.bad[i]; ok {
+				if one.bad == nil {
+					one.bad = map[int]broken{}
+				}
+				one.bad[i-from] = b
+			}
+		}
 		prev = one.Through
-		out[i] = one
+		out = append(out, one)
 	}
 	out[len(out)-1].Through = d.Through
 	return out

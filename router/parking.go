@@ -11,7 +11,7 @@ import (
 )
 
 // parking parks what the inside gives up on, so that all other keys flow. Facts that came together are first tried
-// one by one, so that only the culprit is parked.
+// in parts, down to one by one, so that only the culprit is parked.
 func (w *worker) parking(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		return nil, w.deliver(msg.Context(), msg, next, deliveryOf(msg))
@@ -35,7 +35,7 @@ func (w *worker) deliver(ctx context.Context, msg *message.Message, next message
 			}
 			continue
 		case len(d.Facts) > 1:
-			return w.oneByOne(ctx, msg, next, d)
+			return w.inParts(ctx, msg, next, d)
 		}
 		if len(d.Facts) > 0 && (w.class(err) == handlers.Poison || !w.standing.outage(d.key(0), w.policy.Outage)) {
 			return w.park(ctx, d, tries.list)
@@ -46,7 +46,7 @@ func (w *worker) deliver(ctx context.Context, msg *message.Message, next message
 	}
 }
 
-func (w *worker) oneByOne(ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery) error {
+func (w *worker) inParts(ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery) error {
 	for _, one := range d.split() {
 		if w.over(ctx) {
 			return errEnding

@@ -103,8 +103,8 @@ func (p *page) read(ctx context.Context, log app.Log, before, after bank.Seq, li
 			if err != nil {
 				return nil, err
 			}
-			if e.Seq != end+1+bank.Seq(i) || rows[i].Seq != e.Seq {
-				return nil, fmt.Errorf("the log goes on with event %d behind %d", rows[i].Seq, end+bank.Seq(i))
+			if want := end + 1 + bank.Seq(i); rows[i].Seq != want {
+				return nil, fmt.Errorf("the log goes on with event %d instead of %d", rows[i].Seq, want)
 			}
 			p.events = append(p.events, e)
 		}

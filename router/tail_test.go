@@ -139,3 +139,43 @@ func TestDrainingWaitsForWhatIsOut(t *testing.T) {
 		}
 	})
 }
+
+// A tail that has delivered much gathers before it reads again, and not longer than somebody can wait.
+func TestTheTailGathers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n, urgent := &numbers{}, make(chan struct{})
+		n.last.Store(4)
+		waits := []time.Duration{0, -time.Second, 3 * time.Second, time.Hour, 0}
+		var asked atomic.Int32
+		tail := router.NewTail(router.TailConfig{
+			Feed: n, Poll: time.Minute, Again: time.Second, Log: slog.New(slog.DiscardHandler),
+			Start: func(context.Context, string) (handlers.Position, error) { return fromStart() },
+			Gather: func(n int, took time.Duration) (time.Duration, <-chan struct{}) {
+				if n != 1 {
+					t.Errorf("told of %d", n)
+				}
+				return waits[asked.Add(1)-1] - took, urgent
+			},
+		})
+		defer tail.Close()
+		msgs, err := tail.Subscribe(t.Context(), "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for i, after := range []time.Duration{0, 0, 0, 3 * time.Second} {
+			msg := <-msgs
+			if time.Since(began) != after {
+				t.Errorf("message %d came after %s instead of %s", i+1, time.Since(began), after)
+			}
+			msg.Ack()
+		}
+		n.last.Store(5)
+		synctest.Wait()
+		close(urgent)
+		if (<-msgs).Ack(); time.Since(began) != 3*time.Second {
+			t.Errorf("the urgent message came after %s", time.Since(began))
+		}
+	})
+}
