@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -22,7 +23,10 @@ func (l *log) stored(b *testing.B) *sqlite.Log {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = db.Close() })
-	out := sqlite.NewLog(db)
+	out, err := sqlite.OpenLog(b.Context(), db, filepath.Join(b.TempDir(), "index"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
 	head, err := out.Acquire(b.Context(), "test")
 	if err != nil {
 		b.Fatal(err)
