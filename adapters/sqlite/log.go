@@ -23,6 +23,8 @@ type Log struct {
 	write *prepared
 	read  *prepared
 	index *indexed
+
+	inserts *inserts
 }
 
 var (
@@ -41,17 +43,13 @@ const (
 		ON CONFLICT DO UPDATE SET term = term + 1, owner = excluded.owner`
 	refreshHead = `UPDATE head SET term = term + 1 WHERE term = ?`
 
-	insertEvent   = `INSERT INTO event (seq, data, chain) VALUES (?, ?, ?)`
-	insertOutcome = `INSERT INTO outcome (id, key, fingerprint, seq, events, code, reply, subject, command, at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
 	selectRows = `SELECT seq, data, chain FROM event WHERE seq > ? ORDER BY seq LIMIT ?`
 )
 
 // Acquire takes the ledger over.
 func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
+	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, takeHead, rand.Text(), owner); err != nil {
 			return err
 		}
@@ -76,17 +74,14 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 		return fmt.Errorf("append batch %d: %w", b.Number, err)
 	}
 	defer end()
-	committing, err := l.commit(ctx, func(ctx context.Context, tx writer) error {
+	committing, err := l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := l.move(ctx, tx, &b); err != nil {
 			return err
 		}
 		if err := entries.check(ctx, l, &b); err != nil {
 			return err
 		}
-		if err := l.insertRows(ctx, tx, b.Rows); err != nil {
-			return err
-		}
-		return l.insertOutcomes(ctx, tx, b.Outcomes, entries.firstOutcome)
+		return l.inserts.run(ctx, l.db, &b, entries.firstOutcome)
 	})
 	switch {
 	case err == nil:
@@ -105,15 +100,14 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 
 // commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the
 // caller would not know what became of it. committing says that an error is that of COMMIT itself.
-func (l *Log) commit(ctx context.Context, fn func(context.Context, writer) error) (committing bool, err error) {
+func (l *Log) commit(ctx context.Context, fn func(context.Context, *sql.Tx) error) (committing bool, err error) {
 	if l.db.write == nil {
 		return false, errors.New("the log is open for reading only")
 	}
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	w, err := l.prepareWrites(ctx)
-	if err != nil {
+	if _, err := l.write.get(ctx, moveHead); err != nil { // before the transaction takes the only connection
 		return false, err
 	}
 	err = l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
@@ -121,43 +115,23 @@ func (l *Log) commit(ctx context.Context, fn func(context.Context, writer) error
 		if err != nil {
 			return err
 		}
-		err = fn(ctx, writer{tx, w})
+		err = fn(ctx, tx)
 		committing = err == nil
 		return err
 	})
 	return committing, err
 }
 
-// writer is one transaction and the statements that were prepared for it.
-type writer struct {
-	*sql.Tx
-	prepared map[string]*sql.Stmt
-}
-
-// stmt is the prepared query, for use in this transaction.
-func (w writer) stmt(ctx context.Context, query string) *sql.Stmt {
-	return w.StmtContext(ctx, w.prepared[query])
-}
-
-// prepareWrites prepares before the transaction, which has the only connection that writes.
-func (l *Log) prepareWrites(ctx context.Context) (map[string]*sql.Stmt, error) {
-	w := make(map[string]*sql.Stmt, 4)
-	for _, query := range [...]string{moveHead, insertEvent, insertOutcome} {
-		s, err := l.write.get(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		w[query] = s
-	}
-	return w, nil
-}
-
-func (l *Log) move(ctx context.Context, tx writer, b *app.Batch) error {
+func (l *Log) move(ctx context.Context, tx *sql.Tx, b *app.Batch) error {
 	seq, chain := b.After, []byte(nil)
 	if n := len(b.Rows); n > 0 {
 		seq, chain = b.Rows[n-1].Seq, b.Rows[n-1].Chain[:]
 	}
-	return exactlyOne(tx.stmt(ctx, moveHead).ExecContext(ctx, int64(b.Number), int64(seq), chain,
+	stmt, err := l.write.get(ctx, moveHead)
+	if err != nil {
+		return err
+	}
+	return exactlyOne(tx.StmtContext(ctx, stmt).ExecContext(ctx, int64(b.Number), int64(seq), chain,
 		int64(b.Term), int64(b.Number)-1, int64(b.After)))
 }
 
@@ -173,34 +147,10 @@ func exactlyOne(r sql.Result, err error) error {
 	return err
 }
 
-func (l *Log) insertRows(ctx context.Context, tx writer, rows []app.Row) error {
-	event := tx.stmt(ctx, insertEvent)
-	for i := range rows {
-		r := &rows[i]
-		if _, err := event.ExecContext(ctx, int64(r.Seq), r.Data, r.Chain[:]); err != nil {
-			return fmt.Errorf("event %d: %w", r.Seq, err)
-		}
-	}
-	return nil
-}
-
-func (l *Log) insertOutcomes(ctx context.Context, tx writer, outcomes []app.Outcome, id uint64) error {
-	insert := tx.stmt(ctx, insertOutcome)
-	for i := range outcomes {
-		o := &outcomes[i]
-		_, err := insert.ExecContext(ctx, int64(id)+int64(i), o.Key[:], o.Fingerprint[:], int64(o.Seq), o.Events, string(o.Code),
-			o.Reply, o.Subject, o.Command, int64(o.At))
-		if err != nil {
-			return fmt.Errorf("outcome %x: %w", o.Key, err)
-		}
-	}
-	return nil
-}
-
 // Resolve takes a new term, which also writes over what a failed commit may have left on the disk.
 func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx writer) error {
+	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := exactlyOne(tx.ExecContext(ctx, refreshHead, int64(b.Term))); err != nil {
 			return err
 		}

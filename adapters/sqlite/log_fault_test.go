@@ -246,7 +246,7 @@ func TestVerifyFindsADamagedPage(t *testing.T) {
 	err := l.db.read.QueryRowContext(t.Context(), `SELECT rootpage, (SELECT page_size FROM pragma_page_size)
 		FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&page, &size)
 	if err == nil {
-		err = l.db.Close() // which brings everything into the file
+		err = errors.Join(l.Close(), l.db.Close()) // which brings everything into the file
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func openLogWith(
 ) (*Log, error) {
 	l := &Log{db: db, read: prepare(db.read), index: &indexed{readOnly: db.write == nil, touches: touches}}
 	if db.write != nil {
-		l.write = prepare(db.write)
+		l.write, l.inserts = prepare(db.write), &inserts{}
 	}
 	if err := l.openIndex(ctx, dir, log); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
@@ -168,6 +168,9 @@ func (l *Log) fitsOutcome(ctx context.Context, id uint64) error {
 // Close writes what is new of the index to its files.
 func (l *Log) Close() error {
 	err := l.index.files.Close()
+	if l.inserts != nil {
+		err = errors.Join(err, l.inserts.close(l.db))
+	}
 	if l.index.scratch != "" {
 		err = errors.Join(err, os.RemoveAll(l.index.scratch))
 	}

@@ -155,7 +155,12 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err 
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	// A transaction begun with ctx would be rolled back behind our back when ctx ends.
-	tx, err := d.write.BeginTx(context.WithoutCancel(ctx), nil)
+	conn, err := d.write.Conn(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -166,7 +171,7 @@ func (d *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) (err 
 		}
 	}()
 	d.recent.begin()
-	if err := fn(context.WithValue(ctx, txKey{d}, tx)); err != nil {
+	if err := fn(context.WithValue(context.WithValue(ctx, txKey{d}, tx), connKey{d}, conn)); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -189,6 +194,9 @@ func (d *DB) commit(tx *sql.Tx) error {
 }
 
 type txKey struct{ db *DB }
+
+// connKey leads to the connection that the transaction of InTx is on.
+type connKey struct{ db *DB }
 
 // ErrNoTx means that a write was tried outside InTx.
 var ErrNoTx = errors.New("sqlite: no transaction in the context")
