@@ -313,21 +313,6 @@ func (b *batch) take(e *bank.Event, m Meta) {
 	b.l.state.Evolve(*e)
 }
 
-// Touches are the versions that e makes.
-func Touches(e *bank.Event) []Touch {
-	out := make([]Touch, 0, 4)
-	for i := range e.Legs {
-		out = append(out, Touch{e.Legs[i].Account.String(), e.Legs[i].After.Version})
-	}
-	for i := range e.Transactions {
-		out = append(out, Touch{e.Transactions[i].ID.String(), e.Transactions[i].Version})
-	}
-	if e.Hold != nil {
-		out = append(out, Touch{e.Hold.ID.String(), e.Hold.Version})
-	}
-	return out
-}
-
 // account is what a command on an account has made of it; nil for other commands.
 func (b *batch) account(c bank.Command) *bank.Account {
 	var id bank.AccountID

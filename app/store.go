@@ -52,6 +52,21 @@ type Touch struct {
 	Version bank.Version
 }
 
+// Touches are the versions that e makes.
+func Touches(e *bank.Event) []Touch {
+	out := make([]Touch, 0, 4)
+	for i := range e.Legs {
+		out = append(out, Touch{e.Legs[i].Account.String(), e.Legs[i].After.Version})
+	}
+	for i := range e.Transactions {
+		out = append(out, Touch{e.Transactions[i].ID.String(), e.Transactions[i].Version})
+	}
+	if e.Hold != nil {
+		out = append(out, Touch{e.Hold.ID.String(), e.Hold.Version})
+	}
+	return out
+}
+
 // Head is the one row that guards a ledger.
 type Head struct {
 	Incarnation string // changes when the log may have lost or changed events: restore, failover

@@ -26,7 +26,7 @@ import (
 func pair(t *testing.T) (bankDB, stateDB *DB) {
 	t.Helper()
 	bankDB, stateDB = open(t, BankFile), open(t, StateFile)
-	if _, err := NewLog(bankDB).Acquire(t.Context(), "test"); err != nil {
+	if _, err := openLogOf(t, bankDB).Acquire(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	return bankDB, stateDB
@@ -198,7 +198,7 @@ func rowsOf(n int) []app.Row {
 func TestReincarnate(t *testing.T) {
 	t.Parallel()
 	bankDB, stateDB := pair(t)
-	log, store := NewLog(bankDB), NewHandlerStore(stateDB)
+	log, store := openLogOf(t, bankDB), NewHandlerStore(stateDB)
 	if err := log.Append(t.Context(), app.Batch{Term: 1, Number: 1, Rows: rowsOf(3)}); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (g *busy) batch(head app.Head, n int) app.Batch {
 		from := g.next() % uint64(len(g.accounts))
 		to := (from + 1 + g.next()%uint64(len(g.accounts)-1)) % uint64(len(g.accounts))
 		g.do(bank.Transfer{
-			Terms: bank.Terms{ID: bank.MakeID[bank.Transaction](g.id()), CorrelationID: fmt.Sprintf("%x-%x", g.next(), g.next())},
+			Terms: bank.Terms{ID: bank.MakeID[bank.Transaction](g.id()), CorrelationID: fmt.Sprintf("%x", g.next())},
 			From:  g.accounts[from], To: g.accounts[to], Amount: one,
 		})
 	}
@@ -94,9 +94,10 @@ func (g *busy) batch(head app.Head, n int) app.Batch {
 		key := fmt.Sprintf("%08x-%08x-%08x", g.next(), g.next(), g.next())
 		data := codec.Encode(nil, e, app.Meta{CorrelationID: key, Actor: "service", IdempotencyKey: key})
 		chain = codec.Chain(chain, data)
-		b.Rows = append(b.Rows, app.Row{Seq: e.Seq, Data: data, Chain: chain, Touches: touchesIn(e)})
+		b.Rows = append(b.Rows, app.Row{Seq: e.Seq, Data: data, Chain: chain, Touches: app.Touches(e)})
 		o := app.Outcome{
-			Key: sha256.Sum256([]byte(key)), Fingerprint: sha256.Sum256(data), Seq: e.Seq, Events: 1, Command: "transfer", At: e.Time,
+			Key: sha256.Sum256([]byte(key)), Fingerprint: sha256.Sum256(data), Seq: e.Seq, Events: 1, Command: "transfer",
+			At: e.Time,
 		}
 		if len(e.Transactions) > 0 {
 			o.Subject = e.Transactions[0].ID.String()
@@ -105,8 +106,6 @@ func (g *busy) batch(head app.Head, n int) app.Batch {
 	}
 	return b
 }
-
-func touchesIn(e *bank.Event) []app.Touch { return app.Touches(e) }
 
 func cpuTime(tb testing.TB) time.Duration {
 	tb.Helper()

@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -137,7 +135,8 @@ func (l *Log) fits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if m.Seq > uint64(head.Seq) || m.Seq > 0 && (len(rows) != 1 || rows[0].Seq != bank.Seq(m.Seq) || rows[0].Chain != m.Chain) {
+		there := len(rows) == 1 && rows[0].Seq == bank.Seq(m.Seq) && rows[0].Chain == m.Chain
+		if m.Seq > uint64(head.Seq) || m.Seq > 0 && !there {
 			return fmt.Errorf("the log has another event %d", m.Seq)
 		}
 		if err := l.fitsOutcome(ctx, m.Outcome); err != nil {
@@ -273,176 +272,4 @@ func (i *indexed) take(ctx context.Context, records []index.Record, to index.Mar
 	}
 	i.files.Add(records, to)
 	return nil
-}
-
-// batchEntries are what an append adds to the index.
-type batchEntries struct {
-	of           *indexed
-	records      []index.Record // sorted
-	to           index.Mark
-	firstOutcome uint64
-	added        bool
-}
-
-// begin makes the entries of b, when the index is ready for them. end is called when the append is over.
-func (i *indexed) begin(ctx context.Context, l *Log, b *app.Batch) (e *batchEntries, end func(), err error) {
-	i.mu.Lock()
-	if i.stale.Load() {
-		err = l.catchUp(ctx)
-	}
-	if err == nil {
-		err = i.files.Room(ctx)
-	}
-	if err != nil {
-		i.mu.Unlock()
-		if errors.Is(err, index.ErrFull) {
-			err = fmt.Errorf("%w: %w", app.ErrFull, err)
-		}
-		return nil, nil, err
-	}
-	e = &i.entries
-	e.of, e.added, e.to, e.records = i, false, i.files.Reached(), e.records[:0]
-	e.firstOutcome = e.to.Outcome + 1
-	e.collect(b)
-	f := &flight{b.Number, make(chan struct{})}
-	i.flying.Store(f)
-	return e, func() {
-		if !e.added { // also when it is not known what became of it, or after a panic
-			i.stale.Store(true)
-		}
-		i.flying.Store(nil)
-		close(f.over)
-		i.mu.Unlock()
-	}, nil
-}
-
-func (e *batchEntries) collect(b *app.Batch) {
-	for i := range b.Rows {
-		r := &b.Rows[i]
-		for _, t := range r.Touches {
-			e.records = append(e.records, index.Record{Hash: hashOf(t.Subject), Version: uint64(t.Version), Value: uint64(r.Seq)})
-		}
-		e.to.Seq, e.to.Chain = uint64(r.Seq), r.Chain
-	}
-	for i := range b.Outcomes {
-		e.to.Outcome++
-		e.records = append(e.records, index.Record{Hash: hashOfKey(b.Outcomes[i].Key), Value: e.to.Outcome})
-	}
-	slices.SortFunc(e.records, index.Record.Compare)
-}
-
-// check refuses a version that is not above all of its subject, and a key that has an outcome.
-func (e *batchEntries) check(ctx context.Context, l *Log, b *app.Batch) error {
-	for i, r := range e.records {
-		var err error
-		again := i > 0 && e.records[i-1].Hash == r.Hash
-		switch {
-		case r.Version == 0:
-			err = e.checkKey(ctx, l, b, r, again)
-		case again:
-			if e.records[i-1].Version == r.Version {
-				err = fmt.Errorf("event %d makes version %d once more", r.Value, r.Version)
-			}
-		default:
-			var newest index.Record
-			var found bool
-			newest, found, err = e.of.files.Newest(r.Hash)
-			if err == nil && found && newest.Version >= r.Version {
-				err = fmt.Errorf("event %d makes version %d of what is at version %d", r.Value, r.Version, newest.Version)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (e *batchEntries) checkKey(ctx context.Context, l *Log, b *app.Batch, r index.Record, again bool) error {
-	key := b.Outcomes[r.Value-e.firstOutcome].Key
-	found := false
-	if again {
-		same := 0
-		for i := range b.Outcomes {
-			if b.Outcomes[i].Key == key {
-				same++
-			}
-		}
-		found = same > 1
-	}
-	if !found {
-		var err error
-		if _, found, err = l.outcome(ctx, key); err != nil {
-			return err
-		}
-	}
-	if found {
-		return fmt.Errorf("key %x has an outcome", key)
-	}
-	return nil
-}
-
-// add takes what was committed into the index.
-func (e *batchEntries) add() {
-	e.of.files.Add(e.records, e.to)
-	e.added = true
-}
-
-// IndexedAs is what stands for a subject in Touches.
-func (*Log) IndexedAs(subject string) string {
-	h := hashOf(subject)
-	return string(h[:])
-}
-
-// Touches calls each with the index of versions, as far as it is about events up to until.
-func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
-	if err := l.upToDate(ctx); err != nil {
-		return fmt.Errorf("read the index of versions: %w", err)
-	}
-	return l.index.files.All(func(r index.Record) error {
-		if r.Version == 0 || r.Value > uint64(until) {
-			return nil
-		}
-		return each(app.Touch{Subject: string(r.Hash[:]), Version: bank.Version(r.Version)}, bank.Seq(r.Value))
-	})
-}
-
-// CheckKeys compares the index of keys with the outcomes.
-func (l *Log) CheckKeys(ctx context.Context) ([]app.Difference, error) {
-	var wrong []app.Difference
-	if l.index.wrong != nil {
-		wrong = append(wrong, app.Difference{Subject: "index", What: l.index.wrong.Error()})
-	}
-	if err := l.upToDate(ctx); err != nil {
-		return wrong, fmt.Errorf("read the index of keys: %w", err)
-	}
-	seed, until := maphash.MakeSeed(), l.index.files.Reached().Outcome
-	var has, want struct{ count, sum uint64 }
-	err := l.index.files.All(func(r index.Record) error {
-		if r.Version == 0 && r.Value <= until {
-			has.count, has.sum = has.count+1, has.sum+maphash.Comparable(seed, r)
-		}
-		return nil
-	})
-	if err != nil {
-		return wrong, fmt.Errorf("read the index of keys: %w", err)
-	}
-	for at, more := int64(math.MinInt64), true; more; {
-		more = false
-		err := l.eachDecided(ctx, at, indexPage, func(id int64, o *app.Outcome) {
-			if at, more = id, true; id <= int64(until) {
-				r := index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)}
-				want.count, want.sum = want.count+1, want.sum+maphash.Comparable(seed, r)
-			}
-		})
-		if err != nil {
-			return wrong, err
-		}
-	}
-	if has != want {
-		what := fmt.Sprintf("its %d keys are not those of the %d outcomes; without the directory it is built anew",
-			has.count, want.count)
-		wrong = append(wrong, app.Difference{Subject: "index", What: what})
-	}
-	return wrong, nil
 }

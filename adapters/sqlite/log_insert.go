@@ -6,8 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"bankforge/adapters/sqlite/index"
 	"bankforge/app"
 )
 
@@ -139,4 +141,118 @@ func (i *inserts) close(db *DB) error {
 		return errors.Join(i.event.stmt.Close(), i.outcome.stmt.Close())
 	})
 	return errors.Join(err, conn.Close())
+}
+
+// batchEntries are what an append adds to the index.
+type batchEntries struct {
+	of           *indexed
+	records      []index.Record // sorted
+	to           index.Mark
+	firstOutcome uint64
+	added        bool
+}
+
+// begin makes the entries of b, when the index is ready for them. end is called when the append is over.
+func (i *indexed) begin(ctx context.Context, l *Log, b *app.Batch) (e *batchEntries, end func(), err error) {
+	i.mu.Lock()
+	if i.stale.Load() {
+		err = l.catchUp(ctx)
+	}
+	if err == nil {
+		err = i.files.Room(ctx)
+	}
+	if err != nil {
+		i.mu.Unlock()
+		if errors.Is(err, index.ErrFull) {
+			err = fmt.Errorf("%w: %w", app.ErrFull, err)
+		}
+		return nil, nil, err
+	}
+	e = &i.entries
+	e.of, e.added, e.to, e.records = i, false, i.files.Reached(), e.records[:0]
+	e.firstOutcome = e.to.Outcome + 1
+	e.collect(b)
+	f := &flight{b.Number, make(chan struct{})}
+	i.flying.Store(f)
+	return e, func() {
+		if !e.added { // also when it is not known what became of it, or after a panic
+			i.stale.Store(true)
+		}
+		i.flying.Store(nil)
+		close(f.over)
+		i.mu.Unlock()
+	}, nil
+}
+
+func (e *batchEntries) collect(b *app.Batch) {
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		for _, t := range r.Touches {
+			of := index.Record{Hash: hashOf(t.Subject), Version: uint64(t.Version), Value: uint64(r.Seq)}
+			e.records = append(e.records, of)
+		}
+		e.to.Seq, e.to.Chain = uint64(r.Seq), r.Chain
+	}
+	for i := range b.Outcomes {
+		e.to.Outcome++
+		e.records = append(e.records, index.Record{Hash: hashOfKey(b.Outcomes[i].Key), Value: e.to.Outcome})
+	}
+	slices.SortFunc(e.records, index.Record.Compare)
+}
+
+// check refuses a version that is not above all of its subject, and a key that has an outcome.
+func (e *batchEntries) check(ctx context.Context, l *Log, b *app.Batch) error {
+	for i, r := range e.records {
+		var err error
+		again := i > 0 && e.records[i-1].Hash == r.Hash
+		switch {
+		case r.Version == 0:
+			err = e.checkKey(ctx, l, b, r, again)
+		case again:
+			if e.records[i-1].Version == r.Version {
+				err = fmt.Errorf("event %d makes version %d once more", r.Value, r.Version)
+			}
+		default:
+			var newest index.Record
+			var found bool
+			newest, found, err = e.of.files.Newest(r.Hash)
+			if err == nil && found && newest.Version >= r.Version {
+				err = fmt.Errorf("event %d makes version %d of what is at version %d", r.Value, r.Version, newest.Version)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *batchEntries) checkKey(ctx context.Context, l *Log, b *app.Batch, r index.Record, again bool) error {
+	key := b.Outcomes[r.Value-e.firstOutcome].Key
+	found := false
+	if again {
+		same := 0
+		for i := range b.Outcomes {
+			if b.Outcomes[i].Key == key {
+				same++
+			}
+		}
+		found = same > 1
+	}
+	if !found {
+		var err error
+		if _, found, err = l.outcome(ctx, key); err != nil {
+			return err
+		}
+	}
+	if found {
+		return fmt.Errorf("key %x has an outcome", key)
+	}
+	return nil
+}
+
+// add takes what was committed into the index.
+func (e *batchEntries) add() {
+	e.of.files.Add(e.records, e.to)
+	e.added = true
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"math"
 	"strings"
 	"sync"
 
@@ -191,6 +193,65 @@ func (l *Log) rowsOf(ctx context.Context, found []index.Record) ([]app.Row, erro
 		}
 	}
 	return out, nil
+}
+
+// IndexedAs is what stands for a subject in Touches.
+func (*Log) IndexedAs(subject string) string {
+	h := hashOf(subject)
+	return string(h[:])
+}
+
+// Touches calls each with the index of versions, as far as it is about events up to until.
+func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
+	if err := l.upToDate(ctx); err != nil {
+		return fmt.Errorf("read the index of versions: %w", err)
+	}
+	return l.index.files.All(func(r index.Record) error {
+		if r.Version == 0 || r.Value > uint64(until) {
+			return nil
+		}
+		return each(app.Touch{Subject: string(r.Hash[:]), Version: bank.Version(r.Version)}, bank.Seq(r.Value))
+	})
+}
+
+// CheckKeys compares the index of keys with the outcomes.
+func (l *Log) CheckKeys(ctx context.Context) ([]app.Difference, error) {
+	var wrong []app.Difference
+	if l.index.wrong != nil {
+		wrong = append(wrong, app.Difference{Subject: "index", What: l.index.wrong.Error()})
+	}
+	if err := l.upToDate(ctx); err != nil {
+		return wrong, fmt.Errorf("read the index of keys: %w", err)
+	}
+	seed, until := maphash.MakeSeed(), l.index.files.Reached().Outcome
+	var has, want struct{ count, sum uint64 }
+	err := l.index.files.All(func(r index.Record) error {
+		if r.Version == 0 && r.Value <= until {
+			has.count, has.sum = has.count+1, has.sum+maphash.Comparable(seed, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return wrong, fmt.Errorf("read the index of keys: %w", err)
+	}
+	for at, more := int64(math.MinInt64), true; more; {
+		more = false
+		err := l.eachDecided(ctx, at, indexPage, func(id int64, o *app.Outcome) {
+			if at, more = id, true; id <= int64(until) {
+				r := index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)}
+				want.count, want.sum = want.count+1, want.sum+maphash.Comparable(seed, r)
+			}
+		})
+		if err != nil {
+			return wrong, err
+		}
+	}
+	if has != want {
+		what := fmt.Sprintf("its %d keys are not those of the %d outcomes; without the directory it is built anew",
+			has.count, want.count)
+		wrong = append(wrong, app.Difference{Subject: "index", What: what})
+	}
+	return wrong, nil
 }
 
 // prepared keeps the statements of one pool, which live as long as the pool. It is safe for concurrent use.

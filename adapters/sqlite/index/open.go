@@ -13,7 +13,7 @@ import (
 
 const damagedSuffix = ".damaged"
 
-// Open opens the index in dir, and makes it if it is not there. Whatever is left of an unfinished write is cleared away.
+// Open opens the index in dir, and makes it if it is not there. What is left of an unfinished write is cleared away.
 // If a run is missing or damaged, as far as opening sees it, the error is ErrDamaged: see Clear.
 // Only one process may have it open so; others use OpenReadOnly.
 func Open(dir string, log *slog.Logger) (*Index, error) {

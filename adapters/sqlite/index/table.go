@@ -23,7 +23,8 @@ func (e entry) compare(other entry) int {
 
 func newTable(from Mark, room int) *table {
 	return &table{
-		at: make(map[Hash]int32, room), lists: make([][]entry, 0, room), ones: make([]entry, 0, room), from: from.Place, to: from,
+		at: make(map[Hash]int32, room), lists: make([][]entry, 0, room), ones: make([]entry, 0, room),
+		from: from.Place, to: from,
 	}
 }
 
