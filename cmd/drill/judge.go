@@ -122,7 +122,7 @@ func (s *stage) views(ctx context.Context) error {
 
 // verify lets the bank check itself, beside the running one.
 func (s *stage) verify(ctx context.Context) error {
-	out, err := command(ctx, s.options.Bankforge, "verify", "--data", s.data())
+	out, err := command(ctx, s.options.Bankforge, "verify", "--data", s.data)
 	if err != nil {
 		return fmt.Errorf("verify: %w: %s", err, firstLines(out))
 	}

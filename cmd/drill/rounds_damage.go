@@ -42,13 +42,14 @@ func (d *drill) worked(ctx context.Context, at *visit) (*stage, error) {
 	return s, s.caughtUp(ctx)
 }
 
-// caughtUp waits until every handler has every event.
+// caughtUp waits until every handler that keeps a view has every event.
 func (s *stage) caughtUp(ctx context.Context) error {
 	var said teller.Reply
 	err := until(ctx, waitFor, func() bool {
 		var ready struct {
 			Modules []struct {
-				Lag uint64 `json:"lag"`
+				Module string `json:"module"`
+				Lag    uint64 `json:"lag"`
 			} `json:"modules"`
 		}
 		var err error
@@ -57,7 +58,9 @@ func (s *stage) caughtUp(ctx context.Context) error {
 		}
 		lag := uint64(0)
 		for _, m := range ready.Modules {
-			lag += m.Lag
+			if strings.HasSuffix(m.Module, "-query") {
+				lag += m.Lag
+			}
 		}
 		return err == nil && lag == 0
 	})
@@ -92,7 +95,7 @@ func tailDamaged(damage func(path string) error) func(context.Context, *drill, *
 			return err
 		}
 		s.kill()
-		if err := damage(filepath.Join(s.data(), "bank.db-wal")); err != nil {
+		if err := damage(filepath.Join(s.data, "bank.db-wal")); err != nil {
 			return err
 		}
 		said, err := s.refused(position)
@@ -141,7 +144,7 @@ func lastFlipped(ctx context.Context, d *drill, at *visit) error {
 		err = s.term()
 	}
 	if err == nil {
-		err = flipText(filepath.Join(s.data(), "bank.db"), s.log.By(s.log.Seq))
+		err = flipText(filepath.Join(s.data, "bank.db"), s.log.By(s.log.Seq))
 	}
 	if err != nil {
 		return err
@@ -161,12 +164,12 @@ func middleFlipped(ctx context.Context, d *drill, at *visit) error {
 		seq++ // one of a bulk would name another
 	}
 	if err == nil {
-		err = flipText(filepath.Join(s.data(), "bank.db"), s.log.By(seq))
+		err = flipText(filepath.Join(s.data, "bank.db"), s.log.By(seq))
 	}
 	if err != nil {
 		return err
 	}
-	out, err := command(ctx, s.options.Bankforge, "verify", "--data", s.data())
+	out, err := command(ctx, s.options.Bankforge, "verify", "--data", s.data)
 	if err == nil || !strings.Contains(out, fmt.Sprintf("event %d", seq)) {
 		return found(fmt.Errorf("verify has not found event %d: %w: %s", seq, err, firstLines(out)))
 	}
@@ -182,7 +185,7 @@ func snapshotFlipped(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	snapshots, err := filepath.Glob(filepath.Join(s.data(), "snapshots", "snapshot-*.bin"))
+	snapshots, err := filepath.Glob(filepath.Join(s.data, "snapshots", "snapshot-*.bin"))
 	if err != nil || len(snapshots) == 0 {
 		return errors.Join(err, errors.New("there is no snapshot"))
 	}
@@ -212,7 +215,7 @@ func viewsDeleted(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(s.data(), "views.db*"))
+	files, err := filepath.Glob(filepath.Join(s.data, "views.db*"))
 	for _, path := range files {
 		err = errors.Join(err, os.Remove(path))
 	}
@@ -265,7 +268,7 @@ func stateDeleted(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(s.data(), "state.db")); err != nil {
+	if err := os.Remove(filepath.Join(s.data, "state.db")); err != nil {
 		return err
 	}
 	said, err := s.refused(regexp.MustCompile(`state\.db is missing .* put it back`))

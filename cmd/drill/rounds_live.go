@@ -89,7 +89,7 @@ func (a *audience) satisfied(ctx context.Context, s *stage) error {
 	for _, w := range a.watchers {
 		r := w.Report()
 		findings = append(findings, r.Findings...)
-		if want := s.log.Account(r.Account); r.Seen > 0 && (r.Balance != want.Balance || r.Held != want.Held) {
+		if want := s.log.Account(r.Account); !r.Blank && (r.Balance != want.Balance || r.Held != want.Held) {
 			findings = append(findings, fmt.Sprintf("a client of %s saw %d, held %d in the end, and there are %d, held %d",
 				r.Account, r.Balance, r.Held, want.Balance, want.Held))
 		}

@@ -21,6 +21,7 @@ import (
 type stage struct {
 	options *options
 	dir     string // of everything
+	data    string // the bank's own
 	plant   string // an order that every process of this bank gets
 	random  *rand.Rand
 	addr    string
@@ -33,17 +34,15 @@ type stage struct {
 	judged  int        // commands that have been
 }
 
-func (s *stage) data() string { return filepath.Join(s.dir, "data") }
-
 func (s *stage) serveLog() string { return filepath.Join(s.dir, "bank.log") }
 
 // newStage makes a bank in a new directory with accounts that have money. Every process of it gets the order plant.
 func newStage(ctx context.Context, o *options, dir string, seed uint64, plant string) (s *stage, err error) {
 	s = &stage{
-		options: o, dir: dir, plant: plant, log: check.NewLog(), past: check.Past{},
+		options: o, dir: dir, data: filepath.Join(dir, "data"), plant: plant, log: check.NewLog(), past: check.Past{},
 		random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // replayed
 	}
-	if err := os.MkdirAll(s.data(), 0o700); err != nil {
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		return s, err
 	}
 	if s.addr, err = freeAddress(ctx); err != nil {
@@ -52,7 +51,7 @@ func newStage(ctx context.Context, o *options, dir string, seed uint64, plant st
 	if s.journal, err = journal.Open(filepath.Join(dir, "journal")); err != nil {
 		return s, err
 	}
-	token, err := command(ctx, o.Bankforge, "token", "--data", s.data(), "--role", "teller,auditor",
+	token, err := command(ctx, o.Bankforge, "token", "--data", s.data, "--role", "teller,auditor",
 		"--subject", "drill", "--ttl", "24h")
 	if err != nil {
 		return s, fmt.Errorf("make a token: %w: %s", err, token)
@@ -78,7 +77,7 @@ func freeAddress(ctx context.Context) (string, error) {
 // flags are those of every process of the bank. Snapshots are often, so that some are in the way of every kill.
 func (s *stage) flags(more ...string) []string {
 	return append([]string{
-		"serve", "--data", s.data(), "--http", s.addr, "--admin", "", "--snapshot-every", "150", "--grace", "10s",
+		"serve", "--data", s.data, "--http", s.addr, "--admin", "", "--snapshot-every", "150", "--grace", "10s",
 	}, more...)
 }
 

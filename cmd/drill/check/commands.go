@@ -82,3 +82,6 @@ func (l *Log) Seen(s *teller.Seen) {
 			s.ID, s.Version, s.Balance.Minor, s.Held.Minor, a.Version, a.Balance, a.Held)
 	}
 }
+
+// Has says whether the command has left anything.
+func (l *Log) Has(c *teller.Command) bool { return len(l.by[c.Key]) > 0 }

@@ -48,7 +48,8 @@ type place struct {
 	epoch         string
 	offset        uint64
 	balance, held int64
-	seen          int // versions, since it began
+	seen          int  // versions, since it began
+	blank         bool // it has to load the account anew, and has seen no version since
 }
 
 // New watches an account of the bank at the URL, from where it was seen last.
@@ -90,6 +91,7 @@ type Report struct {
 	Offset            uint64
 	Balance, Held     int64
 	Seen              int
+	Blank             bool // balance and held are not known
 	Connects, Reloads int
 	Findings          []string
 }
@@ -99,7 +101,7 @@ func (w *Watcher) Report() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := &w.place
-	return Report{w.account, p.epoch, p.offset, p.balance, p.held, p.seen, w.connects, w.reloads, w.findings}
+	return Report{w.account, p.epoch, p.offset, p.balance, p.held, p.seen, p.blank, w.connects, w.reloads, w.findings}
 }
 
 func (w *Watcher) found(format string, args ...any) {
@@ -236,7 +238,7 @@ func (w *Watcher) subscribed(r *reply) error {
 	w.mu.Lock()
 	from := w.place
 	w.reloads++
-	w.place.epoch, w.place.offset = s.Epoch, s.Offset
+	w.place.epoch, w.place.offset, w.place.blank = s.Epoch, s.Offset, true
 	w.mu.Unlock()
 	if s.Epoch == from.epoch && s.Offset <= from.offset+maxMissed {
 		w.found("from version %d on it was not brought what it missed up to %d", from.offset, s.Offset)
@@ -251,6 +253,7 @@ func (w *Watcher) take(p *publication) {
 	w.place.offset = p.Offset
 	w.place.balance, w.place.held = int64(p.Data.Data.Balance.Minor), int64(p.Data.Data.Held.Minor)
 	w.place.seen++
+	w.place.blank = false
 	w.mu.Unlock()
 	if p.Offset != want || p.Data.Version != p.Offset {
 		w.found("version %d at offset %d, where %d belongs", p.Data.Version, p.Offset, want)
