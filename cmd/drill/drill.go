@@ -107,7 +107,7 @@ const killsInShort = 10
 
 // others are the rounds that are run once.
 func others() []round {
-	return slices.Concat(processRounds(), damageRounds(), liveRounds(), backupRounds(), plantedRounds())
+	return slices.Concat(processRounds(), damageRounds(), indexRounds(), liveRounds(), backupRounds(), plantedRounds())
 }
 
 // named is the one of the others with that name.

@@ -93,7 +93,7 @@ func (s *stage) restore(ctx context.Context, file string) error {
 	copied := filepath.Join(s.data, "views.db")
 	b, err := os.ReadFile(views)
 	if err == nil {
-		err = os.WriteFile(copied, b, 0o600)
+		err = os.WriteFile(copied, b, 0o600) //nolint:gosec // a file of our own bank
 	}
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (s *stage) restore(ctx context.Context, file string) error {
 		err = errors.Join(err, os.Remove(path))
 	}
 	if err == nil {
-		err = s.start(ctx, "")
+		err = s.start(ctx)
 	}
 	if err != nil {
 		return err

@@ -197,8 +197,8 @@ func snapshotFlipped(ctx context.Context, d *drill, at *visit) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	b, err := os.ReadFile(s.serveLog())
-	if err == nil && !bytes.Contains(b, []byte("snapshot is passed over")) {
+	passedOver, err := s.logged("snapshot is passed over")
+	if err == nil && passedOver == 0 {
 		err = found(errors.New("it does not say that the snapshot is damaged"))
 	}
 	at.noted("ignored, %d events replayed", s.log.Seq)

@@ -125,7 +125,7 @@ func watched(ctx context.Context, d *drill, at *visit) error {
 	for _, attack := range []func() error{
 		func() error { return nil },
 		func() error { a.cut(); return nil },
-		func() error { s.kill(); return s.start(ctx, "") },
+		func() error { s.kill(); return s.start(ctx) },
 	} {
 		s.workSlowly(ctx, liveWork)
 		if err := attack(); err != nil {

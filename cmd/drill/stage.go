@@ -58,7 +58,7 @@ func newStage(ctx context.Context, o *options, dir string, seed uint64, plant st
 	}
 	s.client = teller.NewClient("http://"+s.addr, token)
 	s.office = teller.NewOffice(s.client, s.journal, seed)
-	if err := s.start(ctx, ""); err != nil {
+	if err := s.start(ctx); err != nil {
 		return s, err
 	}
 	return s, s.office.Setup(ctx)
@@ -75,24 +75,24 @@ func freeAddress(ctx context.Context) (string, error) {
 }
 
 // flags are those of every process of the bank. Snapshots are often, so that some are in the way of every kill.
-func (s *stage) flags(more ...string) []string {
-	return append([]string{
+func (s *stage) flags() []string {
+	return []string{
 		"serve", "--data", s.data, "--http", s.addr, "--admin", "", "--snapshot-every", "150", "--grace", "10s",
-	}, more...)
+	}
 }
 
 // launch starts a process with an order, and does not wait until it is ready.
-func (s *stage) launch(order string, more ...string) (err error) {
+func (s *stage) launch(order string) (err error) {
 	if s.plant != "" {
 		order = strings.Trim(s.plant+","+order, ",")
 	}
-	s.process, err = launch(s.options.Bankforge, s.serveLog(), order, s.flags(more...)...)
+	s.process, err = launch(s.options.Bankforge, s.serveLog(), order, s.flags()...)
 	return err
 }
 
 // start starts a process, and waits until it is ready.
-func (s *stage) start(ctx context.Context, order string, more ...string) error {
-	err := s.launch(order, more...)
+func (s *stage) start(ctx context.Context) error {
+	err := s.launch("")
 	if err == nil {
 		err = s.process.ready(ctx)
 	}
@@ -139,7 +139,7 @@ func (s *stage) close() error {
 
 // recover starts the bank again after what has been done to it, and judges all that came of it.
 func (s *stage) recover(ctx context.Context) error {
-	if err := s.start(ctx, ""); err != nil {
+	if err := s.start(ctx); err != nil {
 		return found(err)
 	}
 	return s.judge(ctx)
