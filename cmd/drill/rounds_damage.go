@@ -149,7 +149,11 @@ func lastFlipped(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	said, err := s.refused(regexp.MustCompile(fmt.Sprintf("event %d ", s.log.Seq)))
+	first := s.log.Seq // that names the same command: a bulk is several events
+	for s.log.By(first-1) == s.log.By(first) {
+		first--
+	}
+	said, err := s.refused(regexp.MustCompile(fmt.Sprintf("event %d ", first)))
 	at.noted("refused: %s", said)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,14 +90,19 @@ func (s *stage) recoverIndex(ctx context.Context) (how string, err error) {
 	case err != nil:
 		return "", err
 	case nowDamaged > damaged:
+		said, err := s.client.Get(ctx, "/readyz")
+		how = fmt.Sprintf("while serving, which then refuses (readyz: %d)", said.Status)
 		s.kill()
-		return "while serving, which then stops answering", s.recover(ctx)
+		return how, errors.Join(err, s.recover(ctx))
 	case wrong != nil && strings.Contains(wrong.Error(), indexDamaged):
 		s.kill()
-		if err := os.RemoveAll(filepath.Join(s.data, "index")); err != nil {
-			return "", err
+		how = "by verify, before anything was looked up there"
+		if err = s.recover(ctx); err == nil || !strings.Contains(err.Error(), indexDamaged) {
+			return how, err
 		}
-		return "by verify, before anything was looked up there", s.recover(ctx)
+		s.kill()
+		err = os.RemoveAll(filepath.Join(s.data, "index"))
+		return how + ", and gone only when it was deleted", errors.Join(err, s.recover(ctx))
 	case nowAnew > anew:
 		return "at the start, and built anew", wrong
 	}

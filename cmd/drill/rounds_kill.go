@@ -46,6 +46,9 @@ func killed(ctx context.Context, d *drill, at *visit, kills int) error {
 			err = s.killSometime(ctx)
 		}
 		if err == nil {
+			err = found(s.verify(ctx)) // what the dead have left
+		}
+		if err == nil {
 			err = s.recover(ctx)
 		}
 		if err != nil {

@@ -36,6 +36,9 @@ func terminated(ctx context.Context, d *drill, at *visit) error {
 		at.noted("exit 0 after %d ms", time.Since(began).Milliseconds())
 		<-worked
 		if err == nil {
+			err = found(s.verify(ctx))
+		}
+		if err == nil {
 			err = s.recover(ctx)
 		}
 	}
