@@ -43,25 +43,26 @@ func (s *Suite) durable(ctx context.Context) (_ values, err error) {
 		return nil, err
 	}
 	out["replies"] = value{one.flushed / one.replies, one.note()}
+	out["early"] = value{one.early, one.note()}
 	return out, nil
 }
 
 // flushing is what happened while strace looked.
-type flushing struct{ flushed, commits, replies float64 }
+type flushing struct{ flushed, commits, replies, early float64 }
 
 func (f flushing) note() string {
 	return fmt.Sprintf("%.0f flushes, %.0f commits, %.0f replies", f.flushed, f.commits, f.replies)
 }
 
-// traced is how long strace looks; it slows the bank down.
-const traced = 2 * time.Second
+// underTrace is how long strace looks; it slows the bank down.
+const underTrace = 2 * time.Second
 
 // flushes runs a load under strace. The bank is idle when strace begins and when it ends, so no commit has its flush
 // outside.
 func (s *Suite) flushes(ctx context.Context, b *server, accounts []string, connections int) (out flushing, err error) {
 	trace := filepath.Join(s.work, "trace")
 	//nolint:gosec // the arguments are the suite's own
-	tracer := exec.CommandContext(ctx, "strace", "-f", "-y", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", trace,
+	tracer := exec.CommandContext(ctx, "strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write", "-s", "16", "-o", trace,
 		"-p", strconv.Itoa(b.cmd.Process.Pid))
 	var says lockedBuffer
 	tracer.Stderr, tracer.SysProcAttr = &says, dieWithParent()
@@ -80,7 +81,7 @@ func (s *Suite) flushes(ctx context.Context, b *server, accounts []string, conne
 	if err != nil {
 		return out, errors.Join(err, stop())
 	}
-	load := Load{Kind: Transfers, Accounts: accounts, Connections: connections, Duration: traced}
+	load := Load{Kind: Transfers, Accounts: accounts, Connections: connections, Duration: underTrace}
 	o, err := s.load(ctx, "durable", b, load, false)
 	if err != nil {
 		return out, errors.Join(err, stop())
@@ -94,32 +95,63 @@ func (s *Suite) flushes(ctx context.Context, b *server, accounts []string, conne
 	if err != nil {
 		return out, err
 	}
-	out.replies = float64(o.Accepted)
+	seen, err := readTrace(text, b.data)
+	if err == nil && uint64(seen.replies) != o.Accepted {
+		err = fmt.Errorf("strace has seen %d replies, and the client %d", seen.replies, o.Accepted)
+	}
+	out.replies, out.flushed, out.early = float64(o.Accepted), float64(seen.flushes), float64(seen.early)
 	out.commits = after.sum("bankforge_commit_seconds_count") - before.sum("bankforge_commit_seconds_count")
-	flushed, err := countFlushes(text, b.data)
-	out.flushed = float64(flushed)
 	return out, err
 }
 
-var flushCall = regexp.MustCompile(`\bf(?:data)?sync\(\d+<([^>]+)>`)
+var (
+	call    = regexp.MustCompile(`^(\d+) +(\w+)\(\d+<([^>]*)>`)
+	resumed = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>`)
+)
 
-// countFlushes counts flushes of the log, whose files are called bank.* in the data directory. One that
-// failed is an error: the reply after it would have been a lie.
-func countFlushes(trace []byte, data string) (count int, err error) {
-	for l := range bytes.Lines(trace) {
-		if bytes.Contains(l, []byte("sync")) && bytes.Contains(l, []byte("= -1")) {
-			return count, fmt.Errorf("a flush failed: %s", l)
+// traced is what strace has seen.
+type traced struct {
+	flushes int // of the log that have come to their end
+	replies int // with status 201 that began to leave
+	early   int // of these, those with no flush since the reply before: on one connection, they left too soon
+}
+
+// readTrace follows the trace in the order in which things happened. The log's files are called bank.* in the data
+// directory. A flush that failed is an error: the reply after it would have been a lie.
+func readTrace(trace []byte, data string) (t traced, err error) {
+	waiting := map[string]bool{} // threads in a flush of the log that another thread's line has interrupted
+	fresh := false
+	for l := range strings.Lines(string(trace)) {
+		if strings.Contains(l, "sync") && strings.Contains(l, "= -1") {
+			return t, fmt.Errorf("a flush failed: %s", l)
 		}
-		m := flushCall.FindSubmatch(l)
-		if m == nil {
-			continue
+		ended := false
+		if m := resumed.FindStringSubmatch(l); m != nil && flushes(m[2]) && waiting[m[1]] {
+			ended, waiting[m[1]] = true, false
 		}
-		if inside, err := filepath.Match(filepath.Join(data, "bank*"), string(m[1])); err == nil && inside {
-			count++
+		if m := call.FindStringSubmatch(l); m != nil {
+			inside, _ := filepath.Match(filepath.Join(data, "bank*"), m[3]) // the pattern is a good one
+			if inside && flushes(m[2]) {
+				waiting[m[1]] = strings.Contains(l, "<unfinished")
+				ended = !waiting[m[1]]
+			}
+			if m[2] == "write" && strings.Contains(l, `, "HTTP/1.1 201`) {
+				t.replies++
+				if !fresh {
+					t.early++
+				}
+				fresh = false
+			}
+		}
+		if ended {
+			t.flushes++
+			fresh = true
 		}
 	}
-	return count, nil
+	return t, nil
 }
+
+func flushes(call string) bool { return call == "fsync" || call == "fdatasync" }
 
 // lockedBuffer is what a child says, while somebody waits for a word in it.
 type lockedBuffer struct {

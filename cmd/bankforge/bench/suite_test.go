@@ -65,22 +65,37 @@ bankforge_http_seconds_counter 1
 	}
 }
 
-func TestFlushesOfTheLogAreCounted(t *testing.T) {
+func TestTraceIsRead(t *testing.T) {
 	t.Parallel()
+	const reply = `7 write(20<TCP:[127.0.0.1:1->127.0.0.1:2]>, "HTTP/1.1 201 Cre"..., 1319) = 1319` + "\n"
 	const good = `7 fsync(12</d/bank.db-wal>) = 0
-8 fdatasync(12</d/bank.db-wal> <unfinished ...>
+` + reply + `8 fdatasync(12</d/bank.db-wal> <unfinished ...>
 9 fsync(18</d/views.db-wal>) = 0
+9 write(5<anon_inode:[eventfd]>, "\1\0\0\0\0\0\0\0", 8) = 8
 8 <... fdatasync resumed>)               = 0
-9 fsync(18</other/bank.db-wal>) = 0
+` + reply + `9 fsync(18</other/bank.db-wal>) = 0
 9 fsync(11</d/bank.db>) = 0
 9 fsync(11</d/state.db-wal>) = 0
 9 --- SIGURG {si_signo=SIGURG} ---
+9 write(20<TCP:[127.0.0.1:1->127.0.0.1:2]>, "HTTP/1.1 200 OK\r"..., 1319) = 1319
 `
-	if n, err := countFlushes([]byte(good), "/d"); n != 3 || err != nil {
-		t.Errorf("%d flushes, %v", n, err)
+	const begun = `8 fsync(12</d/bank.db-wal> <unfinished ...>` + "\n"
+	for _, c := range []struct {
+		trace string
+		want  traced
+	}{
+		{good, traced{flushes: 3, replies: 2}},
+		{reply + reply, traced{replies: 2, early: 2}},
+		{good + reply + reply, traced{flushes: 3, replies: 4, early: 1}},
+		{begun + reply + "8 <... fsync resumed>) = 0\n", traced{flushes: 1, replies: 1, early: 1}},
+		{"9 fsync(18</d/views.db-wal>) = 0\n" + reply, traced{replies: 1, early: 1}},
+	} {
+		if got, err := readTrace([]byte(c.trace), "/d"); got != c.want || err != nil {
+			t.Errorf("%+v, %v of %s", got, err, c.trace)
+		}
 	}
 	for _, bad := range []string{"7 fsync(12</d/bank.db-wal>) = -1 EIO (error)", "7 <... fsync resumed>) = -1 EIO"} {
-		if _, err := countFlushes([]byte(good+bad), "/d"); err == nil {
+		if _, err := readTrace([]byte(good+bad), "/d"); err == nil {
 			t.Errorf("%q passes", bad)
 		}
 	}

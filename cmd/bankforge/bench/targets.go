@@ -45,6 +45,8 @@ var targets = []target{
 		want: 1, exact: true},
 	{line: "durable", name: "replies", what: "flushes of the log for a reply, one connection", unit: "×",
 		want: 1, exact: true},
+	{line: "durable", name: "early", what: "replies before the flush that they wait for, one connection", unit: "replies",
+		atMost: true, exact: true},
 
 	{line: "replay", name: "state", what: "replay of the log into state", unit: "events/s",
 		want: 300_000, dream: 1_000_000},

@@ -27,7 +27,7 @@ func TestTargetsStand(t *testing.T) {
 		"bulk.rate":       {60_000, 100_000},
 		"overload.errors": {0, 0}, "overload.ratio": {0.8, 0}, "overload.p99": {500, 0},
 		"overload.memory": {1024, 0}, "overload.growth": {1.25, 0},
-		"durable.settings": {2, 0}, "durable.commits": {1, 0}, "durable.replies": {1, 0},
+		"durable.settings": {2, 0}, "durable.commits": {1, 0}, "durable.replies": {1, 0}, "durable.early": {0, 0},
 		"replay.state": {300_000, 1_000_000}, "replay.views": {50_000, 100_000},
 		"big.ratio": {0.8, 0.95}, "big.start": {5, 0}, "big.heap": {400, 0}, "big.file": {1, 0},
 		"live.alone": {5, 2}, "live.half-load": {50, 20}, "live.load": {0.95, 0}, "live.lost": {0, 0},
@@ -36,7 +36,7 @@ func TestTargetsStand(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("targets are %v, not %v", got, want)
 	}
-	lowest := map[string]bool{"burst.caught-up": true, "sustained.behind": true, "one.p50": true, "overload.errors": true,
+	lowest := map[string]bool{"burst.caught-up": true, "sustained.behind": true, "one.p50": true, "overload.errors": true, "durable.early": true,
 		"overload.p99": true, "overload.memory": true, "overload.growth": true, "big.start": true, "big.heap": true,
 		"live.alone": true, "live.half-load": true, "live.lost": true, "reads.p99": true}
 	for i := range targets {
@@ -162,7 +162,7 @@ func TestReportIsShown(t *testing.T) {
 		t.Fatalf("it is read as %+v, %v", again, err)
 	}
 	for format, wants := range map[string][]string{
-		"table":    {"burst", "0.123 ×", "≥ 0.400", "0.530", "0.31", "MISS", "29 figures, 1 missed", "2 cores of slow"},
+		"table":    {"burst", "0.123 ×", "≥ 0.400", "0.530", "0.31", "MISS", "30 figures, 1 missed", "2 cores of slow"},
 		"markdown": {"| burst | burst of transfers, 64 connections, of bare gin | 0.123 × | ≥ 0.400 | 0.530 | 0.31 | MISS |"},
 		"json":     {`"per_second": 12345.6`, `"verdict": "MISS"`},
 	} {
