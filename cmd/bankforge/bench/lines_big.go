@@ -117,7 +117,7 @@ func (s *Suite) replay(ctx context.Context) (_ values, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.caughtUp(ctx, rebuiltWithin); err != nil {
+	if err := b.caughtUp(ctx, rebuiltWithin); err != nil {
 		return nil, err
 	}
 	views := time.Since(began) - took // what else starting takes counts for the views
@@ -154,19 +154,9 @@ func (s *Suite) big(ctx context.Context) (_ values, err error) {
 	if err != nil {
 		return nil, err
 	}
-	runs := map[*server][]Run{}
-	for range s.repeats() {
-		for b, touched := range map[*server][]string{empty: accounts, large: g.accounts} {
-			shot := &shot{line: "big", kind: Transfers, connections: usual, duration: s.size.burst, accounts: touched}
-			r, err := s.ours(ctx, b, shot)
-			if err == nil {
-				_, err = b.caughtUp(ctx, catchUpLimit)
-			}
-			if err != nil {
-				return nil, err
-			}
-			runs[b] = append(runs[b], r)
-		}
+	runs, err := s.besides(ctx, empty, accounts, large, g.accounts)
+	if err != nil {
+		return nil, err
 	}
 	return values{
 		"ratio": ratio(runs[large], runs[empty]),
@@ -177,13 +167,37 @@ func (s *Suite) big(ctx context.Context) (_ values, err error) {
 	}, nil
 }
 
+// besides runs wrk in turn against two banks.
+func (s *Suite) besides(
+	ctx context.Context, one *server, first []string, other *server, second []string,
+) (map[*server][]Run, error) {
+	runs := map[*server][]Run{}
+	for range s.repeats() {
+		for _, b := range []*server{one, other} {
+			shot := &shot{line: "big", kind: Transfers, connections: usual, duration: s.size.burst, accounts: first}
+			if b == other {
+				shot.line, shot.accounts = "big, large", second
+			}
+			r, err := s.ours(ctx, b, shot)
+			if err == nil {
+				err = b.caughtUp(ctx, catchUpLimit)
+			}
+			if err != nil {
+				return nil, err
+			}
+			runs[b] = append(runs[b], r)
+		}
+	}
+	return runs, nil
+}
+
 // settle has the large bank take in all its log and write a snapshot, which it does when it ends.
 func (s *Suite) settle(ctx context.Context, g *bigBank) error {
 	b, err := s.serve(ctx, g.data)
 	if err != nil {
 		return err
 	}
-	_, err = b.caughtUp(ctx, rebuiltWithin)
+	err = b.caughtUp(ctx, rebuiltWithin)
 	if err = errors.Join(err, b.stop()); err != nil {
 		return err
 	}

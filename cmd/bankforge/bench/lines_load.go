@@ -60,7 +60,7 @@ func (s *Suite) bulk(ctx context.Context) (_ values, err error) {
 			return nil, fmt.Errorf("%.0f transfers were acknowledged, and %.0f events written", want, made)
 		}
 		rates = append(rates, Run{PerSecond: o.PerSecond, P99: o.P99})
-		if _, err := b.caughtUp(ctx, catchUpLimit); err != nil {
+		if err := b.caughtUp(ctx, catchUpLimit); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func (s *Suite) overload(ctx context.Context) (_ values, err error) {
 			if n == s.size.overloaded {
 				got.add(o, memory)
 			}
-			if _, err := b.caughtUp(ctx, catchUpLimit); err != nil {
+			if err := b.caughtUp(ctx, catchUpLimit); err != nil {
 				return nil, err
 			}
 		}
@@ -172,7 +172,7 @@ func (s *Suite) pace(ctx context.Context, b *server, accounts []string) (float64
 			return 0, err
 		}
 		s.best = r.PerSecond
-		if _, err := b.caughtUp(ctx, catchUpLimit); err != nil {
+		if err := b.caughtUp(ctx, catchUpLimit); err != nil {
 			return 0, err
 		}
 	}
@@ -248,7 +248,7 @@ func (s *Suite) reads(ctx context.Context) (_ values, err error) {
 			return nil, err
 		}
 		share = min(share, kept)
-		if _, err := b.caughtUp(ctx, catchUpLimit); err != nil {
+		if err := b.caughtUp(ctx, catchUpLimit); err != nil {
 			return nil, err
 		}
 	}

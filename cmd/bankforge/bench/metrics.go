@@ -151,27 +151,26 @@ func (b *server) follow(ctx context.Context) (trail, error) {
 	}
 }
 
-// caughtUp waits until no view is behind, and says how long that took.
-func (b *server) caughtUp(ctx context.Context, limit time.Duration) (time.Duration, error) {
+// caughtUp waits until no view is behind.
+func (b *server) caughtUp(ctx context.Context, limit time.Duration) error {
 	began := time.Now()
 	tick := time.NewTicker(catchUpPace)
 	defer tick.Stop()
 	for {
 		f, err := b.figures(ctx)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		lag, head, ok := f.lag()
-		took := time.Since(began)
 		switch {
 		case ok && lag == 0 && head > 0:
-			return took, nil
-		case took > limit:
-			return 0, fmt.Errorf("after %s the views are still %.0f events behind", limit, lag)
+			return nil
+		case time.Since(began) > limit:
+			return fmt.Errorf("after %s the views are still %.0f events behind", limit, lag)
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}

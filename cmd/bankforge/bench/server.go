@@ -151,7 +151,7 @@ func (s *Suite) fresh(ctx context.Context) (*server, []string, error) {
 	}
 	accounts, err := OpenAccounts(ctx, b.url, b.token, s.size.accounts)
 	if err == nil {
-		_, err = b.caughtUp(ctx, catchUpLimit)
+		err = b.caughtUp(ctx, catchUpLimit)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, b.stop())

@@ -26,7 +26,8 @@ type Suite struct {
 	size   size
 	work   string // all that the suite makes is below it
 	report *Report
-	best   float64 // transfers/s of a burst, once it is known
+	best   float64   // transfers/s of a burst, once it is known
+	ended  time.Time // the last run of wrk
 	large  *bigBank
 }
 

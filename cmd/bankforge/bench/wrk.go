@@ -84,6 +84,7 @@ func (s *Suite) wrk(ctx context.Context, url string, shot *shot) (Run, error) {
 		string(shot.kind), strconv.FormatUint(seed(), 10), list)
 	c.SysProcAttr = dieWithParent()
 	out, err := c.CombinedOutput()
+	s.ended = time.Now()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w: %s", err, out)
 	}
