@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"bankforge/adapters/sqlite"
@@ -22,6 +24,9 @@ import (
 )
 
 const (
+	// A batch touches thousands of pages that are far apart, and nobody waits for it: a busy disk is no fault here.
+	generatePatience = 10 * time.Minute
+
 	generators  = 2048                 // commands that are under way at once
 	largeFunds  = 1_000_000_000        // minor units that each account starts with
 	accountList = "bench-accounts.txt" // written last: the bank is complete when it is there
@@ -55,10 +60,14 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	}
 	g.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
 		Log: log, Lookup: log.ForDecider(), Snapshots: sqlite.NewSnapshots(f.snapshots(), slog.New(slog.DiscardHandler)),
-		Owner: owner(),
+		Owner: owner(), CommitWithin: generatePatience, ResolveWithin: generatePatience,
 	})
 	if err != nil {
 		return err
+	}
+	if begun := g.ledger.Committed(); begun > 0 {
+		return errors.Join(fmt.Errorf("--data %s has a bank with %d events in it: the suite fills only an empty directory; "+
+			"remove what an interrupted run has left", dir, begun), g.ledger.Close(ctx))
 	}
 	if err := g.fill(ctx, events); err != nil {
 		return errors.Join(err, g.ledger.Close(context.WithoutCancel(ctx)))
@@ -151,7 +160,8 @@ func (*generator) id() (id [16]byte) {
 
 func (g *generator) execute(ctx context.Context, name string, c bank.Command) error {
 	call := app.Call{Principal: app.Principal{Subject: "generator", Roles: []app.Role{app.RoleTeller}}}
-	_, _ = rand.Read(call.Key[:]) // never fails, it says
+	call.IdempotencyKey, call.CorrelationID = uuid.NewString(), rand.Text()
+	call.Key = sha256.Sum256([]byte(call.Principal.Subject + call.IdempotencyKey))
 	call.Fingerprint = app.Hash(call.Key)
 	_, err := g.ledger.Execute(ctx, app.Ask{Call: call, Name: name, Command: c})
 	return err
