@@ -212,6 +212,7 @@ func (l *Log) catchUp(ctx context.Context) (err error) {
 	}
 	to := l.index.files.Reached()
 	to.Incarnation = head.Incarnation
+	l.index.files.Add(nil, to) // opened before the log had its first owner, it had none yet
 	for to.Seq < uint64(head.Seq) {
 		if err := l.indexEvents(ctx, &to, head.Seq); err != nil {
 			return err
