@@ -27,8 +27,10 @@ type indexed struct {
 	scratch  string      // the directory that goes with the log; "" when there is none
 	stale    atomic.Bool // the log may know more
 	flying   atomic.Pointer[flight]
-	mu       sync.Mutex   // one append or catching up at a time
-	entries  batchEntries // of the append, guarded by mu
+
+	mu          sync.Mutex   // one append or catching up at a time
+	incarnation string       // of the log
+	entries     batchEntries // of the append
 }
 
 // flight is an append under way. Between its commit and its end, the log knows what the index does not.
@@ -211,8 +213,7 @@ func (l *Log) catchUp(ctx context.Context) (err error) {
 		return err
 	}
 	to := l.index.files.Reached()
-	to.Incarnation = head.Incarnation
-	l.index.files.Add(nil, to) // opened before the log had its first owner, it had none yet
+	l.index.incarnation, to.Incarnation = head.Incarnation, head.Incarnation
 	for to.Seq < uint64(head.Seq) {
 		if err := l.indexEvents(ctx, &to, head.Seq); err != nil {
 			return err

@@ -170,7 +170,7 @@ func (i *indexed) begin(ctx context.Context, l *Log, b *app.Batch) (e *batchEntr
 	}
 	e = &i.entries
 	e.of, e.added, e.to, e.records = i, false, i.files.Reached(), e.records[:0]
-	e.firstOutcome = e.to.Outcome + 1
+	e.to.Incarnation, e.firstOutcome = i.incarnation, e.to.Outcome+1
 	e.collect(b)
 	f := &flight{b.Number, make(chan struct{})}
 	i.flying.Store(f)
