@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func (g *busy) batch(head app.Head, n int) app.Batch {
 		from := g.next() % uint64(len(g.accounts))
 		to := (from + 1 + g.next()%uint64(len(g.accounts)-1)) % uint64(len(g.accounts))
 		g.do(bank.Transfer{
-			Terms: bank.Terms{ID: bank.MakeID[bank.Transaction](g.id()), CorrelationID: fmt.Sprintf("%x", g.next())},
+			Terms: bank.Terms{ID: bank.MakeID[bank.Transaction](g.id()), CorrelationID: strconv.FormatUint(g.next(), 16)},
 			From:  g.accounts[from], To: g.accounts[to], Amount: one,
 		})
 	}
@@ -141,7 +142,7 @@ func benchLog(b *testing.B, dir string) *Log {
 // append was. Among 1,000 accounts, with random keys, looked up before as the decider does.
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{1, 16, 64, 512} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			l, g := benchLog(b, b.TempDir()), newBusy(b, 1000)
 			head, err := l.Acquire(b.Context(), "bench")
 			if err != nil {

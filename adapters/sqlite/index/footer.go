@@ -44,7 +44,7 @@ func (f *footer) encodePlace(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	b = append(b, f.to.Chain[:]...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(f.to.Incarnation))) //nolint:gosec // at most maxIncarnation
+	b = binary.BigEndian.AppendUint16(b, uint16(len(f.to.Incarnation)))
 	return append(b, f.to.Incarnation...)
 }
 

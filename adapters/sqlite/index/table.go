@@ -38,7 +38,7 @@ func (t *table) add(r Record) {
 		}
 		t.ones = append(t.ones, e)
 		n := len(t.ones)
-		t.at[r.Hash] = int32(len(t.lists)) //nolint:gosec // a table is frozen long before
+		t.at[r.Hash] = int32(len(t.lists))
 		t.lists = append(t.lists, t.ones[n-1:n:n])
 		return
 	}
