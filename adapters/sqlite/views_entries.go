@@ -80,7 +80,9 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 			ended = append(ended, &rows[i])
 		}
 	}
-	slices.SortFunc(ended, func(a, b *history.Entry) int { return strings.Compare(a.Account.String(), b.Account.String()) })
+	slices.SortFunc(ended, func(a, b *history.Entry) int {
+		return strings.Compare(a.Account.String(), b.Account.String())
+	})
 	err = v.insert(ctx, ends, len(ended), func(args []any, i int) []any {
 		e := ended[i]
 		return append(args, e.Account.String(), clamp(uint64(e.At.Seq)), versionOf(e.Version), e.BalanceAfter)
