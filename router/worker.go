@@ -60,8 +60,8 @@ func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error
 	return handlers.End(head.Seq), nil
 }
 
-// A transaction costs much, and each event in it little, above all when many are of the same accounts. So a handler that
-// has much to do but keeps up begins one only every gatherFor, unless somebody waits for it.
+// A transaction costs much, and each event in it little, above all when many are of the same accounts. So a handler
+// that has much to do but keeps up begins one only every gatherFor, unless somebody waits for it.
 const (
 	gatherFrom = 64 // events in a delivery: much to do
 	gatherFor  = 200 * time.Millisecond

@@ -147,7 +147,8 @@ func same(t *rapid.T, v *view, events []app.Recorded) {
 				tr := e.Transactions[0]
 				entries = append(entries, history.Entry{
 					Account: l.Account, Version: l.After.Version, At: handlers.Position{Seq: e.Seq, N: i},
-					Currency: l.Currency, Amount: l.Amount, BalanceAfter: l.After.Balance, PostedAt: e.Time, Transaction: tr.ID, Kind: tr.Kind,
+					Currency: l.Currency, Amount: l.Amount, BalanceAfter: l.After.Balance,
+					PostedAt: e.Time, Transaction: tr.ID, Kind: tr.Kind,
 					Reference: tr.Reference, Description: tr.Description, ValueDate: tr.ValueDate,
 				})
 			}
