@@ -156,7 +156,7 @@ func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 
 // Execute has a command decided, and returns what became of it after that was committed. A refusal is a
 // *bank.Error; the Answer's Done is set then too. Besides the refusals of business there are: CodeKeyReused,
-// CodeOverloaded (the queue is full, or slow), CodeUnavailable (nothing was done) and CodeOutcomeUnknown (ask again with
+// CodeOverloaded (the queue is full or slow), CodeUnavailable (nothing was done) and CodeOutcomeUnknown (ask again with
 // the same key). When ctx ends before the decision, nothing is done; afterwards the outcome stands.
 func (l *Ledger) Execute(ctx context.Context, ask Ask) (Answer, error) {
 	answer, err := l.execute(ctx, ask)

@@ -12,13 +12,14 @@ import (
 // rememberedAccounts is how many accounts are remembered at most: those that were read last.
 const rememberedAccounts = 1 << 14
 
-// recent remembers what was read of the views, as it is committed. Reading an account from the file costs three times as
-// much as the rest of a request, and every request asks whether its account is parked.
+// recent remembers what was read of the views, as it is committed. Reading an account from the file costs three times
+// as much as the rest of a request, and every request asks whether its account is parked.
 //
 // It is never ahead of the file: what a transaction changes gets in when it is committed. It is never behind it either:
 // while a transaction is being committed, nothing is answered from memory, and what was read before or meanwhile is not
-// remembered. Whatever the outcome of a commit is not known for, is forgotten altogether. This holds as long as accounts
-// are only written by SaveAccounts, or by those who call forget; and by one process, which has the directory's lock.
+// remembered. Whatever the outcome of a commit is not known for, is forgotten altogether. This holds as long as
+// accounts are only written by SaveAccounts, or by those who call forget; and by one process, which has the
+// directory's lock.
 type recent struct {
 	mu       sync.Mutex
 	commits  uint64 // rises as a commit begins and as it ends: odd while one is under way

@@ -124,7 +124,7 @@ func same(t *rapid.T, a, b *sqlite.Views, id bank.AccountID) {
 	}
 }
 
-// TestReadersGoForward reads while versions are committed: a reader never sees less than what had been announced when it
+// TestReadersGoForward reads while versions are committed: a reader never sees less than what was announced when it
 // began, and never goes back.
 func TestReadersGoForward(t *testing.T) {
 	t.Parallel()

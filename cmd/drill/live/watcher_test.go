@@ -24,7 +24,8 @@ func push(version int) string {
 }
 
 func pub(version int) string {
-	const data = `{"version":%d,"data":{"balance":{"amount":"%d","currency":"EUR"},"held":{"amount":"0","currency":"EUR"}}}`
+	const data = `{"version":%d,"data":{` +
+		`"balance":{"amount":"%d","currency":"EUR"},"held":{"amount":"0","currency":"EUR"}}}`
 	return fmt.Sprintf(`{"offset":%d,"data":`+data+`}`, version, version, 10*version)
 }
 

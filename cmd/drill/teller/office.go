@@ -68,12 +68,12 @@ func (o *Office) Accounts() []Account { return o.accounts }
 // Commands are all so far. They may be read when no clients are at work.
 func (o *Office) Commands() []*Command { return o.commands }
 
-// Keep forgets commands, as a bank does that goes on from an older state. Only when no clients are at work.
+// Keep forgets commands, as a bank does that goes on from an older state. Only while no client works.
 func (o *Office) Keep(these func(*Command) bool) {
 	o.commands = slices.DeleteFunc(slices.Clone(o.commands), func(c *Command) bool { return !these(c) })
 }
 
-// Relearn forgets what commands of a kind were answered, so that they are asked again. Only when no clients are at work.
+// Relearn forgets what commands of a kind were answered, so that they are asked again; only when no clients are at work.
 func (o *Office) Relearn(kind Kind) {
 	for _, c := range o.commands {
 		if c.Kind == kind {
