@@ -53,7 +53,7 @@ unit: ## All Go tests, with the race detector: units, properties, journeys, the 
 
 .PHONY: drill
 drill: ## Kill, stop, starve and damage a bank for some minutes, and see what it keeps of its promises
-	@scripts/drill.sh
+	@scripts/drill.sh $(ARGS)
 
 .PHONY: browser
 browser: ## The page and the live channel in a real browser
