@@ -73,7 +73,7 @@ func (o *Office) Keep(these func(*Command) bool) {
 	o.commands = slices.DeleteFunc(slices.Clone(o.commands), func(c *Command) bool { return !these(c) })
 }
 
-// Relearn forgets what commands of a kind were answered, so that they are asked again; only while no client works.
+// Relearn forgets what commands of a kind were answered, so that they are asked again; only when nobody is at work.
 func (o *Office) Relearn(kind Kind) {
 	for _, c := range o.commands {
 		if c.Kind == kind {
