@@ -299,3 +299,7 @@ func TestCheckFindsBrokenPages(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

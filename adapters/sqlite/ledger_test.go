@@ -8,15 +8,16 @@ import (
 	"sync"
 	"testing"
 
+	"bankforge/adapters/snapshots"
 	"bankforge/app"
 	"bankforge/app/bank"
 )
 
-func startLedger(t *testing.T, db *DB, snapshots string) *app.Ledger {
+func startLedger(t *testing.T, db *DB, dir string) *app.Ledger {
 	t.Helper()
 	log := openLogOf(t, db)
 	l, err := app.StartLedger(t.Context(), app.LedgerConfig{
-		Log: log, Lookup: log, Snapshots: NewSnapshots(snapshots, slog.New(slog.DiscardHandler)),
+		Log: log, Lookup: log, Snapshots: snapshots.New(dir, slog.New(slog.DiscardHandler)),
 		Owner: "test", SnapshotEvery: 100,
 	})
 	if err != nil {
@@ -39,8 +40,8 @@ func command(key string, c bank.Command) app.Ask {
 // The decider on real files: many callers at once, a crash, and the same answers again.
 func TestALedgerLivesThroughACrash(t *testing.T) {
 	t.Parallel()
-	db, snapshots := open(t, BankFile), t.TempDir()
-	l := startLedger(t, db, snapshots)
+	db, dir := open(t, BankFile), t.TempDir()
+	l := startLedger(t, db, dir)
 	euro, err := bank.ParseCurrency("EUR")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +79,7 @@ func TestALedgerLivesThroughACrash(t *testing.T) {
 		})
 	}
 	all.Wait()
-	after := startLedger(t, reopen(t, db), snapshots)
+	after := startLedger(t, reopen(t, db), dir)
 	if after.Committed() != l.Committed() || after.Committed() != 2+callers*each { // with the cash account's opening
 		t.Fatalf("%d events, before the crash %d", after.Committed(), l.Committed())
 	}

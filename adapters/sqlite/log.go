@@ -25,6 +25,7 @@ type Log struct {
 	index *indexed
 
 	inserts *inserts
+	fold    *folder
 }
 
 var (
@@ -86,6 +87,7 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 	switch {
 	case err == nil:
 		entries.add()
+		l.fold.committed(context.WithoutCancel(ctx), l.db.write, &b)
 		return nil
 	case isFull(err):
 		// Also at COMMIT: the frame that commits is the last to be written, and it was not.

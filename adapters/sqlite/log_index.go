@@ -71,6 +71,12 @@ func openLogWith(
 	if err := l.openIndex(ctx, dir, log); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
 	}
+	if db.write != nil {
+		var err error
+		if l.fold, err = newFolder(ctx, db, foldAfter, log); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	return l, nil
 }
 
@@ -169,6 +175,9 @@ func (l *Log) fitsOutcome(ctx context.Context, id uint64) error {
 // Close writes what is new of the index to its files.
 func (l *Log) Close() error {
 	err := l.index.files.Close()
+	if l.fold != nil {
+		err = errors.Join(err, l.fold.close())
+	}
 	if l.inserts != nil {
 		err = errors.Join(err, l.inserts.close(l.db))
 	}

@@ -25,6 +25,7 @@ var migrations embed.FS
 type File struct {
 	name        string
 	synchronous int // SQLite's number for it
+	copyAfter   int // pages of the write-ahead log, after which a commit copies them into the file
 }
 
 const (
@@ -34,9 +35,9 @@ const (
 
 // The files. What cannot be rebuilt is flushed to the disk at each commit.
 var (
-	BankFile  = File{"bank", full}
-	StateFile = File{"state", full}
-	ViewsFile = File{"views", normal}
+	BankFile  = File{"bank", full, 64_000} // most often a folder is there before
+	StateFile = File{"state", full, 16_000}
+	ViewsFile = File{"views", normal, 16_000}
 )
 
 // DB is one open file: one writer, many readers, and one reader that waits for none of them. It is safe for
@@ -127,7 +128,7 @@ func (d *DB) Close() error {
 func dsn(path string, f File, mode string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "synchronous(" + strconv.Itoa(f.synchronous) + ")", "foreign_keys(1)",
-		"cache_size(-65536)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)",
+		"cache_size(-65536)", "temp_store(MEMORY)", "wal_autocheckpoint(" + strconv.Itoa(f.copyAfter) + ")",
 	}}
 	if mode != "ro" {
 		q["_pragma"] = append([]string{"journal_mode(WAL)"}, q["_pragma"]...)

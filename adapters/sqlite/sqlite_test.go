@@ -115,7 +115,7 @@ func TestOpenRefusesAFileThatIsNotAsSafeAsItMustBe(t *testing.T) {
 		want string
 	}{
 		":memory:":                            {BankFile, "its journal_mode is memory instead of wal"},
-		filepath.Join(t.TempDir(), "bank.db"): {File{"bank", 9}, "its synchronous is 1 instead of 9"},
+		filepath.Join(t.TempDir(), "bank.db"): {File{"bank", 9, 1000}, "its synchronous is 1 instead of 9"},
 	} {
 		db, err := Open(t.Context(), path, c.f)
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -119,6 +120,7 @@ func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any,
 				args = row(args, done)
 				done++
 			}
+			runtime.Gosched() // a view can wait; who asks for a decision should not
 			if _, err := s.ExecContext(ctx, args...); err != nil {
 				return fmt.Errorf("write to view %s: %w", t.name, err)
 			}

@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"bankforge/adapters/sqlite"
+	"bankforge/adapters/snapshots"
 	"bankforge/app"
 	"bankforge/app/bank"
 )
@@ -59,7 +59,7 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 		return err
 	}
 	g.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: log, Lookup: log.ForDecider(), Snapshots: sqlite.NewSnapshots(f.snapshots(), slog.New(slog.DiscardHandler)),
+		Log: log, Lookup: log.ForDecider(), Snapshots: snapshots.New(f.snapshots(), slog.New(slog.DiscardHandler)),
 		Owner: owner(), CommitWithin: generatePatience, ResolveWithin: generatePatience,
 	})
 	if err != nil {

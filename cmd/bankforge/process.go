@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"bankforge/adapters/snapshots"
 	"bankforge/adapters/sqlite"
 	"bankforge/adapters/websocket"
 	"bankforge/api"
@@ -86,10 +87,10 @@ func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 	if b.store, err = b.files.openLog(ctx, b.log); err != nil {
 		return err
 	}
-	snapshots := sqlite.NewSnapshots(b.files.snapshots(), b.log)
+	kept := snapshots.New(b.files.snapshots(), b.log)
 	began := time.Now()
 	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: snapshots, Owner: owner(), Metrics: b.metrics, Logger: b.log,
+		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: kept, Owner: owner(), Metrics: b.metrics, Logger: b.log,
 		Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue, QueueWait: b.conf.QueueWait, MaxBatch: b.conf.Batch,
 		SnapshotEvery: b.conf.SnapshotEvery,
 	})

@@ -1,4 +1,5 @@
-package sqlite
+// Package snapshots keeps snapshots of the decider's state as files: a cache, which any doubt throws away.
+package snapshots
 
 import (
 	"bufio"
@@ -21,16 +22,16 @@ import (
 	"bankforge/app/fault"
 )
 
-// Snapshots keeps snapshots as files beside bank.db: snapshot-SEQ.bin. It implements app.Snapshots.
-type Snapshots struct {
+// Directory keeps snapshots as files: snapshot-SEQ.bin. It implements app.Snapshots.
+type Directory struct {
 	dir string
 	log *slog.Logger
 }
 
-var _ app.Snapshots = (*Snapshots)(nil)
+var _ app.Snapshots = (*Directory)(nil)
 
-// NewSnapshots keeps them in dir, which must exist. Damaged ones are told to log, and passed over.
-func NewSnapshots(dir string, log *slog.Logger) *Snapshots { return &Snapshots{dir, log} }
+// New keeps them in dir, which must exist. Damaged ones are told to log, and passed over.
+func New(dir string, log *slog.Logger) *Directory { return &Directory{dir, log} }
 
 const (
 	snapshotPrefix  = "snapshot-"
@@ -42,7 +43,7 @@ const (
 )
 
 // Save writes a new file under another name, and renames it when all of it is on the disk.
-func (s *Snapshots) Save(ctx context.Context, m app.SnapshotMark, write func(io.Writer) error) error {
+func (s *Directory) Save(ctx context.Context, m app.SnapshotMark, write func(io.Writer) error) error {
 	name := fmt.Sprintf("%s%020d%s", snapshotPrefix, m.Seq, snapshotSuffix)
 	path := filepath.Join(s.dir, name)
 	err := writeSnapshot(ctx, path+unfinished, m, write)
@@ -107,7 +108,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Load tries the newest first.
-func (s *Snapshots) Load(ctx context.Context, read func(app.SnapshotMark, io.Reader) error) (found bool, err error) {
+func (s *Directory) Load(ctx context.Context, read func(app.SnapshotMark, io.Reader) error) (found bool, err error) {
 	names, err := s.names()
 	if err != nil {
 		return false, fmt.Errorf("look for snapshots: %w", err)
@@ -129,7 +130,7 @@ func (s *Snapshots) Load(ctx context.Context, read func(app.SnapshotMark, io.Rea
 }
 
 // load checks the whole file before read sees any of it. An error of an undamaged one is that of read.
-func (s *Snapshots) load(name string, read func(app.SnapshotMark, io.Reader) error) (undamaged bool, err error) {
+func (s *Directory) load(name string, read func(app.SnapshotMark, io.Reader) error) (undamaged bool, err error) {
 	f, err := os.Open(filepath.Join(s.dir, name))
 	if err != nil {
 		return false, err
@@ -204,7 +205,7 @@ func readMark(r *bufio.Reader) (m app.SnapshotMark, err error) {
 }
 
 // names are all files of snapshots, the oldest first, unfinished ones too.
-func (s *Snapshots) names() (names []string, err error) {
+func (s *Directory) names() (names []string, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
@@ -219,7 +220,7 @@ func (s *Snapshots) names() (names []string, err error) {
 	return names, nil
 }
 
-func (s *Snapshots) remove(name string) error {
+func (s *Directory) remove(name string) error {
 	if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -1,4 +1,4 @@
-package sqlite
+package snapshots
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ func mark(seq bank.Seq) app.SnapshotMark {
 	return app.SnapshotMark{Schema: 3, Incarnation: "one", Seq: seq, Chain: app.Hash{1, 2, 0xff}}
 }
 
-func saveText(t *testing.T, s *Snapshots, m app.SnapshotMark, text string) {
+func saveText(t *testing.T, s *Directory, m app.SnapshotMark, text string) {
 	t.Helper()
 	err := s.Save(t.Context(), m, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
@@ -34,7 +34,7 @@ func saveText(t *testing.T, s *Snapshots, m app.SnapshotMark, text string) {
 }
 
 // loaded is what Load reads; "" when it finds nothing.
-func loaded(t *testing.T, s *Snapshots) string {
+func loaded(t *testing.T, s *Directory) string {
 	t.Helper()
 	var got string
 	found, err := s.Load(t.Context(), func(m app.SnapshotMark, r io.Reader) error {
@@ -65,7 +65,7 @@ func files(t *testing.T, dir string) (names []string) {
 
 func TestSnapshotsKeepTheNewest(t *testing.T) {
 	t.Parallel()
-	s := NewSnapshots(t.TempDir(), slog.New(slog.DiscardHandler))
+	s := New(t.TempDir(), slog.New(slog.DiscardHandler))
 	if got := loaded(t, s); got != "" {
 		t.Fatalf("before there is one: %q", got)
 	}
@@ -83,7 +83,7 @@ func TestSnapshotsKeepTheNewest(t *testing.T) {
 func TestASnapshotThatFailsLeavesTheOneBefore(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
-	s := NewSnapshots(t.TempDir(), slog.New(slog.DiscardHandler))
+	s := New(t.TempDir(), slog.New(slog.DiscardHandler))
 	saveText(t, s, mark(1), "good")
 	err := s.Save(t.Context(), mark(2), func(w io.Writer) error {
 		_, err := io.WriteString(w, "half of")
@@ -111,7 +111,7 @@ func TestASnapshotThatFailsLeavesTheOneBefore(t *testing.T) {
 func TestDamagedSnapshotsArePassedOver(t *testing.T) {
 	t.Parallel()
 	var told bytes.Buffer
-	s := NewSnapshots(t.TempDir(), slog.New(slog.NewTextHandler(&told, nil)))
+	s := New(t.TempDir(), slog.New(slog.NewTextHandler(&told, nil)))
 	saveText(t, s, mark(1), "older")
 	older := filepath.Join(s.dir, files(t, s.dir)[0])
 	kept, err := os.ReadFile(older)
@@ -155,13 +155,13 @@ func TestDamagedSnapshotsArePassedOver(t *testing.T) {
 func TestASnapshotThatDoesNotFitIsTold(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("of another incarnation")
-	s := NewSnapshots(t.TempDir(), slog.New(slog.DiscardHandler))
+	s := New(t.TempDir(), slog.New(slog.DiscardHandler))
 	saveText(t, s, mark(5), "state")
 	found, err := s.Load(t.Context(), func(app.SnapshotMark, io.Reader) error { return boom })
 	if !found || !errors.Is(err, boom) {
 		t.Fatalf("found: %t, error %v", found, err)
 	}
-	if _, err := NewSnapshots(filepath.Join(s.dir, "none"), s.log).Load(t.Context(), nil); err == nil {
+	if _, err := New(filepath.Join(s.dir, "none"), s.log).Load(t.Context(), nil); err == nil {
 		t.Fatal("a folder that does not exist is not told")
 	}
 }
@@ -173,7 +173,7 @@ func TestAStateGoesThroughASnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	ledger.Events(500)
-	s := NewSnapshots(t.TempDir(), slog.New(slog.DiscardHandler))
+	s := New(t.TempDir(), slog.New(slog.DiscardHandler))
 	err = s.Save(t.Context(), mark(ledger.State.Seq()), func(w io.Writer) error {
 		return codec.WriteState(w, ledger.State)
 	})
