@@ -68,12 +68,16 @@ func (o *orders) take(words []string) (err error) {
 	return fmt.Errorf("it is none of kill:STEP:N, plant:GUARD, clock:OFFSET:…; steps are %v, guards %v", steps, guards)
 }
 
+// lastBreath is how long the rest of the process goes on, while whoever has come to the step stands still.
+const lastBreath = 3 * time.Millisecond
+
 // Here ends the process, if this is the passage at which it was told to.
 func Here(step string) {
 	o := given.Load()
 	if o == nil || o.step != step || o.passed.Add(1) != o.after {
 		return
 	}
+	<-time.After(lastBreath) // what has been let go too early, gets out
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGKILL); err != nil {
 		panic(err)
 	}

@@ -46,7 +46,7 @@ func killOften(ctx context.Context, d *drill, at *visit, plant string) error {
 	if err != nil {
 		return err
 	}
-	for i := range 6 {
+	for i := range killsInARow {
 		s.kill()
 		if i%2 == 0 {
 			err = s.killAt(ctx, fmt.Sprintf("before-append:%d", 20+s.random.Int64N(100)))
