@@ -64,7 +64,7 @@ func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error
 // that has much to do but keeps up begins one only every gatherFor, unless somebody waits for it.
 const (
 	gatherFrom = 64 // events in a delivery: much to do
-	gatherFor  = 200 * time.Millisecond
+	gatherFor  = 400 * time.Millisecond
 )
 
 // gather is the tail's Gather.

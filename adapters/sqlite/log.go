@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -26,6 +28,7 @@ type Log struct {
 
 	inserts *inserts
 	fold    *folder
+	tip     tip
 }
 
 var (
@@ -87,6 +90,7 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 	switch {
 	case err == nil:
 		entries.add()
+		l.tip.add(b.Rows)
 		l.fold.committed(context.WithoutCancel(ctx), l.db.write, &b)
 		return nil
 	case isFull(err):
@@ -171,7 +175,7 @@ func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head ap
 	return committed, head, nil
 }
 
-// Read returns rows behind after.
+// Read returns rows behind after, as they are in the file.
 func (l *Log) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Row, error) {
 	return l.rows(ctx, selectRows, clamp(uint64(after)), max(limit, 0))
 }
@@ -235,25 +239,104 @@ func (l *Log) rows(ctx context.Context, query string, args ...any) ([]app.Row, e
 	return out, nil
 }
 
+// Following is the log for those who follow it: what was just committed is read from memory.
+func (l *Log) Following() app.Log { return following{l} }
+
+type following struct{ *Log }
+
+// Read returns rows behind after.
+func (f following) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Row, error) {
+	rows := f.tip.read(after, limit)
+	if len(rows) == limit && limit > 0 {
+		return rows, nil
+	}
+	// What was committed a moment ago is in the file first.
+	more, err := f.Log.Read(ctx, after+bank.Seq(len(rows)), limit-len(rows))
+	if err != nil {
+		return nil, err
+	}
+	return append(rows, more...), nil
+}
+
+// tip is the end of the log in memory. It only has what was appended here.
+type tip struct {
+	mu   sync.RWMutex
+	rows []app.Row // ascending, without gaps
+	size int       // bytes of them
+}
+
+// At either of these, the older half is forgotten.
+const (
+	tipRows  = 16_384
+	tipBytes = 16 << 20
+)
+
+// add takes in what was committed, and forgets what is old.
+func (t *tip) add(rows []app.Row) {
+	if len(rows) == 0 {
+		return
+	}
+	own := cloned(rows)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.rows); n > 0 && t.rows[n-1].Seq+1 != own[0].Seq {
+		t.rows, t.size = nil, 0
+	}
+	t.rows = append(t.rows, own...)
+	if t.size += sizeOf(own); len(t.rows) > tipRows || t.size > tipBytes {
+		t.rows = slices.Clone(t.rows[len(t.rows)/2:])
+		t.size = sizeOf(t.rows)
+	}
+}
+
+// cloned are rows that share nothing with these.
+func cloned(rows []app.Row) []app.Row {
+	out, data := make([]app.Row, len(rows)), make([]byte, 0, sizeOf(rows))
+	for i := range rows {
+		from := len(data)
+		data = append(data, rows[i].Data...)
+		out[i] = app.Row{Seq: rows[i].Seq, Data: data[from:len(data):len(data)], Chain: rows[i].Chain}
+	}
+	return out
+}
+
+func sizeOf(rows []app.Row) (n int) {
+	for i := range rows {
+		n += len(rows[i].Data)
+	}
+	return n
+}
+
+// read returns nothing when the first one behind after is not there.
+func (t *tip) read(after bank.Seq, limit int) []app.Row {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if len(t.rows) == 0 || after+1 < t.rows[0].Seq || after >= t.rows[len(t.rows)-1].Seq {
+		return nil
+	}
+	rows := t.rows[after+1-t.rows[0].Seq:]
+	return cloned(rows[:min(max(limit, 0), len(rows))])
+}
+
 // CheckFile has SQLite check the pages of the file.
 func (l *Log) CheckFile(ctx context.Context) ([]app.Difference, error) {
 	name := filepath.Base(l.db.path)
-	found, err := l.db.read.QueryContext(ctx, "PRAGMA quick_check")
-	if err != nil {
-		return nil, fmt.Errorf("check %s: %w", name, err)
-	}
-	defer found.Close()
 	var wrong []app.Difference
-	for found.Next() {
-		d := app.Difference{Subject: name}
-		if err := found.Scan(&d.What); err != nil {
-			return nil, fmt.Errorf("check %s: %w", name, err)
-		}
-		if d.What != "ok" {
+	found, err := l.db.read.QueryContext(ctx, "PRAGMA quick_check")
+	if err == nil {
+		err = eachRow(found, func(scan func(...any) error) error {
+			d := app.Difference{Subject: name}
+			if err := scan(&d.What); err != nil || d.What == "ok" {
+				return err
+			}
 			wrong = append(wrong, d)
-		}
+			return nil
+		})
 	}
-	if err := found.Err(); err != nil {
+	if hasCode(err, sqlite3.SQLITE_CORRUPT) { // so much that the check itself gives up
+		return append(wrong, app.Difference{Subject: name, What: err.Error()}), nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("check %s: %w", name, err)
 	}
 	return wrong, nil
@@ -275,7 +358,10 @@ func (h hash) Scan(v any) error {
 // clamp fits a bound into SQLite's integers.
 func clamp(v uint64) int64 { return int64(min(v, math.MaxInt64)) }
 
-func isFull(err error) bool {
+func isFull(err error) bool { return hasCode(err, sqlite3.SQLITE_FULL) }
+
+// hasCode compares with SQLite's primary result codes.
+func hasCode(err error, code int) bool {
 	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+	return errors.As(err, &e) && e.Code()&0xff == code
 }

@@ -65,6 +65,28 @@ func TestTheDecidersLookupConforms(t *testing.T) {
 	}
 }
 
+// TestTheFollowedLogConforms: what is read from memory is what is in the file.
+func TestTheFollowedLogConforms(t *testing.T) {
+	t.Parallel()
+	followed := func(db *DB) decided {
+		l := openLogFor(t, db, apptest.TouchesOf)
+		return decided{l.Following(), l, db}
+	}
+	err := apptest.TestLog(t.Context(), apptest.LogStore{
+		Open: func() (apptest.LogUnderTest, error) { return followed(open(t, BankFile)), nil },
+		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
+			open, ok := l.(decided)
+			if !ok {
+				return nil, fmt.Errorf("%T is not followed", l)
+			}
+			return followed(reopen(t, open.db)), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReadersDoNotHoldUpTheDecider takes all connections that readers share.
 func TestReadersDoNotHoldUpTheDecider(t *testing.T) {
 	t.Parallel()

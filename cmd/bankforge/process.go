@@ -147,7 +147,7 @@ func (b *bankProcess) routeFacts() {
 	}, router.Stores{Views: sqlite.NewHandlerStore(b.files.views)})
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
-	b.routing.Source = router.FromLog(b.store)
+	b.routing.Source = router.FromLog(b.store.Following())
 	b.routing.Hints = router.NewHints()
 	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
