@@ -63,6 +63,7 @@ func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err err
 	if err != nil {
 		return app.Head{}, fmt.Errorf("acquire the ledger: %w", err)
 	}
+	l.tip.begin(head)
 	return head, nil
 }
 
@@ -90,13 +91,14 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 	switch {
 	case err == nil:
 		entries.add()
-		l.tip.add(b.Rows)
+		l.tip.add(&b)
 		l.fold.committed(context.WithoutCancel(ctx), l.db.write, &b)
 		return nil
 	case isFull(err):
 		// Also at COMMIT: the frame that commits is the last to be written, and it was not.
 		return fmt.Errorf("append batch %d: %w: %w", b.Number, app.ErrFull, err)
 	case committing:
+		l.tip.begin(app.Head{})
 		// A failed flush leaves it open what the disk has: only a later write over it decides.
 		return fmt.Errorf("append batch %d: %w: %w", b.Number, app.ErrUnknownCommit, err)
 	default:
@@ -172,6 +174,7 @@ func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head ap
 	if err != nil {
 		return false, app.Head{}, fmt.Errorf("resolve batch %d: %w", b.Number, err)
 	}
+	l.tip.begin(head)
 	return committed, head, nil
 }
 
@@ -246,22 +249,25 @@ type following struct{ *Log }
 
 // Read returns rows behind after.
 func (f following) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Row, error) {
-	rows := f.tip.read(after, limit)
-	if len(rows) == limit && limit > 0 {
+	if rows, ok := f.tip.read(after, limit); ok {
 		return rows, nil
 	}
-	// What was committed a moment ago is in the file first.
-	more, err := f.Log.Read(ctx, after+bank.Seq(len(rows)), limit-len(rows))
-	if err != nil {
-		return nil, err
-	}
-	return append(rows, more...), nil
+	return f.Log.Read(ctx, after, limit)
 }
 
-// tip is the end of the log in memory. It only has what was appended here.
+// Head returns the head as of the last append.
+func (f following) Head(ctx context.Context) (app.Head, error) {
+	if head := f.tip.latest(); head.Incarnation != "" {
+		return head, nil
+	}
+	return f.Log.Head(ctx)
+}
+
+// tip is the end of the log in memory, since its owner has taken it over: one process owns the file, by one Log.
 type tip struct {
 	mu   sync.RWMutex
-	rows []app.Row // ascending, without gaps
+	head app.Head  // zero: not known, so that the file must be asked
+	rows []app.Row // ascending, without gaps, up to the head
 	size int       // bytes of them
 }
 
@@ -271,22 +277,48 @@ const (
 	tipBytes = 16 << 20
 )
 
-// add takes in what was committed, and forgets what is old.
-func (t *tip) add(rows []app.Row) {
-	if len(rows) == 0 {
-		return
-	}
-	own := cloned(rows)
+// begin is for a head that was read; the zero Head for when it is not known what was committed.
+func (t *tip) begin(head app.Head) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := len(t.rows); n > 0 && t.rows[n-1].Seq+1 != own[0].Seq {
-		t.rows, t.size = nil, 0
+	t.head, t.rows, t.size = head, nil, 0
+}
+
+// add takes in what was committed, and forgets what is old.
+func (t *tip) add(b *app.Batch) {
+	own := cloned(b.Rows)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.head.Incarnation == "" {
+		return
 	}
+	if t.head.Batch = b.Number; len(own) == 0 {
+		return
+	}
+	last := own[len(own)-1]
+	t.head.Seq, t.head.Chain = last.Seq, last.Chain
 	t.rows = append(t.rows, own...)
 	if t.size += sizeOf(own); len(t.rows) > tipRows || t.size > tipBytes {
 		t.rows = slices.Clone(t.rows[len(t.rows)/2:])
 		t.size = sizeOf(t.rows)
 	}
+}
+
+func (t *tip) latest() app.Head {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.head
+}
+
+// read is not ok where the file must be asked.
+func (t *tip) read(after bank.Seq, limit int) (rows []app.Row, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if first := t.head.Seq + 1 - bank.Seq(len(t.rows)); t.head.Incarnation != "" && after+1 >= first {
+		rows = t.rows[min(int(after+1-first), len(t.rows)):]
+		return cloned(rows[:min(max(limit, 0), len(rows))]), true
+	}
+	return nil, false
 }
 
 // cloned are rows that share nothing with these.
@@ -305,17 +337,6 @@ func sizeOf(rows []app.Row) (n int) {
 		n += len(rows[i].Data)
 	}
 	return n
-}
-
-// read returns nothing when the first one behind after is not there.
-func (t *tip) read(after bank.Seq, limit int) []app.Row {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if len(t.rows) == 0 || after+1 < t.rows[0].Seq || after >= t.rows[len(t.rows)-1].Seq {
-		return nil
-	}
-	rows := t.rows[after+1-t.rows[0].Seq:]
-	return cloned(rows[:min(max(limit, 0), len(rows))])
 }
 
 // CheckFile has SQLite check the pages of the file.
