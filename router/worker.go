@@ -61,16 +61,20 @@ func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error
 }
 
 // A transaction costs much, and each event in it little, above all when many are of the same accounts. So a handler
-// that has much to do but keeps up begins one only every gatherFor, unless somebody waits for it.
+// that keeps up lets some time go by from the beginning of one to the next, unless somebody waits for it.
 const (
-	gatherFrom = 64 // events in a delivery: much to do
-	gatherFor  = 400 * time.Millisecond
+	gatherFrom   = 64 // events in a delivery: much to do
+	gatherFor    = 400 * time.Millisecond
+	gatherLittle = 20 * time.Millisecond
 )
 
 // gather is the tail's Gather.
 func (w *worker) gather(n int, took time.Duration) (time.Duration, <-chan struct{}) {
-	if n < gatherFrom || n >= w.feed.events {
+	switch {
+	case n >= w.feed.events:
 		return 0, nil
+	case n < gatherFrom:
+		return gatherLittle - took, w.progress.asked(w.Name)
 	}
 	return gatherFor - took, w.progress.asked(w.Name)
 }
