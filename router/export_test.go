@@ -21,6 +21,9 @@ func (r *Router) Chain(handler string) message.HandlerFunc {
 	return h
 }
 
+// TailOf is what the handler subscribes to.
+func (r *Router) TailOf(handler string) *Tail { return r.worker(handler).tail }
+
 // Drain is what Run does first at its end.
 func (r *Router) Drain() { close(r.draining) }
 
