@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
+	"bankforge/handlers"
 )
 
 // Config is what the handlers of one module share. Fields without a default are required.
@@ -99,6 +100,7 @@ func (r *Router) newWorker(route Route) *worker {
 	}
 	if route.Kind == Newest {
 		tail.Start, tail.Gather = w.newest, nil
+		tail.Silent = func(through bank.Seq) { w.took(handlers.End(through)) }
 	}
 	w.tail = NewTail(tail)
 	r.c.Progress.register(route.Name, route.Store)

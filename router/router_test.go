@@ -187,6 +187,28 @@ func TestNewestGetsWhatHappensFromNowOn(t *testing.T) {
 	}
 }
 
+// Where nothing is for a handler, it lags behind nothing.
+func TestNewestKeepsUpWithASilentTopic(t *testing.T) {
+	t.Parallel()
+	l, progress := newLedger(), router.NewProgress()
+	r, err := router.New("", []router.Route{{
+		Name: handlerName, Topic: bank.TransactionsTopic, Kind: router.Newest,
+		Handler: func(context.Context, []handlers.Fact) error { t.Error("there is nothing to handle"); return nil },
+	}}, router.Config{Source: l, Hints: l.hints, Progress: progress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
+	b.start(t)
+	for range 3 {
+		l.credit(1)
+		b.await(t)
+	}
+	if s := b.status(t); s.Lag != 0 || s.Position.Whole() != 3 {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // What commits while a process comes up is not missed by those who are connected already.
 func TestNewestStartsWhereItIsTold(t *testing.T) {
 	t.Parallel()

@@ -46,6 +46,8 @@ type TailConfig struct {
 	// Gather, if it is set, says how long a tail waits for more before it reads again. It is asked once a delivery of n
 	// numbers is done, and how long that took. Its wait ends early when urgent is closed.
 	Gather func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{})
+	// Silent, if it is set, is told how far the topic is silent, where no message tells the handler.
+	Silent func(through bank.Seq)
 	// Again is the pause before a refused message comes again, and after an error of the feed.
 	Again time.Duration
 	Log   *slog.Logger
@@ -135,6 +137,9 @@ func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Mes
 			at = through
 		case through > at:
 			at = through
+			if t.c.Silent != nil {
+				t.c.Silent(through)
+			}
 		default:
 			ok = t.wait(ctx, hint, t.c.Poll)
 		}
