@@ -57,15 +57,20 @@ func (r *VerifyReport) add(d Difference) {
 type VerifiedLog interface {
 	Head(ctx context.Context) (Head, error)
 	Read(ctx context.Context, after bank.Seq, limit int) ([]Row, error)
+	VerifiedIndex
+	// Decided returns the outcomes behind the place after, in the order in which they were appended, at most limit, and
+	// the place of the last of them. All are behind math.MinInt64.
+	Decided(ctx context.Context, after int64, limit int) (page []Outcome, last int64, err error)
+}
+
+// VerifiedIndex is how versions are found in a VerifiedLog.
+type VerifiedIndex interface {
 	Versions(ctx context.Context, subject string, after bank.Version, limit int) ([]Row, error)
 	// Touches calls each with the whole index behind Versions, in any order, as far as it is about events up to until.
 	// The subjects are as IndexedAs says.
 	Touches(ctx context.Context, until bank.Seq, each func(Touch, bank.Seq) error) error
 	// IndexedAs is the subject itself, or what stands for it in the index.
 	IndexedAs(subject string) string
-	// Decided returns the outcomes behind the place after, in the order in which they were appended, at most limit, and
-	// the place of the last of them. All are behind math.MinInt64.
-	Decided(ctx context.Context, after int64, limit int) (page []Outcome, last int64, err error)
 }
 
 // FileCheck is what a VerifiedLog may have besides.
