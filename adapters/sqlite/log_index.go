@@ -27,6 +27,9 @@ type indexed struct {
 	scratch  string      // the directory that goes with the log; "" when there is none
 	stale    atomic.Bool // the log may know more
 	flying   atomic.Pointer[flight]
+	heals    sync.Mutex // one at a time
+	healing  sync.WaitGroup
+	stop     context.CancelFunc // of healing; nil: an index beside a running bank is not healed
 
 	mu          sync.Mutex   // one append or catching up at a time
 	incarnation string       // of the log
@@ -105,9 +108,14 @@ func (l *Log) openIndex(ctx context.Context, dir string, log *slog.Logger) (err 
 		}
 	}
 	from := l.index.files.Reached().Seq
-	if err := l.catchUp(ctx); err != nil {
-		return errors.Join(err, l.Close())
+	caught := l.catchUp(ctx)
+	if errors.Is(caught, index.ErrDamaged) && !l.index.readOnly {
+		from, caught = 0, l.heal(ctx, log)
 	}
+	if caught != nil {
+		return errors.Join(caught, l.Close())
+	}
+	l.keepWhole(ctx, log)
 	if to := l.index.files.Reached().Seq; to > from && log.Enabled(ctx, slog.LevelInfo) {
 		log.Info("the index is up to date", "whole", missing || err != nil, "events", to-from,
 			"took", time.Since(began).Round(time.Millisecond))
@@ -172,8 +180,79 @@ func (l *Log) fitsOutcome(ctx context.Context, id uint64) error {
 	return err
 }
 
+// keepWhole builds the index anew whenever it is found to be damaged.
+func (l *Log) keepWhole(ctx context.Context, log *slog.Logger) {
+	if l.index.readOnly {
+		return
+	}
+	ctx, l.index.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.index.healing.Go(func() {
+		for {
+			var again <-chan time.Time
+			if l.index.files.Broken() != nil {
+				if err := l.heal(ctx, log); err != nil && ctx.Err() == nil {
+					log.Error("the index cannot be built anew yet", "error", err)
+					again = time.After(healAgain)
+				}
+			}
+			select {
+			case <-l.index.files.Damaged():
+			case <-again:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+const healAgain = time.Second
+
+// heal builds the index anew. Meanwhile nothing is looked up or appended: each of them is refused, and does not wait.
+func (l *Log) heal(ctx context.Context, log *slog.Logger) error {
+	l.index.heals.Lock()
+	defer l.index.heals.Unlock()
+	began := time.Now()
+	l.index.mu.Lock()
+	err := l.index.files.Reset()
+	l.index.mu.Unlock()
+	var to index.Mark
+	for more := true; more && err == nil; {
+		l.index.mu.Lock()
+		more, err = l.indexNext(ctx, &to)
+		if err == nil && !more {
+			err = l.index.files.Refilled()
+		}
+		l.index.mu.Unlock()
+	}
+	if err == nil {
+		log.Warn("the index was built anew from the log, and commands are taken again", "events", to.Seq,
+			"took", time.Since(began).Round(time.Millisecond))
+	}
+	return err
+}
+
+// Ready says why nothing can be looked up or appended now; nil: it can.
+func (l *Log) Ready() error {
+	if err := l.index.files.Broken(); err != nil {
+		return fmt.Errorf("%w; it is being built anew from the log", err)
+	}
+	return nil
+}
+
+// advised says of damage that was found in reading all, what becomes of it.
+func advised(err error) error {
+	if errors.Is(err, index.ErrDamaged) {
+		err = fmt.Errorf("%w; the bank finds that by itself once it is started again, and builds the index anew", err)
+	}
+	return err
+}
+
 // Close writes what is new of the index to its files.
 func (l *Log) Close() error {
+	if l.index.stop != nil {
+		l.index.stop()
+		l.index.healing.Wait()
+	}
 	err := l.index.files.Close()
 	if l.fold != nil {
 		err = errors.Join(err, l.fold.close())
@@ -203,6 +282,9 @@ func (l *Log) upToDate(ctx context.Context) error {
 	}
 	l.index.mu.Lock()
 	defer l.index.mu.Unlock()
+	if err := l.index.files.Broken(); err != nil {
+		return err
+	}
 	return l.catchUp(ctx)
 }
 
@@ -217,30 +299,32 @@ func (l *Log) catchUp(ctx context.Context) (err error) {
 			l.index.stale.Store(true)
 		}
 	}()
+	to := l.index.files.Reached()
+	for more := true; more && err == nil; {
+		more, err = l.indexNext(ctx, &to)
+	}
+	return err
+}
+
+// indexNext adds the next page behind to, events before outcomes.
+func (l *Log) indexNext(ctx context.Context, to *index.Mark) (more bool, err error) {
 	head, err := l.Head(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	to := l.index.files.Reached()
 	l.index.incarnation, to.Incarnation = head.Incarnation, head.Incarnation
-	for to.Seq < uint64(head.Seq) {
-		if err := l.indexEvents(ctx, &to, head.Seq); err != nil {
-			return err
-		}
+	if to.Seq < uint64(head.Seq) {
+		return true, l.indexEvents(ctx, to, head.Seq)
 	}
-	for {
-		var records []index.Record
-		err := l.eachDecided(ctx, int64(to.Outcome), indexPage, func(id int64, o *app.Outcome) {
-			records = append(records, index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)})
-			to.Outcome = uint64(id)
-		})
-		if err != nil || len(records) == 0 {
-			return err
-		}
-		if err := l.index.take(ctx, records, to); err != nil {
-			return err
-		}
+	var records []index.Record
+	err = l.eachDecided(ctx, int64(to.Outcome), indexPage, func(id int64, o *app.Outcome) {
+		records = append(records, index.Record{Hash: hashOfKey(o.Key), Value: uint64(id)})
+		to.Outcome = uint64(id)
+	})
+	if err != nil || len(records) == 0 {
+		return false, err
 	}
+	return true, l.index.take(ctx, records, *to)
 }
 
 func (l *Log) indexEvents(ctx context.Context, to *index.Mark, last bank.Seq) error {

@@ -155,7 +155,7 @@ type batchEntries struct {
 // begin makes the entries of b, when the index is ready for them. end is called when the append is over.
 func (i *indexed) begin(ctx context.Context, l *Log, b *app.Batch) (e *batchEntries, end func(), err error) {
 	i.mu.Lock()
-	if i.stale.Load() {
+	if err = i.files.Broken(); err == nil && i.stale.Load() {
 		err = l.catchUp(ctx)
 	}
 	if err == nil {

@@ -206,12 +206,12 @@ func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, 
 	if err := l.upToDate(ctx); err != nil {
 		return fmt.Errorf("read the index of versions: %w", err)
 	}
-	return l.index.files.All(func(r index.Record) error {
+	return advised(l.index.files.All(func(r index.Record) error {
 		if r.Version == 0 || r.Value > uint64(until) {
 			return nil
 		}
 		return each(app.Touch{Subject: string(r.Hash[:]), Version: bank.Version(r.Version)}, bank.Seq(r.Value))
-	})
+	}))
 }
 
 // CheckKeys compares the index of keys with the outcomes.
@@ -232,7 +232,7 @@ func (l *Log) CheckKeys(ctx context.Context) ([]app.Difference, error) {
 		return nil
 	})
 	if err != nil {
-		return wrong, fmt.Errorf("read the index of keys: %w", err)
+		return wrong, fmt.Errorf("read the index of keys: %w", advised(err))
 	}
 	for at, more := int64(math.MinInt64), true; more; {
 		more = false

@@ -153,7 +153,7 @@ func (b *bankProcess) routeFacts() {
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
 	b.routing.Classify = []router.Classifier{sqlite.Classify}
 	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
-	b.ready = &readiness{ledger: b.ledger, runs: b.conf.runs}
+	b.ready = &readiness{ledger: b.ledger, log: b.store, runs: b.conf.runs}
 }
 
 // checkViews refuses views that are not of this log, and a log that has lost events which views have seen.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 // readiness knows how the modules of this process are.
 type readiness struct {
 	ledger *app.Ledger
+	log    interface{ Ready() error }
 	runs   func(module string) bool
 
 	mu      sync.Mutex
@@ -47,7 +49,7 @@ func (r *readiness) Ready() []ports.ModuleState {
 func (r *readiness) state(ctx context.Context, m module) ports.ModuleState {
 	out := ports.ModuleState{Module: m.name, Ready: true}
 	if m.decides {
-		if err := r.ledger.Ready(); err != nil {
+		if err := cmp.Or(r.ledger.Ready(), r.log.Ready()); err != nil {
 			out.Ready, out.Detail = false, err.Error()
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -18,7 +17,7 @@ const retryAfter = time.Second
 func (x *Index) Room(ctx context.Context) error {
 	for {
 		x.mu.RLock()
-		full, failed, broken, room := len(x.frozen) >= maxFrozen, x.failed, x.broken, x.room
+		full, failed, broken, room := len(x.frozen) >= maxFrozen, x.failed, x.hopeless(), x.room
 		closed := x.closed
 		x.mu.RUnlock()
 		switch {
@@ -39,10 +38,12 @@ func (x *Index) Room(ctx context.Context) error {
 	}
 }
 
-// start runs what writes tables, and what merges runs: a merge may be long, and a table does not wait for it.
+// start runs what writes tables, and what merges runs: a merge may be long, and a table does not wait for it. What was
+// there is looked through.
 func (x *Index) start() {
 	x.background.Go(func() { x.loop(x.wake, x.writeFrozen) })
 	x.background.Go(func() { x.loop(x.merge, x.mergeOnce) })
+	x.background.Go(x.scrub)
 	poke(x.merge)
 }
 
@@ -71,6 +72,8 @@ func (x *Index) loop(wake <-chan struct{}, work func() (more bool, err error)) {
 
 // writeFrozen writes the oldest frozen table.
 func (x *Index) writeFrozen() (more bool, err error) {
+	x.steps.RLock()
+	defer x.steps.RUnlock()
 	x.mu.RLock()
 	frozen := x.frozen
 	x.mu.RUnlock()
@@ -115,8 +118,10 @@ func (x *Index) swap(all []*run) error {
 
 // mergeOnce makes one run of several, if there are enough of the same size.
 func (x *Index) mergeOnce() (more bool, err error) {
+	x.steps.RLock()
+	defer x.steps.RUnlock()
 	x.mu.RLock()
-	s, broken := x.runs, x.broken
+	s, broken := x.runs, x.hopeless()
 	s.users.Add(1)
 	x.mu.RUnlock()
 	defer func() { err = errors.Join(x.condemn(err), s.release()) }()
@@ -132,10 +137,11 @@ func (x *Index) mergeOnce() (more bool, err error) {
 	defer x.mu.Unlock()
 	begin := slices.Index(x.runs.all, parts[0])
 	all := slices.Replace(slices.Clone(x.runs.all), begin, begin+len(parts), r)
-	for _, p := range parts {
-		p.drop.Store(true)
+	err = x.swap(all)
+	for _, p := range parts { // who still reads them has them open
+		err = errors.Join(err, removeIfThere(p.path))
 	}
-	return true, x.swap(all)
+	return true, err
 }
 
 func (x *Index) mergeRuns(parts []*run) (r *run, err error) {
@@ -146,41 +152,25 @@ func (x *Index) mergeRuns(parts []*run) (r *run, err error) {
 	}
 	n := 0
 	return x.writeRun(f, func() (Record, bool, error) {
-		if n++; n%(1<<12) == 0 && x.ending() {
-			return Record{}, false, ErrClosed
+		if n++; n%(1<<12) == 0 {
+			if err := x.over(); err != nil {
+				return Record{}, false, err
+			}
 		}
 		return records()
 	})
 }
 
-func (x *Index) ending() bool {
+// over is why it makes no sense to go on with what is long.
+func (x *Index) over() error {
 	select {
 	case <-x.done:
-		return true
+		return ErrClosed
 	default:
-		return false
 	}
-}
-
-// condemn remembers that a run is damaged: from then on nothing is answered, and the next start builds the index anew.
-func (x *Index) condemn(err error) error {
-	var d *damage
-	if !errors.As(err, &d) {
-		return err
-	}
-	x.mu.Lock()
-	first := x.broken == nil
-	if first {
-		x.broken = err
-	}
-	x.mu.Unlock()
-	if first && !x.readOnly {
-		x.log.Error("the index is damaged", "error", err)
-		if gone := os.Rename(d.run.path, d.run.path+damagedSuffix); gone != nil {
-			err = errors.Join(err, gone)
-		}
-	}
-	return err
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.hopeless()
 }
 
 // guard turns a file that cannot be read where it is mapped into an error.
@@ -221,7 +211,10 @@ func (x *Index) Close() error {
 	x.mu.Unlock()
 	close(x.done)
 	x.background.Wait()
-	for more := !x.readOnly && x.broken == nil; more; {
+	x.mu.RLock()
+	more := !x.readOnly && x.hopeless() == nil
+	x.mu.RUnlock()
+	for more {
 		var err error
 		if more, err = x.writeFrozen(); err != nil {
 			x.log.Warn("the index could not be written whole; the next start reads more of the log", "error", err)

@@ -1,10 +1,13 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +91,49 @@ func TestDamageThatIsNoticedWhileReading(t *testing.T) {
 	}
 	if _, err := openSmall(dir); !errors.Is(err, ErrDamaged) {
 		t.Fatalf("the next start: %v", err)
+	}
+}
+
+// TestWhatIsThereIsLookedThrough finds each bit that is wrong, though nobody asks, and the index can be filled again
+// while it is being read.
+func TestWhatIsThereIsLookedThrough(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := fill(t, dir, 60)
+	names := runsIn(t, dir)
+	info, err := os.Stat(filepath.Join(dir, names[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(0); at < info.Size()-footerSize; at += 313 {
+		copied := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(copied, names[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[at] ^= 1 << (at % 8)
+		if err := os.WriteFile(filepath.Join(copied, names[0]), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x := small(t, copied)
+		<-x.Damaged()
+		if err := x.Broken(); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("bit at %d of %d: %v", at, len(data), err)
+		}
+		if err := x.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		refill(t.Context(), t, x, m, len(m.records))
+		if err := x.Refilled(); err != nil {
+			t.Fatal(err)
+		}
+		m.same(t, x, 0, 1000)
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -206,15 +252,42 @@ func TestReadersBesideWriting(t *testing.T) {
 	}
 }
 
+// runFile is what a sound run looks like.
+func runFile(f *testing.F, records int) []byte {
+	f.Helper()
+	dir := f.TempDir()
+	x, err := open(&Index{dir: dir, log: slog.New(slog.DiscardHandler), tableSize: tableSize, create: createFile})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for n := range records {
+		x.Add([]Record{{hashed(1), uint64(n + 1), uint64(n + 1)}}, Mark{Place: Place{1, 1}, Incarnation: "first"})
+	}
+	if err := x.Close(); err != nil {
+		f.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, runName(Place{}, Place{1, 1})))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b
+}
+
 // FuzzOpenRun gives any bytes for a run file.
 func FuzzOpenRun(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add([]byte(magic))
+	for _, records := range []int{1, perBlock + 1} {
+		f.Add(runFile(f, records))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir := t.TempDir()
 		for _, footed := range []bool{false, true} {
-			if footed {
-				data = append(data, make([]byte, footerSize)...)
+			if footed && len(data) >= footerSize { // with a footer whose checksum is right, whatever it says
+				data = slices.Clone(data)
+				foot := data[len(data)-footerSize:]
+				copy(foot, magic)
+				binary.BigEndian.PutUint32(foot[footerSum:], crc32.Checksum(foot[:footerSum], castagnoli))
 			}
 			whole := data
 			if foot, err := decodeFooter(data[max(0, len(data)-footerSize):]); err == nil {

@@ -4,6 +4,7 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"math"
@@ -26,13 +27,17 @@ type Index struct {
 	frozen []*table // oldest first
 	runs   *runs
 	failed error // why the oldest frozen table could not be written
-	broken error // that a run is damaged
+	broken error // that a run is damaged; nothing is answered
+	anew   bool  // it is broken, but was emptied, and is being filled again
 	closed bool
+
+	steps sync.RWMutex // held for reading while a file is being written: Reset waits for that
 
 	cursors sync.Pool
 
 	wake, merge chan struct{} // there is something to write, to merge
 	room        chan struct{} // closed when a frozen table has been written
+	noticed     chan struct{} // a run is damaged
 	done        chan struct{}
 	background  sync.WaitGroup
 }
@@ -294,9 +299,10 @@ func upTo(list []entry, v uint64) int {
 // All calls each with every record, in no particular order.
 func (x *Index) All(each func(Record) error) (err error) {
 	x.mu.RLock()
-	if x.closed {
+	if x.closed || x.broken != nil {
+		err := x.broken
 		x.mu.RUnlock()
-		return ErrClosed
+		return cmp.Or(err, ErrClosed)
 	}
 	s := x.runs
 	s.users.Add(1)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -198,6 +199,25 @@ func TestTheIndexIsWhatWasAdded(t *testing.T) {
 				x = small(t, dir)
 				m.catchUp(t, x)
 			},
+			"build anew": func(t *rapid.T) {
+				if err := x.Reset(); err != nil {
+					t.Fatal(err)
+				}
+				half := rapid.IntRange(0, len(m.records)).Draw(t, "half")
+				refill(t.Context(), t, x, m, half)
+				if _, _, err := x.Newest(hashed(1)); !errors.Is(err, ErrEmptied) {
+					t.Fatalf("half of it answers: %v", err)
+				}
+				if rapid.Bool().Draw(t, "again") {
+					if err := x.Reset(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				refill(t.Context(), t, x, m, len(m.records))
+				if err := x.Refilled(); err != nil {
+					t.Fatal(err)
+				}
+			},
 			"": func(t *rapid.T) {
 				m.same(t, x, uint64(rapid.IntRange(0, 40).Draw(t, "from")), rapid.IntRange(0, 50).Draw(t, "limit"))
 			},
@@ -206,6 +226,17 @@ func TestTheIndexIsWhatWasAdded(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// refill adds to x what it does not have of the first n batches.
+func refill(ctx context.Context, t fatal, x *Index, m *model, n int) {
+	t.Helper()
+	for next := slices.Index(m.marks, x.Reached()) + 1; next < n; next++ {
+		if err := x.Room(ctx); err != nil {
+			t.Fatal(err)
+		}
+		x.Add(m.records[next], m.marks[next])
+	}
 }
 
 // fill adds n batches, and writes them all.

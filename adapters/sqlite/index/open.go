@@ -29,7 +29,7 @@ func OpenReadOnly(dir string) (*Index, error) {
 
 func open(x *Index) (*Index, error) {
 	x.wake, x.merge = make(chan struct{}, 1), make(chan struct{}, 1)
-	x.room, x.done = make(chan struct{}), make(chan struct{})
+	x.room, x.done, x.noticed = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	if !x.readOnly {
 		if err := os.MkdirAll(x.dir, 0o700); err != nil {
 			return nil, err
@@ -50,14 +50,14 @@ func open(x *Index) (*Index, error) {
 	return x, nil
 }
 
-// Clear removes everything in dir. The index is built anew from the log then.
+// Clear removes everything in dir, last what says that something is damaged. The index is built anew from the log then.
 func Clear(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	for _, e := range entries {
-		for _, suffix := range [...]string{runSuffix, unfinished, damagedSuffix} {
+	for _, suffix := range [...]string{runSuffix, unfinished, damagedSuffix} {
+		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), suffix) {
 				err = errors.Join(err, removeIfThere(filepath.Join(dir, e.Name())))
 			}

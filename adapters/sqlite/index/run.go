@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 
@@ -23,7 +22,6 @@ type run struct {
 	data   *mmap.ReaderAt
 	crc    uint32 // the seed of the checksums
 	owners atomic.Int32
-	drop   atomic.Bool // the file, with its last owner
 }
 
 func openRun(path string) (r *run, err error) {
@@ -65,14 +63,9 @@ func (r *run) release() error {
 	if r.owners.Add(-1) > 0 {
 		return nil
 	}
-	err := r.data.Close()
-	if r.drop.Load() {
-		err = errors.Join(err, os.Remove(r.path))
-	}
-	return err
+	return r.data.Close()
 }
 
-// damaged has the next start build the index anew, because a file is missing then.
 func (r *run) damaged(what string, args ...any) error {
 	return &damage{r, fmt.Sprintf(what, args...)}
 }
@@ -83,22 +76,26 @@ type damage struct {
 }
 
 func (d *damage) Error() string {
-	return fmt.Sprintf("%v: %s: %s; it is built anew at the next start", ErrDamaged, filepath.Base(d.run.path), d.what)
+	return fmt.Sprintf("%v: %s: %s", ErrDamaged, filepath.Base(d.run.path), d.what)
 }
 
 func (d *damage) Unwrap() error { return ErrDamaged }
 
 // may reports whether h may be in the run; if not, it is not.
 func (r *run) may(h Hash) (bool, error) {
-	number := lineOf(h, r.lines())
 	var l line
+	err := r.line(lineOf(h, r.lines()), &l)
+	return l.has(h), err
+}
+
+func (r *run) line(number uint64, l *line) error {
 	if _, err := r.data.ReadAt(l[:], r.filterAt()+int64(number)*lineSize); err != nil {
-		return false, err
+		return err
 	}
 	if !l.sound(r.crc, number) {
-		return false, r.damaged("line %d of its filter", number)
+		return r.damaged("line %d of its filter", number)
 	}
-	return l.has(h), nil
+	return nil
 }
 
 // cursor is a place among the records of a run.
