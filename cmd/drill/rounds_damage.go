@@ -42,14 +42,13 @@ func (d *drill) worked(ctx context.Context, at *visit) (*stage, error) {
 	return s, s.caughtUp(ctx)
 }
 
-// caughtUp waits until every handler that keeps a view has every event.
+// caughtUp waits until every handler has every event.
 func (s *stage) caughtUp(ctx context.Context) error {
 	var said teller.Reply
 	err := until(ctx, waitFor, func() bool {
 		var ready struct {
 			Modules []struct {
-				Module string `json:"module"`
-				Lag    uint64 `json:"lag"`
+				Lag uint64 `json:"lag"`
 			} `json:"modules"`
 		}
 		var err error
@@ -58,9 +57,7 @@ func (s *stage) caughtUp(ctx context.Context) error {
 		}
 		lag := uint64(0)
 		for _, m := range ready.Modules {
-			if strings.HasSuffix(m.Module, "-query") {
-				lag += m.Lag
-			}
+			lag += m.Lag
 		}
 		return err == nil && lag == 0
 	})

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // indexRounds are about the index of the log. It can be made anew, and must never give a wrong answer: what it does not
@@ -40,24 +40,24 @@ func indexDeleted(ctx context.Context, d *drill, at *visit) error {
 	return s.recover(ctx)
 }
 
+// indexFlipped flips bits of what is on the disk between two processes, and of what a process has open.
 func indexFlipped(ctx context.Context, d *drill, at *visit) error {
 	s, err := d.worked(ctx, at)
 	noticed := map[string]int{}
-	for range 10 {
-		if err == nil {
-			err = s.term() // which writes the index out
-		}
-		if err == nil {
-			err = s.flipIndex()
-		}
+	for n := range 10 {
 		if err != nil {
 			return err
 		}
-		said, err := s.recoverIndex(ctx)
-		if err != nil {
-			return err
+		var how string
+		if n%2 == 0 {
+			how, err = s.flippedWhileStopped(ctx)
+		} else {
+			how, err = s.flippedWhileServing(ctx)
 		}
-		noticed[said]++
+		if err == nil {
+			err = s.judge(ctx)
+		}
+		noticed[how]++
 		s.work(ctx, shortWork)
 	}
 	for _, how := range slices.Sorted(maps.Keys(noticed)) {
@@ -66,62 +66,124 @@ func indexFlipped(ctx context.Context, d *drill, at *visit) error {
 	return errors.Join(err, s.judge(ctx))
 }
 
-// What a bank says of its index.
-const (
-	indexAnew    = "the index is built anew"
-	indexDamaged = "the index is damaged"
-)
-
-// recoverIndex starts a bank with a damaged index, and says how the damage was noticed. Whoever notices it, the bank
-// must be right again after one more start, before which verify may want the index deleted.
-func (s *stage) recoverIndex(ctx context.Context) (how string, err error) {
-	anew, err := s.logged(indexAnew)
+func (s *stage) flippedWhileStopped(ctx context.Context) (how string, err error) {
+	if err := s.term(); err != nil {
+		return "", err
+	}
+	before, err := s.indexLog()
 	if err != nil {
 		return "", err
 	}
-	damaged, err := s.logged(indexDamaged)
+	path, err := s.flipIndex()
 	if err != nil {
 		return "", err
 	}
-	wrong := s.recover(ctx)
-	nowAnew, err1 := s.logged(indexAnew)
-	nowDamaged, err2 := s.logged(indexDamaged)
-	switch err := errors.Join(err1, err2); {
-	case err != nil:
-		return "", err
-	case nowDamaged > damaged:
-		said, err := s.client.Get(ctx, "/readyz")
-		how = fmt.Sprintf("while serving, which then refuses (readyz: %d)", said.Status)
-		s.kill()
-		return how, errors.Join(err, s.recover(ctx))
-	case wrong != nil && strings.Contains(wrong.Error(), indexDamaged):
-		s.kill()
-		how = "by verify, before anything was looked up there"
-		if err = s.recover(ctx); err == nil || !strings.Contains(err.Error(), indexDamaged) {
-			return how, err
-		}
-		s.kill()
-		err = os.RemoveAll(filepath.Join(s.data, "index"))
-		return how + ", and gone only when it was deleted", errors.Join(err, s.recover(ctx))
-	case nowAnew > anew:
-		return "at the start, and built anew", wrong
-	}
-	return "by nobody: it is nothing that is read", wrong
+	return s.startDamaged(ctx, path, before)
 }
 
-// flipIndex flips a random bit of a random file.
-func (s *stage) flipIndex() error {
+// startDamaged starts a bank with a damaged index, which must notice that, and be whole again by itself.
+func (s *stage) startDamaged(ctx context.Context, path string, before indexLog) (how string, err error) {
+	if err := s.start(ctx); err != nil {
+		return "", found(err)
+	}
+	var now indexLog
+	err = until(ctx, waitFor, func() bool {
+		now, err = s.indexLog()
+		_, gone := os.Stat(path)
+		noticed := now.anew > before.anew || now.healed > before.healed || errors.Is(gone, os.ErrNotExist)
+		return err == nil && noticed && s.whole(ctx)
+	})
+	switch {
+	case err != nil:
+		return "", found(fmt.Errorf("a bit of %s is wrong, and after the start nobody mends that: %w", path, err))
+	case now.anew > before.anew:
+		return "noticed at the start", nil
+	case now.healed > before.healed:
+		return "looked through after the start", nil
+	}
+	return "gone with a merge", nil
+}
+
+// flippedWhileServing is noticed by whoever meets it, or at the next start.
+func (s *stage) flippedWhileServing(ctx context.Context) (how string, err error) {
+	if err := errors.Join(s.term(), s.start(ctx)); err != nil { // which writes the index out
+		return "", err
+	}
+	before, err := s.indexLog()
+	if err != nil {
+		return "", err
+	}
+	path, err := s.flipIndex()
+	if err != nil {
+		return "", err
+	}
+	s.work(ctx, shortWork)
+	if err := s.askAgain(ctx, s.office.Commands()); err != nil { // old keys are what an index is for
+		return "", found(err)
+	}
+	if err := until(ctx, waitFor, func() bool { return s.whole(ctx) }); err != nil {
+		return "", found(fmt.Errorf("a bit of %s is wrong, and nobody mends that: %w", path, err))
+	}
+	now, err := s.indexLog()
+	switch {
+	case err != nil:
+		return "", err
+	case now.damaged > before.damaged:
+		return "met while serving", nil
+	}
+	s.kill()
+	how, err = s.startDamaged(ctx, path, now)
+	return "not met while serving, but " + how, err
+}
+
+// indexLog is how often a bank has said something of its index.
+type indexLog struct {
+	anew    int // at a start
+	damaged int // while serving
+	healed  int // again
+}
+
+func (s *stage) indexLog() (said indexLog, err error) {
+	for what, n := range map[string]*int{
+		"the index is built anew": &said.anew, "the index is damaged: commands are refused": &said.damaged,
+		"the index was built anew": &said.healed,
+	} {
+		var wrong error
+		*n, wrong = s.logged(what)
+		err = errors.Join(err, wrong)
+	}
+	return said, err
+}
+
+// whole reports whether the bank says that it is.
+func (s *stage) whole(ctx context.Context) bool {
+	r, err := s.client.Get(ctx, "/readyz")
+	return err == nil && r.Status == http.StatusOK
+}
+
+// flipIndex flips a random bit of a random file where it is, and says of which.
+func (s *stage) flipIndex() (path string, err error) {
 	files, err := s.indexFiles()
 	if err != nil {
-		return err
+		return "", err
 	}
-	path := files[s.random.IntN(len(files))]
-	b, err := os.ReadFile(path)
+	path = files[s.random.IntN(len(files))]
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return path, err
 	}
-	b[s.random.IntN(len(b))] ^= 1 << s.random.IntN(8)
-	return os.WriteFile(path, b, 0o600) //nolint:gosec // a file of our own bank
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return path, err
+	}
+	at, b := s.random.Int64N(info.Size()), make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return path, err
+	}
+	b[0] ^= 1 << s.random.IntN(8)
+	_, err = f.WriteAt(b, at)
+	return path, err
 }
 
 // indexFiles are those that have something in them.
