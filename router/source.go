@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -152,6 +153,9 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Del
 		Facts: make([]handlers.Fact, 0, 2*len(events)),
 	}
 	for i := range events {
+		if i%pageEvents == 0 {
+			runtime.Gosched() // a handler can wait; who asks for a decision should not
+		}
 		e := &events[i]
 		for _, c := range e.Changes() {
 			if c.Topic() == topic {

@@ -28,8 +28,8 @@ func TestAHandlerGathersUntilSomebodyWaits(t *testing.T) {
 		asks   time.Duration
 		want   time.Duration
 	}{
-		"nobody waits":            {events: 70, want: 200 * time.Millisecond},
-		"little to do":            {events: 63},
+		"nobody waits":            {events: 70, want: 400 * time.Millisecond},
+		"little to do":            {events: 63, want: 20 * time.Millisecond},
 		"more than it can take":   {events: most},
 		"somebody waits":          {events: 70, before: true},
 		"somebody begins to wait": {events: 70, asks: 30 * time.Millisecond, want: 30 * time.Millisecond},
