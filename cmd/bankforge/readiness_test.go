@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"bankforge/app"
+)
+
+// brokenLog cannot look anything up.
+type brokenLog struct{ err error }
+
+func (l brokenLog) Ready() error { return l.err }
+
+// TestWhoDecidesIsNotReadyWithoutAnIndex, and says why; who only reads the log is.
+func TestWhoDecidesIsNotReadyWithoutAnIndex(t *testing.T) {
+	t.Parallel()
+	r := readiness{ledger: &app.Ledger{}, runs: func(m string) bool { return m == "event-store" || m == "account-command" }}
+	for _, err := range []error{nil, errors.New("it is damaged")} {
+		r.log = brokenLog{err}
+		for _, s := range r.Ready() {
+			if decides := s.Module == "account-command"; s.Ready != (err == nil || !decides) {
+				t.Errorf("with %v: %+v", err, s)
+			} else if !s.Ready && s.Detail != err.Error() {
+				t.Errorf("it says %q", s.Detail)
+			}
+		}
+	}
+}
