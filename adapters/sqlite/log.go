@@ -26,9 +26,8 @@ type Log struct {
 	read  *prepared
 	index *indexed
 
-	inserts *inserts
-	fold    *folder
-	tip     tip
+	fold *folder
+	tip  tip
 }
 
 var (
@@ -86,7 +85,7 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 		if err := entries.check(ctx, l, &b); err != nil {
 			return err
 		}
-		return l.inserts.run(ctx, l.db, &b, entries.firstOutcome)
+		return l.db.insert(ctx, &b, entries.firstOutcome)
 	})
 	switch {
 	case err == nil:

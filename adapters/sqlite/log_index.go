@@ -69,7 +69,7 @@ func openLogWith(
 ) (*Log, error) {
 	l := &Log{db: db, read: prepare(db.read), index: &indexed{readOnly: db.write == nil, touches: touches}}
 	if db.write != nil {
-		l.write, l.inserts = prepare(db.write), &inserts{}
+		l.write = prepare(db.write)
 	}
 	if err := l.openIndex(ctx, dir, log); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
@@ -256,9 +256,6 @@ func (l *Log) Close() error {
 	err := l.index.files.Close()
 	if l.fold != nil {
 		err = errors.Join(err, l.fold.close())
-	}
-	if l.inserts != nil {
-		err = errors.Join(err, l.inserts.close(l.db))
 	}
 	if l.index.scratch != "" {
 		err = errors.Join(err, os.RemoveAll(l.index.scratch))

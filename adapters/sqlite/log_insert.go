@@ -20,10 +20,10 @@ const (
 )
 
 // inserts adds rows on the driver's own connection: what database/sql does for each row costs half of what SQLite
-// does for it. One append uses it at a time.
+// does for it. The transaction that writes uses it, and so one at a time.
 type inserts struct {
-	conn           driver.Conn // which the statements are prepared on
-	event, outcome *insert
+	conn driver.Conn        // which the statements are prepared on
+	of   map[string]*insert // by their texts
 }
 
 // insert is one prepared statement, and room for its arguments.
@@ -33,21 +33,9 @@ type insert struct {
 	args []driver.NamedValue
 }
 
-// run adds what is in b, in the transaction that ctx carries. first is the id of its first outcome.
-func (i *inserts) run(ctx context.Context, db *DB, b *app.Batch, first uint64) error {
-	conn, ok := ctx.Value(connKey{db}).(*sql.Conn)
-	if !ok {
-		return ErrNoTx
-	}
-	return conn.Raw(func(conn any) (err error) {
-		defer func() { // database/sql waits for ever for a transaction on a connection on which something panicked
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v", p)
-			}
-		}()
-		if err := i.prepare(ctx, conn); err != nil {
-			return err
-		}
+// insert adds what is in b, in the transaction that ctx carries. first is the id of its first outcome.
+func (d *DB) insert(ctx context.Context, b *app.Batch, first uint64) error {
+	return d.directly(ctx, func(ctx context.Context, i *inserts) error {
 		if err := i.rows(ctx, b.Rows); err != nil {
 			return err
 		}
@@ -55,10 +43,38 @@ func (i *inserts) run(ctx context.Context, db *DB, b *app.Batch, first uint64) e
 	})
 }
 
+// directly runs fn on the connection of the transaction that ctx carries. Neither that context nor the one given to fn
+// must be used for database/sql meanwhile. A statement is not broken off when ctx ends: the transaction is given up.
+func (d *DB) directly(ctx context.Context, fn func(ctx context.Context, i *inserts) error) error {
+	conn, ok := ctx.Value(connKey{d}).(*sql.Conn)
+	if !ok {
+		return ErrNoTx
+	}
+	return conn.Raw(func(on any) (err error) {
+		defer func() { // database/sql waits for ever for a transaction on a connection on which something panicked
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		conn, ok := on.(driver.Conn)
+		if !ok {
+			return fmt.Errorf("%T is no connection", on)
+		}
+		if d.inserts.conn != conn { // there is another one after an error
+			d.inserts = inserts{conn, map[string]*insert{}}
+		}
+		return fn(context.WithoutCancel(ctx), &d.inserts)
+	})
+}
+
 func (i *inserts) rows(ctx context.Context, rows []app.Row) error {
+	event, err := i.get(ctx, insertEvent)
+	if err != nil {
+		return err
+	}
 	for n := range rows {
 		r := &rows[n]
-		if err := i.event.run(ctx, int64(r.Seq), r.Data, r.Chain[:]); err != nil {
+		if err := event.run(ctx, int64(r.Seq), r.Data, r.Chain[:]); err != nil {
 			return fmt.Errorf("event %d: %w", r.Seq, err)
 		}
 	}
@@ -66,9 +82,13 @@ func (i *inserts) rows(ctx context.Context, rows []app.Row) error {
 }
 
 func (i *inserts) outcomes(ctx context.Context, outcomes []app.Outcome, first uint64) error {
+	outcome, err := i.get(ctx, insertOutcome)
+	if err != nil {
+		return err
+	}
 	for n := range outcomes {
 		o := &outcomes[n]
-		err := i.outcome.run(ctx, int64(first)+int64(n), o.Key[:], o.Fingerprint[:], int64(o.Seq), int64(o.Events),
+		err := outcome.run(ctx, int64(first)+int64(n), o.Key[:], o.Fingerprint[:], int64(o.Seq), int64(o.Events),
 			string(o.Code), o.Reply, o.Subject, o.Command, int64(o.At))
 		if err != nil {
 			return fmt.Errorf("outcome %x: %w", o.Key, err)
@@ -77,23 +97,17 @@ func (i *inserts) outcomes(ctx context.Context, outcomes []app.Outcome, first ui
 	return nil
 }
 
-// prepare prepares the statements once for each connection; there is another one after an error.
-func (i *inserts) prepare(ctx context.Context, on any) (err error) {
-	conn, ok := on.(driver.Conn)
-	if !ok {
-		return fmt.Errorf("%T is no connection", on)
+// get prepares a statement when it is asked for the first time.
+func (i *inserts) get(ctx context.Context, query string) (*insert, error) {
+	if known := i.of[query]; known != nil {
+		return known, nil
 	}
-	if i.conn == conn {
-		return nil
+	made, err := newInsert(ctx, i.conn, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", query, err)
 	}
-	if i.event, err = newInsert(ctx, conn, insertEvent); err != nil {
-		return err
-	}
-	if i.outcome, err = newInsert(ctx, conn, insertOutcome); err != nil {
-		return errors.Join(err, i.event.stmt.Close())
-	}
-	i.conn = conn
-	return nil
+	i.of[query] = made
+	return made, nil
 }
 
 func newInsert(ctx context.Context, conn driver.Conn, query string) (*insert, error) {
@@ -125,20 +139,22 @@ func (i *insert) run(ctx context.Context, values ...any) error {
 }
 
 // close gives the statements up, on the connection that they are of.
-func (i *inserts) close(db *DB) error {
+func (i *inserts) close(db *sql.DB) error {
 	if i.conn == nil {
 		return nil
 	}
-	conn, err := db.write.Conn(context.Background())
+	conn, err := db.Conn(context.Background())
 	if err != nil {
 		return err
 	}
-	err = conn.Raw(func(on any) error {
-		if on != i.conn {
-			return nil // they went with it
+	err = conn.Raw(func(on any) (err error) {
+		if on == i.conn { // else they went with it
+			for _, made := range i.of {
+				err = errors.Join(err, made.stmt.Close())
+			}
 		}
-		i.conn = nil
-		return errors.Join(i.event.stmt.Close(), i.outcome.stmt.Close())
+		i.conn, i.of = nil, nil
+		return err
 	})
 	return errors.Join(err, conn.Close())
 }

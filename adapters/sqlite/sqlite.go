@@ -49,6 +49,7 @@ type DB struct {
 	path  string
 
 	writing sync.Mutex // held by the transaction that writes, until recent has what it has committed
+	inserts inserts    // of the transaction that writes
 	recent  *recent    // what is remembered of what is committed; nil on a file that is open for reading only
 }
 
@@ -120,7 +121,9 @@ func OpenReadOnly(path string, f File) (*DB, error) {
 func (d *DB) Close() error {
 	err := errors.Join(d.read.Close(), d.own.Close())
 	if d.write != nil {
-		err = errors.Join(err, d.write.Close())
+		d.writing.Lock()
+		defer d.writing.Unlock()
+		err = errors.Join(err, d.inserts.close(d.write), d.write.Close())
 	}
 	return err
 }
@@ -222,4 +225,24 @@ func (d *DB) querier(ctx context.Context) querier {
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// About returns what the file says of itself under name, as which incarnation of the log it belongs to; "": nothing.
+func (d *DB) About(ctx context.Context, name string) (value string, err error) {
+	err = d.querier(ctx).QueryRowContext(ctx, `SELECT value FROM about WHERE name = ?`, name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, err
+}
+
+// SetAbout notes it, in the transaction that ctx carries.
+func (d *DB) SetAbout(ctx context.Context, name, value string) error {
+	tx, err := d.tx(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO about (name, value) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
 }

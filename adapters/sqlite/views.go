@@ -41,11 +41,6 @@ func NewViews(ctx context.Context, db *DB) (*Views, error) {
 	}
 	// All are prepared now: within a transaction there is no other connection to prepare them on.
 	queries := []string{forgetDetails, updateTransaction, selectLastTransaction, selectFound, forgetIndex}
-	for _, t := range []table{accounts, details, entries, ends, holds, transactions, indexes} {
-		for _, n := range rowsAtOnce {
-			queries = append(queries, t.insert(n))
-		}
-	}
 	for _, select1 := range []string{selectAccountVersions, selectEnds, selectHoldVersions, selectTransactionVersions} {
 		for _, n := range chunks {
 			queries = append(queries, select1+binds(n))
@@ -107,24 +102,33 @@ func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
 // insert writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
 func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
-	args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
-	done := 0
-	for _, size := range rowsAtOnce {
-		for n-done >= size {
-			s, err := v.stmt(ctx, t.insert(size))
+	err := v.db.directly(ctx, func(ctx context.Context, on *inserts) error {
+		args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
+		done := 0
+		for _, size := range rowsAtOnce {
+			if n-done < size {
+				continue
+			}
+			s, err := on.get(ctx, t.insert(size))
 			if err != nil {
 				return err
 			}
-			args = args[:0]
-			for range size {
-				args = row(args, done)
-				done++
-			}
-			runtime.Gosched() // a view can wait; who asks for a decision should not
-			if _, err := s.ExecContext(ctx, args...); err != nil {
-				return fmt.Errorf("write to view %s: %w", t.name, err)
+			for n-done >= size {
+				args = args[:0]
+				for range size {
+					args = row(args, done)
+					done++
+				}
+				runtime.Gosched() // a view can wait; who asks for a decision should not
+				if err := s.run(ctx, args...); err != nil {
+					return err
+				}
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write to view %s: %w", t.name, err)
 	}
 	return nil
 }

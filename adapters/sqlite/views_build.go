@@ -31,6 +31,7 @@ type viewTable struct {
 	name    string
 	key     []string
 	subject string
+	data    func() packed // what is packed into its column data; nil: it has none
 }
 
 // allViews are those of views.db. Every table there that is derived from the log belongs to one of them.
@@ -39,25 +40,25 @@ var allViews = []view{
 		app.BalancesHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return projection.Balances(v) },
 		[]viewTable{
-			{"account", []string{"id"}, "id"},
-			{"account_details", []string{"account"}, "account"},
+			{"account", []string{"id"}, "id", nil},
+			{"account_details", []string{"account"}, "account", nil},
 		},
 	},
 	{
 		app.HistoryHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return history.Entries(v) },
 		[]viewTable{
-			{"entry", []string{"slot"}, "account"},
-			{"entry_end", []string{"account"}, "account"},
-			{"hold", []string{"id"}, "id"},
+			{"entry", []string{"slot"}, "account", func() packed { return &packedEntry{} }},
+			{"entry_end", []string{"account"}, "account", nil},
+			{"hold", []string{"id"}, "id", nil},
 		},
 	},
 	{
 		app.TransactionsHandler, bank.TransactionsTopic,
 		func(v *Views) handlers.Func { return history.Transactions(v) },
 		[]viewTable{
-			{"txn", []string{"seq"}, "id"},
-			{"txn_index", []string{"slot"}, "slot"},
+			{"txn", []string{"seq"}, "id", func() packed { return &packedTransaction{} }},
+			{"txn_index", []string{"slot"}, "slot", nil},
 		},
 	},
 }

@@ -157,9 +157,11 @@ func (d *differences) table(ctx context.Context, p *place, t viewTable, want, go
 			err = g.next()
 		default:
 			for i, name := range w.columns {
-				if w.row[i] != g.row[i] {
-					d.add(p, w.subject(), fmt.Sprintf("%s%s: %s is %v instead of %v",
-						t.name, w.where(), name, g.row[i], w.row[i]))
+				if w.row[i] == g.row[i] {
+					continue
+				}
+				for _, what := range t.differing(name, w.row[i], g.row[i]) {
+					d.add(p, w.subject(), t.name+w.where()+": "+what)
 				}
 			}
 			err = errors.Join(w.next(), g.next())
@@ -170,13 +172,23 @@ func (d *differences) table(ctx context.Context, p *place, t viewTable, want, go
 	}
 }
 
+// differing says in what two values of a column differ.
+func (t *viewTable) differing(column string, want, got any) []string {
+	w, isText := want.(string)
+	g, both := got.(string)
+	if column == "data" && t.data != nil && isText && both {
+		return differingFields(t.data(), w, g)
+	}
+	return []string{fmt.Sprintf("%s is %v instead of %v", column, got, want)}
+}
+
 // cursor walks over a table in the order of its key.
 type cursor struct {
 	rows    *sql.Rows
 	columns []string
 	table   viewTable
 	keys    int   // how many of the columns, the first, are the key
-	row     []any // integers and texts, as all columns of views are
+	row     []any // integers and texts; what is packed is one too
 	into    []any
 	done    bool
 }
@@ -206,7 +218,15 @@ func (c *cursor) next() error {
 		c.done = true
 		return c.rows.Err()
 	}
-	return c.rows.Scan(c.into...)
+	if err := c.rows.Scan(c.into...); err != nil {
+		return err
+	}
+	for i, v := range c.row {
+		if data, ok := v.([]byte); ok {
+			c.row[i] = string(data)
+		}
+	}
+	return nil
 }
 
 // compare says which of two cursors is behind; one that is done is ahead of all.

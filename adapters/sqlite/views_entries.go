@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	entries = table{name: "entry", columns: 12}
+	entries = table{name: "entry", columns: 5}
 	ends    = table{name: "entry_end", columns: 4, upsert: ` ON CONFLICT DO UPDATE
 		SET seq = excluded.seq, version = excluded.version, balance = excluded.balance`}
 	holds = table{name: "hold", columns: 12, upsert: ` ON CONFLICT (id) DO UPDATE SET version = excluded.version,
@@ -24,10 +24,9 @@ var (
 )
 
 const (
-	selectEnds    = `SELECT account, version, balance FROM entry_end WHERE account IN `
-	selectEnd     = `SELECT seq FROM entry_end WHERE account = ?`
-	selectEntries = `SELECT account, version, currency, amount, balance_after, posted_at, txn, kind,
-		reference, description, value_date FROM entry`
+	selectEnds       = `SELECT account, version, balance FROM entry_end WHERE account IN `
+	selectEnd        = `SELECT seq FROM entry_end WHERE account = ?`
+	selectEntries    = `SELECT account, version, posted_at, data FROM entry`
 	selectFirstEntry = `SELECT coalesce(min(slot), 0) FROM entry`
 	selectNextEntry  = `SELECT slot, version, posted_at FROM entry WHERE slot >= ? AND slot <= ? AND account = ?
 		ORDER BY slot LIMIT 1`
@@ -63,11 +62,15 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 		placed[i] = placedEntry{&rows[i], entrySlot(rows[i].Account, rows[i].At)}
 	}
 	slices.SortFunc(placed, func(a, b placedEntry) int { return cmp.Compare(a.slot, b.slot) })
+	data := make([]byte, 0, 1<<12)
 	err := v.insert(ctx, entries, len(placed), func(args []any, i int) []any {
-		e := placed[i]
-		return append(args, e.slot, e.Account.String(), versionOf(e.Version), e.Currency.String(), e.Amount,
-			e.BalanceAfter, int64(e.PostedAt), e.Transaction.String(), int64(e.Kind), e.Reference, e.Description,
-			int64(e.ValueDate))
+		e, at := placed[i], len(data)
+		data = pack(data, &packedEntry{
+			amount: e.Amount, balance: e.BalanceAfter, kind: int64(e.Kind), valueDate: int64(e.ValueDate),
+			currency: e.Currency.String(), transaction: e.Transaction.String(),
+			reference: e.Reference, description: e.Description,
+		})
+		return append(args, e.slot, e.Account.String(), versionOf(e.Version), int64(e.PostedAt), data[at:])
 	})
 	if err != nil {
 		return err
@@ -222,19 +225,24 @@ func (v *Views) firstEntry(
 }
 
 func scanEntry(scan func(...any) error) (e app.EntryRow, err error) {
-	var account, currency, transaction string
-	err = scan(&account, &e.Version, &currency, &e.Amount, &e.BalanceAfter, &e.PostedAt, &transaction, &e.Kind,
-		&e.Reference, &e.Description, &e.ValueDate)
-	if err != nil {
+	var account string
+	var data []byte
+	var k packedEntry
+	if err := scan(&account, &e.Version, &e.PostedAt, &data); err != nil {
 		return app.EntryRow{}, err
 	}
+	if err := unpack(data, &k, nil); err != nil {
+		return app.EntryRow{}, err
+	}
+	e.Amount, e.BalanceAfter, e.Kind = k.amount, k.balance, bank.TransactionKind(k.kind)
+	e.Reference, e.Description, e.ValueDate = k.reference, k.description, bank.Date(k.valueDate)
 	if e.Account, err = bank.ParseID[bank.Account](account); err != nil {
 		return app.EntryRow{}, err
 	}
-	if e.Currency, err = bank.ParseCurrency(currency); err != nil {
+	if e.Currency, err = bank.ParseCurrency(k.currency); err != nil {
 		return app.EntryRow{}, err
 	}
-	e.Transaction, err = bank.ParseID[bank.Transaction](transaction)
+	e.Transaction, err = bank.ParseID[bank.Transaction](k.transaction)
 	return e, err
 }
 

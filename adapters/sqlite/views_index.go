@@ -16,7 +16,7 @@ import (
 const (
 	// segmentBits say how many events a segment has: few enough that its pages are few, and many enough that looking
 	// into each of them is quick.
-	segmentBits = 16
+	segmentBits = 13
 	// valueBits are for what is looked for. Others with the same bits are few; 41 bits are left for the seq.
 	valueBits = 22
 )

@@ -14,29 +14,22 @@ import (
 )
 
 var (
-	transactions = table{name: "txn", columns: 27}
+	transactions = table{name: "txn", columns: 5}
 	indexes      = table{name: "txn_index", columns: 1}
 )
 
 const (
 	selectTransactionVersions = `SELECT id, version FROM txn WHERE id IN `
-	// Only what may change: when a transaction is posted after all, it also moves to another place of lists.
-	updateTransaction = `UPDATE txn SET seq = ?, time = ?, version = ?, status = ?, reversed = ?,
-		payer_balance = ?, payer_version = ?, payee_customer = ?, payee_balance = ?, payee_version = ?,
-		posted_at = ? WHERE id = ?`
+	// When a transaction is posted after all, it also moves to another place of lists.
+	updateTransaction     = `UPDATE txn SET seq = ?, time = ?, version = ?, data = ? WHERE id = ?`
 	selectLastTransaction = `SELECT coalesce(max(seq), 0) FROM txn`
-	selectFound           = `SELECT seq, payer, payee, payer_customer, payee_customer, idempotency_key, correlation_id,
-		reference, hold, kind, status FROM txn WHERE id = ?`
-	forgetIndex = `DELETE FROM txn_index WHERE slot = ?`
+	selectFound           = `SELECT seq, data FROM txn WHERE id = ?`
+	forgetIndex           = `DELETE FROM txn_index WHERE slot = ?`
 
 	selectSpan = `SELECT coalesce((SELECT min(seq) FROM txn), 0), coalesce((SELECT max(seq) + 1 FROM txn), 0)`
 
 	selectNextTransaction = `SELECT seq, time FROM txn WHERE seq >= ? ORDER BY seq LIMIT 1`
-	selectTransactions    = `SELECT t.id, t.version, t.kind, t.status, t.currency, t.amount, t.reversed,
-		t.payer, t.payer_customer, t.payer_balance, t.payer_version,
-		t.payee, t.payee_customer, t.payee_balance, t.payee_version,
-		t.reference, t.description, t.metadata, t.reverses, t.hold, t.value_date, t.correlation_id,
-		t.created_at, t.posted_at, t.seq FROM `
+	selectTransactions    = `SELECT t.id, t.version, t.seq, t.data FROM `
 )
 
 // TransactionVersions implements history.TransactionStore.
@@ -70,13 +63,18 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 	if err != nil {
 		return err
 	}
-	err = v.insert(ctx, transactions, len(made), func(args []any, i int) []any { return made[i].appendTo(args) })
+	data := make([]byte, 0, 1<<12)
+	err = v.insert(ctx, transactions, len(made), func(args []any, i int) []any {
+		r, at := &made[i], len(data)
+		data = pack(data, &r.packedTransaction)
+		return append(args, clamp(uint64(r.seq)), int64(r.time), r.id.String(), versionOf(r.version), data[at:])
+	})
 	if err != nil {
 		return err
 	}
 	added = slices.Grow(added, 6*len(made))
 	for i := range made {
-		added = made[i].found().appendTo(added)
+		added = made[i].found(made[i].seq).appendTo(added)
 	}
 	slices.Sort(added) // so that what belongs on one page comes together
 	return v.insert(ctx, indexes, len(added), func(args []any, i int) []any { return append(args, added[i]) })
@@ -95,34 +93,38 @@ func (v *Views) missing(ctx context.Context, rows []transactionRow) ([]transacti
 	}
 	var ids []bank.TransactionID
 	for i := range rows {
-		if rows[i].Seq <= last {
-			ids = append(ids, rows[i].ID)
+		if rows[i].seq <= last {
+			ids = append(ids, rows[i].id)
 		}
 	}
 	if len(ids) == 0 {
 		return rows, nil
 	}
 	have, err := v.TransactionVersions(ctx, ids)
-	return slices.DeleteFunc(rows, func(r transactionRow) bool { return have[r.ID] != 0 }), err
+	return slices.DeleteFunc(rows, func(r transactionRow) bool { return have[r.id] != 0 }), err
 }
 
 // change writes a transaction that is there already. What it is found by changes too: the index rows that go, go
 // now; those that come are appended to added.
 func (v *Views) change(ctx context.Context, r *transactionRow, added []int64) ([]int64, error) {
-	t := r.Transaction
 	s, err := v.stmt(ctx, selectFound)
 	if err != nil {
 		return nil, err
 	}
-	var was found
-	err = s.QueryRowContext(ctx, t.ID.String()).Scan(&was.seq, &was.payer, &was.payee, &was.payerCustomer,
-		&was.payeeCustomer, &was.key, &was.correlation, &was.reference, &was.hold, &was.kind, &was.status)
-	if err != nil {
+	var seq bank.Seq
+	var data []byte
+	if err := s.QueryRowContext(ctx, r.id.String()).Scan(&seq, &data); err != nil {
+		return nil, err
+	}
+	var was packedTransaction
+	if err := unpack(data, &was, nil); err != nil {
 		return nil, err
 	}
 	is := was
-	is.seq, is.status, is.payeeCustomer = t.Seq, t.Status, r.payee.Customer.String()
-	before, after := was.appendTo(nil), is.appendTo(nil)
+	is.status, is.reversed, is.postedAt = r.status, r.reversed, r.postedAt
+	is.payer.balance, is.payer.version = r.payer.balance, r.payer.version
+	is.payee.customer, is.payee.balance, is.payee.version = r.payee.customer, r.payee.balance, r.payee.version
+	before, after := was.found(seq).appendTo(nil), is.found(r.seq).appendTo(nil)
 	for _, row := range before {
 		if slices.Contains(after, row) {
 			continue
@@ -136,42 +138,48 @@ func (v *Views) change(ctx context.Context, r *transactionRow, added []int64) ([
 			added = append(added, row)
 		}
 	}
-	return added, v.exec(ctx, updateTransaction, clamp(uint64(t.Seq)), int64(r.time), versionOf(t.Version),
-		int64(t.Status), t.Reversed, r.payer.BalanceAfter, versionOf(r.payer.Version),
-		r.payee.Customer.String(), r.payee.BalanceAfter, versionOf(r.payee.Version),
-		int64(t.PostedAt), t.ID.String())
+	return added, v.exec(ctx, updateTransaction, clamp(uint64(r.seq)), int64(r.time), versionOf(r.version),
+		pack(nil, &is), r.id.String())
 }
 
 // transactionRow is a transaction as it is written.
 type transactionRow struct {
-	*history.Transaction
-	time         bank.Time
-	payer, payee bank.Entry
-	metadata     string
+	seq     bank.Seq
+	time    bank.Time
+	id      bank.TransactionID
+	version bank.Version
+	packedTransaction
 }
 
 func rowOf(t *history.Transaction) (r transactionRow, err error) {
-	r = transactionRow{Transaction: t, time: t.PostedAt}
-	if r.time == 0 {
-		r.time = t.CreatedAt
-	}
+	var payer, payee bank.Entry
 	switch len(t.Entries) {
 	case 0:
-		r.payer.Account, r.payer.Customer, r.payee.Account = t.From, t.Payer, t.To
+		payer.Account, payer.Customer, payee.Account = t.From, t.Payer, t.To
 	case 2:
-		r.payer, r.payee = t.Entries[0], t.Entries[1]
+		payer, payee = t.Entries[0], t.Entries[1]
 	default:
 		return r, handlers.As(handlers.Poison, fmt.Errorf("it has %d entries; the view holds two", len(t.Entries)))
 	}
 	minor := t.Amount.Minor()
 	switch {
-	case outside(r.payer.Account) != t.From || outside(r.payee.Account) != t.To:
+	case outside(payer.Account) != t.From || outside(payee.Account) != t.To:
 		return r, handlers.As(handlers.Poison, errors.New("its entries are not on the accounts that it names"))
-	case len(t.Entries) == 2 && (r.payer.Amount != -minor || r.payee.Amount != minor):
+	case len(t.Entries) == 2 && (payer.Amount != -minor || payee.Amount != minor):
 		return r, handlers.As(handlers.Poison, errors.New("its entries are not of its amount"))
 	}
-	r.metadata, err = encodeMetadata(t.Metadata)
-	return r, err
+	metadata, err := encodeMetadata(t.Metadata)
+	return transactionRow{t.Seq, listedAt(&t.Transaction), t.ID, t.Version, packedTransaction{
+		kind: int64(t.Kind), status: int64(t.Status), amount: minor, reversed: t.Reversed,
+		payer: sideOf(&payer), payee: sideOf(&payee),
+		currency: t.Amount.Currency().String(), reference: t.Reference, description: t.Description,
+		metadata: metadata, reverses: t.Reverses.String(), hold: t.Hold.String(), correlation: t.CorrelationID,
+		key: t.IdempotencyKey, valueDate: int64(t.ValueDate), createdAt: int64(t.CreatedAt), postedAt: int64(t.PostedAt),
+	}}, err
+}
+
+func sideOf(e *bank.Entry) packedSide {
+	return packedSide{e.Account.String(), e.Customer.String(), e.BalanceAfter, versionOf(e.Version)}
 }
 
 // outside is how a transaction names an account: it leaves out the bank's own.
@@ -180,26 +188,6 @@ func outside(id bank.AccountID) bank.AccountID {
 		return bank.AccountID{}
 	}
 	return id
-}
-
-func (r *transactionRow) appendTo(args []any) []any {
-	t := r.Transaction
-	return append(args, clamp(uint64(t.Seq)), int64(r.time), t.ID.String(), versionOf(t.Version), int64(t.Kind),
-		int64(t.Status), t.Amount.Currency().String(), t.Amount.Minor(), t.Reversed,
-		r.payer.Account.String(), r.payer.Customer.String(), r.payer.BalanceAfter, versionOf(r.payer.Version),
-		r.payee.Account.String(), r.payee.Customer.String(), r.payee.BalanceAfter, versionOf(r.payee.Version),
-		t.Reference, t.Description, r.metadata, t.Reverses.String(), t.Hold.String(), int64(t.ValueDate),
-		t.CorrelationID, t.IdempotencyKey, int64(t.CreatedAt), int64(t.PostedAt))
-}
-
-func (r *transactionRow) found() *found {
-	t := r.Transaction
-	return &found{
-		payer: r.payer.Account.String(), payee: r.payee.Account.String(),
-		payerCustomer: r.payer.Customer.String(), payeeCustomer: r.payee.Customer.String(),
-		key: t.IdempotencyKey, correlation: t.CorrelationID, reference: t.Reference, hold: t.Hold.String(),
-		kind: t.Kind, status: t.Status, seq: t.Seq,
-	}
 }
 
 // Transaction implements app.History.
@@ -221,7 +209,7 @@ func (v *Views) Transactions(ctx context.Context, f app.TransactionFilter) (out 
 		}
 		p := paging{Page: f.Page}
 		for i := range parts {
-			if err := v.page(ctx, transactionsQuery(f, parts[i]), &p); err != nil || p.full {
+			if err := v.page(ctx, f, parts[i], &p); err != nil || p.full {
 				out = p.end()
 				return err
 			}
@@ -235,15 +223,23 @@ func (v *Views) Transactions(ctx context.Context, f app.TransactionFilter) (out 
 	return out, nil
 }
 
-// page adds the rows of a query until the page is full.
-func (v *Views) page(ctx context.Context, q *query, p *paging) error {
+// page adds what the filter wants of a part until the page is full.
+func (v *Views) page(ctx context.Context, f app.TransactionFilter, part span, p *paging) error {
+	q := transactionsQuery(f, part)
 	rows, err := v.db.querier(ctx).QueryContext(ctx, q.String(), q.params()...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for !p.full && rows.Next() {
-		t, err := scanTransaction(rows.Scan)
+		var r transactionRow
+		if err := r.scan(rows.Scan); err != nil {
+			return err
+		}
+		if !r.wanted(&f) {
+			continue
+		}
+		t, err := r.transaction()
 		if err != nil {
 			return err
 		}
@@ -290,7 +286,7 @@ func (p *paging) end() []bank.Transaction {
 	return p.rows[:min(p.Limit, len(p.rows))]
 }
 
-// transactionsQuery looks for what the filter wants within a span: of one segment, if there is an index for it.
+// transactionsQuery looks for what the filter may want within a span: of one segment, if there is an index for it.
 func transactionsQuery(f app.TransactionFilter, within span) *query {
 	q := &query{text: selectTransactions, limit: -1}
 	place := "t.seq"
@@ -309,85 +305,67 @@ func transactionsQuery(f app.TransactionFilter, within span) *query {
 	if !f.Ascending {
 		q.order += " DESC"
 	}
-	filterTransactions(q, f)
 	return q
 }
 
-func filterTransactions(q *query, f app.TransactionFilter) {
-	if !f.Account.IsZero() {
-		q.and(`(t.payer = ? OR t.payee = ?)`, f.Account.String(), f.Account.String())
-	}
-	if !f.Customer.IsZero() {
-		q.and(`(t.payer_customer = ? OR t.payee_customer = ?)`, f.Customer.String(), f.Customer.String())
-	}
-	if f.Kind != 0 {
-		q.and(`t.kind = ?`, int64(f.Kind))
-	}
-	if f.Status != 0 {
-		q.and(`t.status = ?`, int64(f.Status))
-	}
-	if f.Reference != "" {
-		q.and(`t.reference = ?`, f.Reference)
-	}
-	if !f.Hold.IsZero() {
-		q.and(`t.hold = ?`, f.Hold.String())
-	}
-	if f.CorrelationID != "" {
-		q.and(`t.correlation_id = ?`, f.CorrelationID)
-	}
-	if f.IdempotencyKey != "" {
-		q.and(`t.idempotency_key = ?`, f.IdempotencyKey)
-	}
+// wanted looks at all that the filter asks for: an index tells only that it may be so.
+func (r *transactionRow) wanted(f *app.TransactionFilter) bool {
+	is := func(wanted, a, b string) bool { return wanted == "" || wanted == a || wanted == b }
+	return is(f.Account.String(), r.payer.account, r.payee.account) &&
+		is(f.Customer.String(), r.payer.customer, r.payee.customer) &&
+		is(f.Reference, r.reference, r.reference) && is(f.Hold.String(), r.hold, r.hold) &&
+		is(f.CorrelationID, r.correlation, r.correlation) && is(f.IdempotencyKey, r.key, r.key) &&
+		(f.Kind == 0 || int64(f.Kind) == r.kind) && (f.Status == 0 || int64(f.Status) == r.status)
 }
 
-func scanTransaction(scan func(...any) error) (t bank.Transaction, err error) {
-	var id, currency, reverses, hold, metadata string
-	var amount int64
-	var payer, payee side
-	err = scan(&id, &t.Version, &t.Kind, &t.Status, &currency, &amount, &t.Reversed,
-		&payer.account, &payer.customer, &payer.BalanceAfter, &payer.Version,
-		&payee.account, &payee.customer, &payee.BalanceAfter, &payee.Version,
-		&t.Reference, &t.Description, &metadata, &reverses, &hold, &t.ValueDate, &t.CorrelationID,
-		&t.CreatedAt, &t.PostedAt, &t.Seq)
+func (r *transactionRow) scan(scan func(...any) error) error {
+	var id string
+	var data []byte
+	err := scan(&id, &r.version, &r.seq, &data)
+	if err == nil {
+		r.id, err = bank.ParseID[bank.Transaction](id)
+	}
 	if err != nil {
+		return err
+	}
+	return unpack(data, &r.packedTransaction, nil)
+}
+
+func scanTransaction(scan func(...any) error) (bank.Transaction, error) {
+	var r transactionRow
+	if err := r.scan(scan); err != nil {
 		return bank.Transaction{}, err
 	}
-	if t.ID, err = bank.ParseID[bank.Transaction](id); err != nil {
-		return bank.Transaction{}, err
+	return r.transaction()
+}
+
+func (r *transactionRow) transaction() (t bank.Transaction, err error) {
+	t = bank.Transaction{
+		ID: r.id, Kind: bank.TransactionKind(r.kind), Status: bank.TransactionStatus(r.status), Version: r.version,
+		Reversed: r.reversed, Reference: r.reference, Description: r.description, ValueDate: bank.Date(r.valueDate),
+		CorrelationID: r.correlation, CreatedAt: bank.Time(r.createdAt), PostedAt: bank.Time(r.postedAt), Seq: r.seq,
 	}
-	if t.Amount, err = amountOf(amount, currency); err != nil {
-		return bank.Transaction{}, err
+	payer, err := r.payer.entry(-r.amount)
+	if err != nil {
+		return t, err
 	}
-	if t.Reverses, err = optionalID(bank.ParseID[bank.Transaction], reverses); err != nil {
-		return bank.Transaction{}, err
-	}
-	if t.Hold, err = optionalID(bank.ParseID[bank.Hold], hold); err != nil {
-		return bank.Transaction{}, err
-	}
-	if t.Metadata, err = decodeMetadata(metadata); err != nil {
-		return bank.Transaction{}, err
-	}
-	if err := errors.Join(payer.read(-amount), payee.read(amount)); err != nil {
-		return bank.Transaction{}, err
+	payee, err := r.payee.entry(r.amount)
+	if err != nil {
+		return t, err
 	}
 	t.From, t.To = outside(payer.Account), outside(payee.Account)
 	if payer.Version != 0 {
-		t.Entries = []bank.Entry{payer.Entry, payee.Entry}
+		t.Entries = []bank.Entry{payer, payee}
 	}
-	return t, nil
-}
-
-// side is one side of a transaction as it is read.
-type side struct {
-	bank.Entry
-	account, customer string
-}
-
-func (s *side) read(amount int64) (err error) {
-	s.Amount = amount
-	if s.Account, err = optionalID(bank.ParseID[bank.Account], s.account); err != nil {
-		return err
+	if t.Amount, err = amountOf(r.amount, r.currency); err != nil {
+		return t, err
 	}
-	s.Customer, err = optionalID(bank.ParseID[bank.Customer], s.customer)
-	return err
+	if t.Reverses, err = optionalID(bank.ParseID[bank.Transaction], r.reverses); err != nil {
+		return t, err
+	}
+	if t.Hold, err = optionalID(bank.ParseID[bank.Hold], r.hold); err != nil {
+		return t, err
+	}
+	t.Metadata, err = decodeMetadata(r.metadata)
+	return t, err
 }

@@ -5,15 +5,8 @@ CREATE TABLE entry (
     slot          INTEGER PRIMARY KEY,
     account       TEXT    NOT NULL,
     version       INTEGER NOT NULL,
-    currency      TEXT    NOT NULL,
-    amount        INTEGER NOT NULL, -- minor units: credit > 0, debit < 0
-    balance_after INTEGER NOT NULL,
     posted_at     INTEGER NOT NULL, -- microseconds since 1970; never goes back
-    txn           TEXT    NOT NULL,
-    kind          INTEGER NOT NULL,
-    reference     TEXT    NOT NULL,
-    description   TEXT    NOT NULL,
-    value_date    INTEGER NOT NULL -- days since 1970-01-01
+    data          BLOB    NOT NULL  -- the rest, packed
 ) STRICT;
 
 -- Where the entries of each account end.
@@ -51,31 +44,7 @@ CREATE TABLE txn (
     time            INTEGER NOT NULL,    -- posted_at, or created_at while it is not posted
     id              TEXT    NOT NULL UNIQUE,
     version         INTEGER NOT NULL,
-    kind            INTEGER NOT NULL,
-    status          INTEGER NOT NULL,
-    currency        TEXT    NOT NULL,
-    amount          INTEGER NOT NULL,
-    reversed        INTEGER NOT NULL,
-    -- The account that is debited and the one that is credited, internal ones too; while there are
-    -- no entries the ones that would be, with version 0.
-    payer           TEXT    NOT NULL,
-    payer_customer  TEXT    NOT NULL, -- '': nobody's
-    payer_balance   INTEGER NOT NULL,
-    payer_version   INTEGER NOT NULL,
-    payee           TEXT    NOT NULL,
-    payee_customer  TEXT    NOT NULL, -- '': nobody's, or not yet
-    payee_balance   INTEGER NOT NULL,
-    payee_version   INTEGER NOT NULL,
-    reference       TEXT    NOT NULL,
-    description     TEXT    NOT NULL,
-    metadata        TEXT    NOT NULL, -- a JSON object, or ''
-    reverses        TEXT    NOT NULL,
-    hold            TEXT    NOT NULL,
-    value_date      INTEGER NOT NULL,
-    correlation_id  TEXT    NOT NULL,
-    idempotency_key TEXT    NOT NULL,
-    created_at      INTEGER NOT NULL,
-    posted_at       INTEGER NOT NULL -- 0: not posted
+    data            BLOB    NOT NULL     -- the rest, packed
 ) STRICT;
 
 -- What transactions are looked for by: accounts, customers, keys and so on. What nearly all of them have in common (posted,
