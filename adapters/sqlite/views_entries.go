@@ -130,16 +130,17 @@ func (v *Views) SaveHolds(ctx context.Context, rows []bank.Hold) error {
 func (v *Views) Entries(ctx context.Context, f app.EntryFilter) (out []app.EntryRow, err error) {
 	err = v.db.atOnce(ctx, func(ctx context.Context) error {
 		segments, err := v.segmentsOf(ctx, f.Account)
-		for i := 0; err == nil && i < len(segments) && len(out) < f.Limit; i++ {
-			s := segments[i]
-			if !f.Ascending {
-				s = segments[len(segments)-1-i]
-			}
-			var rows []app.EntryRow
-			rows, err = v.entriesIn(ctx, s, f, f.Limit-len(out))
-			out = append(out, rows...)
+		if err != nil {
+			return err
 		}
-		return err
+		if !f.Ascending {
+			slices.Reverse(segments)
+		}
+		return v.walk(ctx, entries, segments, func(i int) (bool, error) {
+			rows, err := v.entriesIn(ctx, segments[i], f, f.Limit-len(out))
+			out = append(out, rows...)
+			return len(out) < f.Limit, err
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list entries of account %s: %w", f.Account, err)

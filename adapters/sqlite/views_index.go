@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"bankforge/app"
@@ -14,8 +15,9 @@ import (
 // which is small enough to stay in memory, and who reads walks over the segments in the order of the log.
 
 const (
-	// segmentBits say how many events a segment has: few enough that its pages are few, and many enough that looking
-	// into each of them is quick.
+	// segmentBits say how many events a segment has: few enough that its pages are few, as each commit writes all that
+	// it has touched, and many enough that looking into each of them is quick. Of 16, 14 and 13 the last one takes half
+	// the CPU time of the first in small deliveries, and what is rare is still found in milliseconds among millions.
 	segmentBits = 13
 	// valueBits are for what is looked for. Others with the same bits are few; 41 bits are left for the seq.
 	valueBits = 22
@@ -179,4 +181,50 @@ func (v *Views) firstSeq(ctx context.Context, s span, at bank.Time) (int64, erro
 		}
 	}
 	return low, nil
+}
+
+// lookedInto are how many segments are just looked into: mostly the page is full by then.
+const lookedInto = 4
+
+// walk calls visit with the number of one span of slots after the other, while it wants more. When there are many,
+// one statement finds those of the rest that have rows: what is rare is in few of them.
+func (v *Views) walk(ctx context.Context, t table, spans []span, visit func(i int) (more bool, err error)) error {
+	for i := range spans {
+		if i == lookedInto {
+			rest, err := v.occupied(ctx, t, spans[i:])
+			for n := 0; err == nil && n < len(rest); n++ {
+				var more bool
+				if more, err = visit(i + rest[n]); !more {
+					break
+				}
+			}
+			return err
+		}
+		if more, err := visit(i); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// occupied are the numbers of those of the spans that have rows.
+func (v *Views) occupied(ctx context.Context, t table, spans []span) (numbers []int, err error) {
+	list := make([]byte, 0, 48*len(spans))
+	for _, s := range spans {
+		list = fmt.Appendf(list, ",[%d,%d]", s.from, s.to)
+	}
+	list[0] = '['
+	rows, err := v.db.querier(ctx).QueryContext(ctx, `SELECT key FROM json_each(?) s WHERE EXISTS (SELECT 1 FROM `+
+		t.name+` WHERE slot >= s.value ->> 0 AND slot < s.value ->> 1)`, string(append(list, ']')))
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(rows, func(scan func(...any) error) error {
+		var n int
+		err := scan(&n)
+		numbers = append(numbers, n)
+		return err
+	})
+	slices.Sort(numbers)
+	return numbers, err
 }

@@ -203,19 +203,25 @@ func (v *Views) Transactions(ctx context.Context, f app.TransactionFilter) (out 
 		if err != nil {
 			return err
 		}
-		parts := []span{s}
-		if selective(&f) != 0 {
-			parts = s.parts(f.Ascending)
-		}
 		p := paging{Page: f.Page}
-		for i := range parts {
-			if err := v.page(ctx, f, parts[i], &p); err != nil || p.full {
-				out = p.end()
-				return err
-			}
+		value := selective(&f)
+		if value == 0 {
+			err = v.page(ctx, f, s, &p)
+			out = p.end()
+			return err
 		}
+		parts := s.parts(f.Ascending)
+		places := make([]span, len(parts))
+		for i := range parts {
+			from, through := slots(value, parts[i])
+			places[i] = span{from, through + 1}
+		}
+		err = v.walk(ctx, indexes, places, func(i int) (bool, error) {
+			err := v.page(ctx, f, parts[i], &p)
+			return !p.full, err
+		})
 		out = p.end()
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
