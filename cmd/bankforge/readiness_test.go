@@ -15,7 +15,8 @@ func (l brokenLog) Ready() error { return l.err }
 // TestWhoDecidesIsNotReadyWithoutAnIndex, and says why; who only reads the log is.
 func TestWhoDecidesIsNotReadyWithoutAnIndex(t *testing.T) {
 	t.Parallel()
-	r := readiness{ledger: &app.Ledger{}, runs: func(m string) bool { return m == "event-store" || m == "account-command" }}
+	runs := func(module string) bool { return module == "event-store" || module == "account-command" }
+	r := readiness{ledger: &app.Ledger{}, runs: runs}
 	for _, err := range []error{nil, errors.New("it is damaged")} {
 		r.log = brokenLog{err}
 		for _, s := range r.Ready() {
