@@ -96,6 +96,9 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 	case isFull(err):
 		// Also at COMMIT: the frame that commits is the last to be written, and it was not.
 		return fmt.Errorf("append batch %d: %w: %w", b.Number, app.ErrFull, err)
+	case errors.Is(err, app.ErrFenced):
+		l.tip.begin(app.Head{}) // somebody else appends, so the file must be asked
+		return fmt.Errorf("append batch %d: %w", b.Number, err)
 	case committing:
 		l.tip.begin(app.Head{})
 		// A failed flush leaves it open what the disk has: only a later write over it decides.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +25,20 @@ const (
 	fold = `PRAGMA wal_checkpoint(PASSIVE)`
 )
 
+// Whose turn it is.
+const (
+	foldIdle   = iota // the writer says when
+	foldWanted        // the folder copies
+	foldReady         // the writer copies the rest
+)
+
 // folder copies the write-ahead log of bank.db into the file.
 type folder struct {
 	beside *sql.DB // one connection
 	after  int     // bytes
 	log    *slog.Logger
 	wake   chan struct{}
-	ready  atomic.Bool // the rest is the writer's
+	state  atomic.Int32
 	stop   context.CancelFunc
 	ended  chan struct{}
 
@@ -58,11 +66,12 @@ func (f *folder) run(ctx context.Context) {
 			return
 		}
 		if f.most(ctx) {
-			f.ready.Store(true)
+			f.state.Store(foldReady)
 			continue
 		}
 		select { // somebody reads what was long ago, or the disk is full: SQLite goes on without
 		case <-time.After(foldPause):
+			f.state.Store(foldIdle)
 		case <-ctx.Done():
 			return
 		}
@@ -86,10 +95,14 @@ func (f *folder) most(ctx context.Context) bool {
 	return false
 }
 
-// copyLog says how many pages could not be copied, because they came meanwhile, or are behind what somebody reads.
+// copyLog says how many pages could not be copied, because they came meanwhile, or are behind what somebody reads, or
+// because somebody else was copying: then it is not known how many there are.
 func copyLog(ctx context.Context, db *sql.DB) (left int, err error) {
 	var busy, all, copied int
 	err = db.QueryRowContext(ctx, fold).Scan(&busy, &all, &copied)
+	if busy != 0 {
+		return math.MaxInt, err
+	}
 	return all - copied, err
 }
 
@@ -103,17 +116,17 @@ func (f *folder) committed(ctx context.Context, writer *sql.DB, b *app.Batch) {
 	if f.written < f.after {
 		return
 	}
-	if !f.ready.Swap(false) {
-		select {
-		case f.wake <- struct{}{}:
-		default:
+	switch f.state.Load() {
+	case foldIdle:
+		f.state.Store(foldWanted)
+		f.wake <- struct{}{}
+	case foldReady:
+		if _, err := copyLog(ctx, writer); err != nil {
+			f.log.Warn("the write-ahead log is not copied into bank.db", "error", err)
 		}
-		return
+		f.written = 0
+		f.state.Store(foldIdle)
 	}
-	if _, err := copyLog(ctx, writer); err != nil {
-		f.log.Warn("the write-ahead log is not copied into bank.db", "error", err)
-	}
-	f.written = 0
 }
 
 func (f *folder) close() error {

@@ -357,7 +357,7 @@ func touchesOf(r *app.Row) ([]app.Touch, error) {
 }
 
 func (i *indexed) take(ctx context.Context, records []index.Record, to index.Mark) error {
-	if !i.readOnly {
+	if !i.readOnly || i.scratch != "" {
 		if err := i.files.Room(ctx); err != nil {
 			return err
 		}

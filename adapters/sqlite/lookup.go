@@ -63,12 +63,18 @@ func (l *Log) outcome(ctx context.Context, key app.Key) (o app.Outcome, found bo
 		if err != nil {
 			return o, false, err
 		}
+		there := false
 		for rows.Next() {
 			if o, err = scanOutcome(rows); err != nil {
 				return o, false, errors.Join(err, rows.Close())
 			}
+			there = true
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil || o.Key == key {
+		err = errors.Join(rows.Err(), rows.Close())
+		if err == nil && !there { // the key may be known: nothing may be decided about it
+			err = fmt.Errorf("bank.db has lost outcome %d", id)
+		}
+		if err != nil || o.Key == key {
 			return o, err == nil, err
 		}
 	}
@@ -129,9 +135,10 @@ func (l *Log) Latest(ctx context.Context, subjects []string) (map[string]app.Row
 		if err != nil {
 			return nil, err
 		}
-		if len(rows) > 0 {
-			out[subject] = rows[0]
+		if len(rows) == 0 {
+			return nil, fmt.Errorf("look up %s: bank.db has lost event %d", subject, newest.Value)
 		}
+		out[subject] = rows[0]
 	}
 	return out, nil
 }

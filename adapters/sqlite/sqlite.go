@@ -128,10 +128,19 @@ func (d *DB) Close() error {
 	return err
 }
 
+// cacheOf is what a connection keeps of the file in memory, in KiB. There are many readers, and the system keeps what
+// they read, too.
+func cacheOf(mode string) int {
+	if mode == "ro" {
+		return 8 << 10
+	}
+	return 64 << 10
+}
+
 func dsn(path string, f File, mode string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "synchronous(" + strconv.Itoa(f.synchronous) + ")", "foreign_keys(1)",
-		"cache_size(-65536)", "temp_store(MEMORY)", "wal_autocheckpoint(" + strconv.Itoa(f.copyAfter) + ")",
+		"cache_size(-" + strconv.Itoa(cacheOf(mode)) + ")", "temp_store(MEMORY)", "wal_autocheckpoint(" + strconv.Itoa(f.copyAfter) + ")",
 	}}
 	if mode != "ro" {
 		q["_pragma"] = append([]string{"journal_mode(WAL)"}, q["_pragma"]...)

@@ -12,6 +12,9 @@ import (
 // retryAfter is how long a table waits that could not be written.
 const retryAfter = time.Second
 
+// mergeAgain is how long a merge waits that failed: each try may write much, and fill a disk that is nearly full.
+const mergeAgain = time.Minute
+
 // Room waits until there is room in memory for more. It fails with ErrFull when that waits for a disk that cannot
 // be written to.
 func (x *Index) Room(ctx context.Context) error {
@@ -41,21 +44,22 @@ func (x *Index) Room(ctx context.Context) error {
 // start runs what writes tables, and what merges runs: a merge may be long, and a table does not wait for it. What was
 // there is looked through.
 func (x *Index) start() {
-	x.background.Go(func() { x.loop(x.wake, x.writeFrozen) })
-	x.background.Go(func() { x.loop(x.merge, x.mergeOnce) })
+	x.background.Go(func() { x.loop(x.wake, retryAfter, x.writeFrozen) })
+	x.background.Go(func() { x.loop(x.merge, mergeAgain, x.mergeOnce) })
 	x.background.Go(x.scrub)
 	poke(x.merge)
 }
 
-// loop does work whenever it is woken; once more a while later, if that fails.
-func (x *Index) loop(wake <-chan struct{}, work func() (more bool, err error)) {
+// loop does work whenever it is woken; if that fails, only once more a while later.
+func (x *Index) loop(wake <-chan struct{}, after time.Duration, work func() (more bool, err error)) {
 	for {
+		woken := wake
 		var retry <-chan time.Time
 		for {
 			more, err := work()
 			if err != nil && !errors.Is(err, ErrDamaged) {
 				x.log.Warn("the index waits to write", "error", err)
-				retry = time.After(retryAfter)
+				woken, retry = nil, time.After(after)
 			}
 			if err != nil || !more {
 				break
@@ -64,7 +68,7 @@ func (x *Index) loop(wake <-chan struct{}, work func() (more bool, err error)) {
 		select {
 		case <-x.done:
 			return
-		case <-wake:
+		case <-woken:
 		case <-retry:
 		}
 	}

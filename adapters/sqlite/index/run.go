@@ -25,6 +25,7 @@ type run struct {
 }
 
 func openRun(path string) (r *run, err error) {
+	defer guard(&err)()
 	data, err := mmap.Open(path)
 	if err != nil {
 		return nil, err
