@@ -140,7 +140,8 @@ func cacheOf(mode string) int {
 func dsn(path string, f File, mode string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "synchronous(" + strconv.Itoa(f.synchronous) + ")", "foreign_keys(1)",
-		"cache_size(-" + strconv.Itoa(cacheOf(mode)) + ")", "temp_store(MEMORY)", "wal_autocheckpoint(" + strconv.Itoa(f.copyAfter) + ")",
+		"cache_size(-" + strconv.Itoa(cacheOf(mode)) + ")", "temp_store(MEMORY)",
+		"wal_autocheckpoint(" + strconv.Itoa(f.copyAfter) + ")",
 	}}
 	if mode != "ro" {
 		q["_pragma"] = append([]string{"journal_mode(WAL)"}, q["_pragma"]...)
