@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"bankforge/cmd/drill/teller"
 )
 
 // process is a running bank.
@@ -129,23 +131,11 @@ func until(ctx context.Context, within time.Duration, is func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for !is() {
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := teller.Rest(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// pause waits, or ends with ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // command runs the bank's program to its end, and returns all that it says.

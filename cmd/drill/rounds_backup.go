@@ -32,7 +32,7 @@ func backedUp(ctx context.Context, d *drill, at *visit) error {
 	file := filepath.Join(s.dir, "backup")
 	worked := make(chan struct{})
 	go func() { defer close(worked); s.work(ctx, 4*time.Second) }()
-	err = pause(ctx, 2*time.Second)
+	err = teller.Rest(ctx, 2*time.Second)
 	out, wrong := command(ctx, s.options.Bankforge, "backup", "--data", s.data, file)
 	<-worked
 	if err := errors.Join(err, wrong); err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"bankforge/cmd/drill/teller"
 )
 
 // processRounds are what an operator or a machine does to a process.
@@ -28,7 +30,7 @@ func terminated(ctx context.Context, d *drill, at *visit) error {
 		}
 		worked := make(chan struct{})
 		go func() { defer close(worked); s.work(ctx, waitFor) }()
-		err = pause(ctx, shortWork)
+		err = teller.Rest(ctx, shortWork)
 		began := time.Now()
 		if err == nil {
 			err = s.term()
@@ -55,12 +57,12 @@ func stopped(d time.Duration) func(context.Context, *drill, *visit) error {
 		}
 		worked := make(chan struct{})
 		go func() { defer close(worked); s.work(ctx, d+3*time.Second) }()
-		err = pause(ctx, time.Second)
+		err = teller.Rest(ctx, time.Second)
 		if err == nil {
 			err = s.process.cmd.Process.Signal(syscall.SIGSTOP)
 		}
 		if err == nil {
-			err = errors.Join(pause(ctx, d), s.process.cmd.Process.Signal(syscall.SIGCONT))
+			err = errors.Join(teller.Rest(ctx, d), s.process.cmd.Process.Signal(syscall.SIGCONT))
 		}
 		<-worked
 		if err != nil {

@@ -206,7 +206,7 @@ func (w *worker) sendTwins(ctx context.Context, c *Command, n int) bool {
 	}
 	w.know(c, fate)
 	if fate == journal.NotDone {
-		_ = rest(ctx, 5*time.Millisecond) // the loop sees when ctx has ended
+		_ = Rest(ctx, 5*time.Millisecond) // the loop sees when ctx has ended
 	}
 	return alive && !errors.Is(ctx.Err(), context.Canceled)
 }
@@ -259,7 +259,7 @@ func (o *Office) Ask(ctx context.Context, c *Command) error {
 	for tries := 0; ; tries++ {
 		r, err := o.client.Post(ctx, c.Path, c.Key, c.Body)
 		if err == nil && r.Status == http.StatusServiceUnavailable && tries < 50 {
-			if err := rest(ctx, 100*time.Millisecond); err != nil {
+			if err := Rest(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
 			continue
@@ -283,7 +283,8 @@ func (o *Office) Ask(ctx context.Context, c *Command) error {
 	}
 }
 
-func rest(ctx context.Context, d time.Duration) error {
+// Rest waits, or ends with ctx.
+func Rest(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -189,7 +189,7 @@ func (w *worker) read(ctx context.Context) bool {
 		return false
 	}
 	if r.Status == http.StatusServiceUnavailable || r.Header.Get("Bankforge-Stale") == "true" {
-		return rest(ctx, 5*time.Millisecond) == nil
+		return Rest(ctx, 5*time.Millisecond) == nil
 	}
 	var seen Seen
 	if err := seen.Read(&r); err != nil {
