@@ -1,3 +1,5 @@
+// Package app holds the use cases of the bank, the one write path to its ledger, and the interfaces
+// that it drives: the log, the customers, the views. Ports ask it, it answers synchronously.
 package app
 
 import (
@@ -29,9 +31,16 @@ type App struct {
 	patience time.Duration
 }
 
-// Parts is what an App is made of. All are needed.
+// Decider decides commands. It is safe for concurrent use.
+type Decider interface {
+	// Execute is as Ledger's. Where nobody decides now, it refuses with CodeUnavailable: nothing was done.
+	Execute(ctx context.Context, ask Ask) (Answer, error)
+}
+
+// Parts is what an App is made of. All are needed, unless they say otherwise.
 type Parts struct {
-	Ledger    *Ledger
+	Decider   Decider // nil: nothing is decided in this process
+	Tide      *Tide
 	Log       Log
 	Lookup    Lookup
 	Balances  Balances
@@ -66,6 +75,9 @@ func New(p Parts) (*App, error) {
 	if p.Clock == nil {
 		p.Clock = time.Now
 	}
+	if p.Decider == nil {
+		p.Decider = nobody{}
+	}
 	seals, err := newSealer(p.MasterKey)
 	if err != nil {
 		return nil, err
@@ -82,7 +94,7 @@ func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
 	if ask.Refusal == nil {
 		ask.Refusal = ask.Call.Refusal
 	}
-	got, err := a.parts.Ledger.Execute(ctx, ask)
+	got, err := a.parts.Decider.Execute(ctx, ask)
 	if err == nil && !ask.Call.DryRun {
 		a.acknowledge(ask.Call.Principal.Subject, got.Seq)
 	}
@@ -113,6 +125,19 @@ func (a *App) awaitPublished(ctx context.Context, ask *Ask, got *Answer, err err
 func decided(c bank.Code) bool {
 	return c != CodeUnavailable && c != CodeOverloaded && c != CodeOutcomeUnknown
 }
+
+// nobody is the Decider of a process that decides nothing.
+type nobody struct{}
+
+var errDecidesNothing = errors.New("this process decides nothing")
+
+func (nobody) Execute(context.Context, Ask) (Answer, error) {
+	return Answer{}, unavailable(errDecidesNothing)
+}
+
+// Acknowledge remembers that another process has told the subject of everything up to seq, so that its reads here
+// wait for that.
+func (a *App) Acknowledge(subject string, seq bank.Seq) { a.acknowledge(subject, seq) }
 
 // acknowledge never lets the memory of a subject go back: answers may overtake one another.
 func (a *App) acknowledge(subject string, seq bank.Seq) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
-	"sync"
 	"time"
 
 	"bankforge/app/bank"
@@ -34,7 +32,7 @@ func (l *Ledger) commit(b *batch) error {
 	l.state.Settle()
 	if n := len(b.Rows); n > 0 {
 		l.head.Seq, l.head.Chain = b.Rows[n-1].Seq, b.chain
-		l.tide.rise(l.head.Seq, l.conf.Clock())
+		l.conf.Tide.Rise(l.head.Seq, l.conf.Clock())
 	}
 	fault.Here(fault.BeforeReply)
 	b.succeed(Timing{Decide: b.decided.Sub(b.start), Commit: time.Since(start)})
@@ -208,76 +206,6 @@ func (b *batch) succeed(t Timing) {
 		r.finish()
 	}
 	b.answered = nil
-}
-
-// tide tells readers how far the log has come.
-type tide struct {
-	mu    sync.Mutex
-	seq   bank.Seq
-	next  chan struct{} // closed by the next rise; nil: nobody waits
-	marks []tideMark    // the last seconds, oldest first
-}
-
-type tideMark struct {
-	since, until time.Time // of the commits that it stands for
-	seq          bank.Seq  // of the last of them
-}
-
-const (
-	tideMarks = 16
-	tideSpan  = 250 * time.Millisecond // what one mark stands for
-)
-
-// start sets the tide to what had been committed before.
-func (t *tide) start(seq bank.Seq) { t.seq, t.marks = seq, []tideMark{{seq: seq}} }
-
-func (t *tide) rise(seq bank.Seq, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.seq = seq
-	if t.next != nil {
-		close(t.next)
-		t.next = nil
-	}
-	last := &t.marks[len(t.marks)-1]
-	if now.Sub(last.since) < tideSpan {
-		last.until, last.seq = now, seq
-		return
-	}
-	if len(t.marks) == tideMarks {
-		t.marks = append(t.marks[:0], t.marks[1:]...)
-	}
-	t.marks = append(t.marks, tideMark{now, now, seq})
-}
-
-// Committed is the last event that is in the log for good.
-func (l *Ledger) Committed() bank.Seq {
-	l.tide.mu.Lock()
-	defer l.tide.mu.Unlock()
-	return l.tide.seq
-}
-
-// Next returns a channel that is closed by the next commit of an event. Ask for it before Committed, and no commit
-// is missed between the two.
-func (l *Ledger) Next() <-chan struct{} {
-	l.tide.mu.Lock()
-	defer l.tide.mu.Unlock()
-	if l.tide.next == nil {
-		l.tide.next = make(chan struct{})
-	}
-	return l.tide.next
-}
-
-// CommittedBefore is an event that had been committed at a time of the last seconds, and about the last one then.
-func (l *Ledger) CommittedBefore(at time.Time) bank.Seq {
-	l.tide.mu.Lock()
-	defer l.tide.mu.Unlock()
-	for _, m := range slices.Backward(l.tide.marks) {
-		if !m.until.After(at) {
-			return m.seq
-		}
-	}
-	return 0
 }
 
 func unavailable(cause error) *bank.Error {

@@ -26,8 +26,7 @@ type Ledger struct {
 	stopped chan struct{} // closed: the decider has ended
 	closing atomic.Bool
 	fault   atomic.Pointer[error] // why it does not decide now
-	tide    tide
-	ctx     context.Context //nolint:containedctx // of all that the decider asks, until Close loses patience
+	ctx     context.Context       //nolint:containedctx // of all that the decider asks, until Close loses patience
 	cancel  context.CancelFunc
 
 	// Only the decider touches these.
@@ -44,7 +43,9 @@ type Ledger struct {
 type LedgerConfig struct {
 	Log       Log
 	Lookup    Lookup
+	Tide      *Tide            // told of every commit; nil: one of its own
 	Snapshots Snapshots        // nil: none are kept
+	Replica   *Replica         // follows the log already; nil: the state begins with the snapshot. It is used up
 	Clock     func() time.Time // nil: time.Now
 	Owner     string           // who this process is, for the head of the log
 	Metrics   Metrics          // nil: none
@@ -78,6 +79,9 @@ func (noMetrics) Answered(string, bank.Code)        {}
 func (c *LedgerConfig) defaults() {
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Tide == nil {
+		c.Tide = NewTide()
 	}
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
@@ -148,7 +152,7 @@ func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 		return nil, fmt.Errorf("start the ledger: %w", err)
 	}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	l.tide.start(l.head.Seq)
+	l.conf.Tide.Begin(l.head.Seq)
 	l.alarm = time.NewTimer(0)
 	go l.run()
 	return l, nil
@@ -243,6 +247,15 @@ func (l *Ledger) Ready() error {
 
 // Waiting is how many commands are in the queue.
 func (l *Ledger) Waiting() int { return len(l.queue) }
+
+// Committed is the last event that is in the log for good, as far as the ledger's tide knows.
+func (l *Ledger) Committed() bank.Seq { return l.conf.Tide.Committed() }
+
+// Tide is what the ledger tells of its commits.
+func (l *Ledger) Tide() *Tide { return l.conf.Tide }
+
+// Ended returns a channel that is closed when the ledger decides nothing any more, for whatever reason.
+func (l *Ledger) Ended() <-chan struct{} { return l.stopped }
 
 // Close takes nothing more, finishes what was accepted, keeps a snapshot, and ends the decider. When ctx ends first,
 // it is cut short.

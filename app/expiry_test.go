@@ -30,7 +30,7 @@ func TestHoldsExpireByThemselves(t *testing.T) {
 		must(t, l, open(1), open(2), deposit("d", 1, 1, 100), hold(1, 60, time.Hour), hold(2, 40, 2*time.Hour))
 		refused(t, l, transfer("t", 2, 1, 2, 1), bank.InsufficientFunds)
 		before := l.Committed()
-		next := l.Next()
+		next := l.Tide().Next()
 		pass(time.Hour - time.Second)
 		synctest.Wait()
 		if l.Committed() != before {
@@ -107,7 +107,7 @@ func TestExpiringRestsAfterAFailure(t *testing.T) {
 		}
 		log.Inject(apptest.Faults{})
 		before := l.Committed()
-		<-l.Next()
+		<-l.Tide().Next()
 		if l.Committed() != before+1 {
 			t.Fatal("it did not expire when appending worked again")
 		}

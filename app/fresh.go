@@ -26,7 +26,7 @@ func (a *App) fresh(ctx context.Context, p Principal, handler, key string) Fresh
 			return Freshness{Stale: true}
 		}
 	}
-	return Freshness{Stale: progress.At(handler) < a.parts.Ledger.CommittedBefore(a.parts.Clock().Add(-a.patience))}
+	return Freshness{Stale: progress.At(handler) < a.parts.Tide.Before(a.parts.Clock().Add(-a.patience))}
 }
 
 // parked also says no when it cannot be found out: the views and the parking lot are one file, and reading tells.

@@ -55,7 +55,7 @@ func (a *App) atLeast(ctx context.Context, acc bank.Account, version bank.Versio
 	wait, cancel := context.WithTimeout(ctx, a.patience)
 	defer cancel()
 	// Most often another process has just been told of the version, and the view gets it with what is in the log by now.
-	a.parts.Progress.Await(wait, BalancesHandler, a.parts.Ledger.Committed())
+	a.parts.Progress.Await(wait, BalancesHandler, a.parts.Tide.Committed())
 	again := time.NewTicker(rereadEvery)
 	defer again.Stop()
 	for {

@@ -19,10 +19,15 @@ func (l *Ledger) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.head = head
-	if l.state, l.saved, err = l.restore(ctx, head); err != nil {
+	r := l.conf.Replica
+	if r == nil {
+		r = NewReplica(l.conf)
+	}
+	l.conf.Replica = nil
+	if err := r.reach(ctx, head); err != nil {
 		return err
 	}
+	l.head, l.state, l.saved = head, r.state, r.saved
 	beyond, err := l.conf.Log.Read(ctx, head.Seq, 1)
 	if err == nil && len(beyond) > 0 {
 		err = fmt.Errorf("the head is at event %d, but the log goes on behind it", head.Seq)
@@ -30,33 +35,97 @@ func (l *Ledger) load(ctx context.Context) error {
 	return err
 }
 
-// restore makes the state at the head: from the last snapshot, if it fits, and the events behind it. It checks
-// that those are the log's: dense, chained, and ending at the head. saved is the snapshot's last event.
-func (l *Ledger) restore(ctx context.Context, head Head) (s *bank.State, saved bank.Seq, err error) {
-	s, chain, err := l.fromSnapshot(ctx, head)
-	if err != nil {
-		return nil, 0, err
+// Replica is the state of all accounts as it follows a log that somebody else appends to: a standby that has one takes
+// the ledger over without a long replay. It is not safe for concurrent use.
+type Replica struct {
+	conf        LedgerConfig
+	incarnation string      // of the log that state and chain are of
+	state       *bank.State // nil: not begun
+	chain       Hash
+	saved       bank.Seq // of the last snapshot
+}
+
+// NewReplica follows nothing yet. Of the settings it needs Log, Snapshots and Logger.
+func NewReplica(conf LedgerConfig) *Replica {
+	conf.defaults()
+	return &Replica{conf: conf}
+}
+
+// Follow reads on, at most limit events, and reports whether there are more. After an error it begins again.
+func (r *Replica) Follow(ctx context.Context, limit int) (more bool, err error) {
+	head, err := r.conf.Log.Head(ctx)
+	if err == nil && head.Seq > 0 {
+		err = r.begin(ctx, head)
 	}
-	saved = s.Seq()
-	for s.Seq() < head.Seq {
-		rows, err := l.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, head.Seq-s.Seq())))
+	if err != nil || head.Seq == 0 {
+		return false, err
+	}
+	if err := r.read(ctx, min(head.Seq, r.state.Seq()+bank.Seq(limit))); err != nil {
+		r.state = nil
+		return false, err
+	}
+	return r.state.Seq() < head.Seq, nil
+}
+
+// Keep keeps a snapshot of what it has come to, if that is more than the last one.
+func (r *Replica) Keep(ctx context.Context) error {
+	if r.conf.Snapshots == nil || r.state == nil || r.state.Seq() == r.saved {
+		return nil
+	}
+	r.saved = r.state.Seq()
+	return keep(ctx, r.conf.Snapshots, r.state, Head{Incarnation: r.incarnation, Seq: r.saved, Chain: r.chain})
+}
+
+// reach makes the state at the head. It checks that the events behind where it began are the log's: dense, chained,
+// and ending at the head.
+func (r *Replica) reach(ctx context.Context, head Head) error {
+	if err := r.begin(ctx, head); err != nil {
+		return err
+	}
+	if err := r.read(ctx, head.Seq); err != nil {
+		return err
+	}
+	if r.chain != head.Chain {
+		return fmt.Errorf("the chain of event %d is not the head's", head.Seq)
+	}
+	return nil
+}
+
+// begin takes the newest snapshot, unless the state is of this log already.
+func (r *Replica) begin(ctx context.Context, head Head) (err error) {
+	if r.state != nil && r.incarnation == head.Incarnation {
+		if r.state.Seq() > head.Seq {
+			return fmt.Errorf("%w: it had %d events, and ends at %d", errLostTail, r.state.Seq(), head.Seq)
+		}
+		return nil
+	}
+	r.incarnation = head.Incarnation
+	if r.state, r.chain, err = r.fromSnapshot(ctx, head); err != nil {
+		r.state = nil
+		return err
+	}
+	r.saved = r.state.Seq()
+	return nil
+}
+
+// read reads on to an event that the log has.
+func (r *Replica) read(ctx context.Context, to bank.Seq) error {
+	for s := r.state; s.Seq() < to; {
+		rows, err := r.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, to-s.Seq())))
 		if err != nil {
-			return nil, 0, fmt.Errorf("read the log behind event %d: %w", s.Seq(), err)
+			return fmt.Errorf("read the log behind event %d: %w", s.Seq(), err)
 		}
 		if len(rows) == 0 {
-			return nil, 0, fmt.Errorf("the log ends at event %d, but its head is at %d", s.Seq(), head.Seq)
+			return fmt.Errorf("the log ends at event %d, but its head is at %d", s.Seq(), to)
 		}
 		for i := range rows {
-			if chain, err = evolveRow(s, chain, &rows[i]); err != nil {
-				return nil, 0, err
+			if r.chain, err = evolveRow(s, r.chain, &rows[i]); err != nil {
+				return err
 			}
 		}
 		s.Settle()
 	}
-	if chain != head.Chain {
-		return nil, 0, fmt.Errorf("the chain of event %d is not the head's", head.Seq)
-	}
-	return s, saved, nil
+	return nil
 }
 
 func evolveRow(s *bank.State, chain Hash, row *Row) (Hash, error) {
@@ -83,15 +152,15 @@ var errLostTail = errors.New("the log has lost its end; put it back from a backu
 
 // fromSnapshot is the state of the newest snapshot and the chain there, or the state before the first event when there
 // is none that fits the log. A snapshot that knows more than the log is proof of a loss.
-func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash, error) {
-	if l.conf.Snapshots == nil {
+func (r *Replica) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash, error) {
+	if r.conf.Snapshots == nil {
 		return bank.NewState(), Hash{}, nil
 	}
 	var s *bank.State
 	var chain Hash
-	found, err := l.conf.Snapshots.Load(ctx, func(m SnapshotMark, r io.Reader) (err error) {
-		if err = l.fits(ctx, m, head); err == nil {
-			s, err = codec.ReadState(r)
+	found, err := r.conf.Snapshots.Load(ctx, func(m SnapshotMark, in io.Reader) (err error) {
+		if err = r.fits(ctx, m, head); err == nil {
+			s, err = codec.ReadState(in)
 		}
 		if err == nil && s.Seq() != m.Seq {
 			err = fmt.Errorf("it is marked as of event %d, but holds %d", m.Seq, s.Seq())
@@ -103,7 +172,7 @@ func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash
 		return nil, Hash{}, err
 	}
 	if err != nil {
-		l.conf.Logger.Warn("the snapshot is discarded; replaying the whole log", "reason", err)
+		r.conf.Logger.Warn("the snapshot is discarded; replaying the whole log", "reason", err)
 		found = false
 	}
 	if !found {
@@ -112,7 +181,7 @@ func (l *Ledger) fromSnapshot(ctx context.Context, head Head) (*bank.State, Hash
 	return s, chain, nil
 }
 
-func (l *Ledger) fits(ctx context.Context, m SnapshotMark, head Head) error {
+func (r *Replica) fits(ctx context.Context, m SnapshotMark, head Head) error {
 	switch {
 	case m.Schema != codec.StateSchema:
 		return fmt.Errorf("its schema is %d, not %d", m.Schema, codec.StateSchema)
@@ -124,7 +193,7 @@ func (l *Ledger) fits(ctx context.Context, m SnapshotMark, head Head) error {
 		return nil
 	}
 	from := max(m.Seq, 2) - 2
-	rows, err := l.conf.Log.Read(ctx, from, int(m.Seq-from))
+	rows, err := r.conf.Log.Read(ctx, from, int(m.Seq-from))
 	if err != nil {
 		return err
 	}
@@ -154,9 +223,10 @@ func (l *Ledger) keepSnapshot() {
 	l.saving, l.saved = done, head.Seq
 	go func() {
 		defer close(done)
-		s, _, err := l.restore(l.ctx, head)
+		r := NewReplica(l.conf)
+		err := r.reach(l.ctx, head)
 		if err == nil {
-			err = l.save(s, head)
+			err = keep(l.ctx, l.conf.Snapshots, r.state, head)
 		}
 		if err != nil {
 			l.conf.Logger.Warn("no snapshot was kept", "seq", head.Seq, "error", err)
@@ -164,9 +234,9 @@ func (l *Ledger) keepSnapshot() {
 	}()
 }
 
-func (l *Ledger) save(s *bank.State, head Head) error {
+func keep(ctx context.Context, in Snapshots, s *bank.State, head Head) error {
 	mark := SnapshotMark{Schema: codec.StateSchema, Incarnation: head.Incarnation, Seq: head.Seq, Chain: head.Chain}
-	return l.conf.Snapshots.Save(l.ctx, mark, func(w io.Writer) error { return codec.WriteState(w, s) })
+	return in.Save(ctx, mark, func(w io.Writer) error { return codec.WriteState(w, s) })
 }
 
 // lastSnapshot is kept when the decider ends, unless the state is not to be trusted.
@@ -177,7 +247,7 @@ func (l *Ledger) lastSnapshot() {
 	if l.conf.Snapshots == nil || l.fault.Load() != nil || l.head.Seq == l.saved {
 		return
 	}
-	if err := l.save(l.state, l.head); err != nil {
+	if err := keep(l.ctx, l.conf.Snapshots, l.state, l.head); err != nil {
 		l.conf.Logger.Warn("no snapshot was kept", "seq", l.head.Seq, "error", err)
 	}
 }

@@ -243,7 +243,7 @@ func newWorld(t *testing.T, change ...func(*app.Parts)) world {
 	}
 	v, p := newViews(log), newPeople()
 	parts := app.Parts{
-		Ledger: l, Log: log, Lookup: log, Balances: v, History: v, Progress: v, Customers: p,
+		Decider: l, Tide: l.Tide(), Log: log, Lookup: log, Balances: v, History: v, Progress: v, Customers: p,
 		MasterKey: make([]byte, 32), Publisher: app.LogIsBroker{},
 	}
 	for _, f := range change {

@@ -1,14 +1,16 @@
-package main
+// Package embedded keeps a bank in the files of one directory, which one process owns.
+package embedded
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/gofrs/flock"
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
@@ -21,6 +23,7 @@ type paths struct{ dir string }
 const (
 	bankName       = "bank.db"
 	stateName      = "state.db"
+	viewsName      = "views.db"
 	signingKeyName = "signing.key"
 	masterKeyName  = "customers.key"
 	indexName      = "index"
@@ -30,7 +33,7 @@ const (
 
 func (p paths) bank() string       { return filepath.Join(p.dir, bankName) }
 func (p paths) state() string      { return filepath.Join(p.dir, stateName) }
-func (p paths) views() string      { return filepath.Join(p.dir, "views.db") }
+func (p paths) views() string      { return filepath.Join(p.dir, viewsName) }
 func (p paths) snapshots() string  { return filepath.Join(p.dir, "snapshots") }
 func (p paths) index() string      { return filepath.Join(p.dir, indexName) }
 func (p paths) signingKey() string { return filepath.Join(p.dir, signingKeyName) }
@@ -202,10 +205,21 @@ func (f *files) Close() error {
 	return err
 }
 
-func absent(path string) (bool, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+// errInUse means that another process works on the data directory.
+var errInUse = errors.New("is in use by another bankforge")
+
+// lockData makes the directory if it is not there, and makes this process its only owner until unlock.
+func lockData(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
 	}
-	return false, err
+	lock := flock.New(filepath.Join(dir, lockName))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("--data %s: %w", dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("--data %s %w", dir, errInUse)
+	}
+	return lock.Close, nil
 }

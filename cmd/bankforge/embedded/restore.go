@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"context"
@@ -21,64 +21,55 @@ import (
 	"bankforge/ports"
 )
 
-// RestoreCmd makes a bank of a backup.
-type RestoreCmd struct {
-	File string `arg:"" help:"A file that backup made." placeholder:"FILE"`
-}
-
-// Help says what no flag does.
-func (RestoreCmd) Help() string {
-	return "The data directory must be empty or missing. The bank begins a new incarnation there: what was done after " +
-		"the backup is not in it, so live clients load anew, and nothing that was derived from the old log is believed. " +
-		"The log is verified before the bank is handed over. Make sure that the old bank does not run any more."
-}
-
 // restored are the files that a restore brings, in the order in which they come to their places.
 var restored = []string{signingKeyName, masterKeyName, stateName, bankName}
 
 // made are all that come to their places: also the log's index, which checking the log has built.
 var made = append(slices.Clone(restored), indexName)
 
-// Run says what it has restored, and what to do next.
-func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
-	began := time.Now()
-	in, err := os.Open(c.File)
+// Restored is what a restore has made of a backup.
+type Restored struct{ Before, Now app.Head }
+
+// Restoring says how a bank is restored.
+type Restoring struct {
+	Owner  string // who this process is, for the head of the log
+	At     time.Time
+	Report func(*app.VerifyReport) error // told what verifying the log has found
+}
+
+// Restore makes a bank of a backup in dir, which must be empty or missing.
+func Restore(ctx context.Context, dir, file string, how Restoring) (done Restored, err error) {
+	in, err := os.Open(file) //nolint:gosec // whoever restores says which file
 	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return done, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	isNew, err := absent(cli.Data)
+	isNew, err := absent(dir)
 	if err != nil {
-		return fmt.Errorf("--data: %w", err)
+		return done, fmt.Errorf("--data: %w", err)
 	}
-	unlock, err := lockData(cli.Data)
+	unlock, err := lockData(dir)
 	if err != nil {
-		return err
+		return done, err
 	}
-	r := restoring{paths: paths{cli.Data}, at: began}
-	err = r.all(ctx, in, stdout)
+	r := restoring{paths: paths{dir}, Restoring: how}
+	err = r.all(ctx, in)
 	if err != nil && isNew { // nothing is left behind
-		err = errors.Join(fmt.Errorf("restore: %w", err), os.Remove(filepath.Join(cli.Data, lockName)), unlock(),
-			os.Remove(cli.Data))
-		return err
+		err = errors.Join(fmt.Errorf("restore: %w", err), os.Remove(filepath.Join(dir, lockName)), unlock(), os.Remove(dir))
+		return done, err
 	}
 	if err = errors.Join(err, unlock()); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return done, fmt.Errorf("restore: %w", err)
 	}
-	_, err = fmt.Fprintf(stdout,
-		"restored from %s into %s: %d events of incarnation %s, which goes on as %s in term %d, %s\n"+
-			"next: bankforge serve; it builds the views anew. See that the old bank does not run any more.\n",
-		c.File, cli.Data, r.now.Seq, r.before.Incarnation, r.now.Incarnation, r.now.Term,
-		time.Since(began).Round(time.Millisecond))
-	return err
+	return Restored{r.before, r.now}, nil
 }
 
 // restoring is a restore on its way. Everything is made in a directory of its own, which is there until all is in its
 // place: so that no other command takes half a bank for a whole one, and a restore that was cut off can be run again.
 type restoring struct {
 	paths
+	Restoring
 
-	at          time.Time
 	manifest    archive.Manifest
 	before, now app.Head
 }
@@ -86,7 +77,7 @@ type restoring struct {
 func (r *restoring) scratch() paths { return paths{filepath.Join(r.dir, restoringName)} }
 
 // all refuses before it touches anything, and when it fails, takes back what it did.
-func (r *restoring) all(ctx context.Context, in io.Reader, report io.Writer) (err error) {
+func (r *restoring) all(ctx context.Context, in io.Reader) (err error) {
 	if err := r.clear(); err != nil {
 		return err
 	}
@@ -105,7 +96,7 @@ func (r *restoring) all(ctx context.Context, in io.Reader, report io.Writer) (er
 	if err := archive.Read(in, r.begin, take); err != nil {
 		return err
 	}
-	if err := r.renew(ctx, report); err != nil {
+	if err := r.renew(ctx); err != nil {
 		return err
 	}
 	return r.place()
@@ -185,7 +176,7 @@ func (w unlessEnded) Write(p []byte) (int, error) {
 
 // renew brings the tables up to date, makes sure that this is a bank and the one that the manifest tells of, and begins
 // a new incarnation.
-func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
+func (r *restoring) renew(ctx context.Context) (err error) {
 	f := files{paths: r.scratch()}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if f.masterKey, err = secret(f.paths.masterKey(), false); err != nil {
@@ -203,7 +194,7 @@ func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
 	if err := errors.Join(f.checkKey(ctx), f.state.Check(ctx)); err != nil {
 		return err
 	}
-	if r.before, r.now, err = sqlite.Reincarnate(ctx, f.bank, f.state, owner(), r.at); err != nil {
+	if r.before, r.now, err = sqlite.Reincarnate(ctx, f.bank, f.state, r.Owner, r.At); err != nil {
 		return err
 	}
 	m := r.manifest
@@ -220,7 +211,7 @@ func (r *restoring) renew(ctx context.Context, report io.Writer) (err error) {
 	if err != nil && found.OK() { // it did not come far enough to say anything
 		return err
 	}
-	return errors.Join(printReport(report, &found, true), err)
+	return errors.Join(r.Report(&found), err)
 }
 
 // place brings the files to where they belong. What is there without its mark is whole and on the disk.

@@ -1,4 +1,4 @@
-package main
+package embedded
 
 import (
 	"bytes"
@@ -16,36 +16,26 @@ import (
 	"bankforge/adapters/sqlite"
 )
 
-// BackupCmd copies a bank, also a running one, into one file.
-type BackupCmd struct {
-	File string `arg:"" help:"The file to make. It holds the bank's keys: keep it as safe as the bank." placeholder:"FILE"`
+// BackedUp is what a backup has made.
+type BackedUp struct {
+	archive.Manifest
+	Bytes int64 // of the file
 }
 
-// Help says what no flag does.
-func (BackupCmd) Help() string {
-	return "FILE gets the log, the customers, and both keys: who has it can read all personal data, and sign tokens for " +
-		"any role. Only its owner may read it; encrypt it before it leaves the machine. An existing FILE is never replaced."
-}
-
-// Run prints one line.
-func (c *BackupCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
-	began := time.Now()
-	if _, err := os.Lstat(c.File); err == nil {
-		return fmt.Errorf("backup: %s exists; it is not replaced", c.File)
+// Backup copies the bank in dir, also a running one, into one file, keys included. An existing file is never replaced.
+func Backup(ctx context.Context, dir, file string, at time.Time) (b BackedUp, err error) {
+	if _, err := os.Lstat(file); err == nil {
+		return b, fmt.Errorf("backup: %s exists; it is not replaced", file)
 	}
-	f, err := filesToCopy(ctx, cli.Data)
+	f, err := filesToCopy(ctx, dir)
 	if err != nil {
-		return err
+		return b, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	m, size, err := f.backup(ctx, c.File, began)
-	if err != nil {
-		return fmt.Errorf("backup: %w", err)
+	if b.Manifest, b.Bytes, err = f.backup(ctx, file, at); err != nil {
+		return b, fmt.Errorf("backup: %w", err)
 	}
-	_, err = fmt.Fprintf(stdout,
-		"backed up to %s: %d events up to chain %s of incarnation %s, %d bytes in a file of %d, %s\n",
-		c.File, m.Seq, m.Chain, m.Incarnation, m.Size(), size, time.Since(began).Round(time.Millisecond))
-	return err
+	return b, nil
 }
 
 // filesToCopy opens what a backup holds, for reading, beside a running bank. It refuses a directory in which something

@@ -1,0 +1,168 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"bankforge/adapters/snapshots"
+	"bankforge/adapters/sqlite"
+	"bankforge/app"
+	"bankforge/cmd/bankforge/stores"
+	"bankforge/handlers/history"
+	"bankforge/handlers/projection"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// Open opens the bank in dir, and makes what is missing. No other process may have it open.
+func Open(ctx context.Context, dir string, log *slog.Logger) (s *stores.Stores, err error) {
+	f, err := openFiles(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	key, err := ports.LoadTokenKey(f.signingKey())
+	if err != nil {
+		return nil, err
+	}
+	kept, err := f.openLog(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	views, err := sqlite.NewViews(ctx, f.views)
+	if err != nil {
+		return nil, err
+	}
+	flushed, err := f.flushed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &stores.Stores{
+		Log: kept, Deciding: kept.ForDecider(), Lookup: kept, Following: kept.Following(),
+		Snapshots: snapshots.New(f.snapshots(), log),
+		Balances:  views, History: views, Writes: stores.Writes{
+			Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
+			Places: router.Stores{Views: sqlite.NewHandlerStore(f.views)},
+		},
+		Customers: sqlite.NewCustomers(f.state), MasterKey: f.masterKey, TokenKey: key,
+		Classify: []router.Classifier{sqlite.Classify}, Gauges: flushed,
+		Names: stores.Names{Where: "--data", Log: bankName, Views: viewsName, Anew: "delete it, and it is built anew"},
+		Begin: f.belongs, Ready: kept.Ready, Close: f.Close,
+	}, nil
+}
+
+// flushed tells how commits are flushed, as SQLite itself says on the connection that writes: sqlite.Open has
+// refused files that are not flushed as they must be.
+func (f *files) flushed(ctx context.Context) (out []stores.Gauge, err error) {
+	for name, db := range map[string]*sqlite.DB{"bank": f.bank, "state": f.state, "views": f.views} {
+		n, err := db.Synchronous(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s.db how it is flushed: %w", name, err)
+		}
+		out = append(out, stores.Gauge{
+			Name: "bankforge_store_synchronous", Help: "SQLite's synchronous: 2 (FULL) is flushed at each commit.",
+			Labels: map[string]string{"file": name}, Value: func() float64 { return float64(n) },
+		})
+	}
+	return out, nil
+}
+
+// TokenKey is the key that signs tokens. It is made if there is none yet, so tokens can be made before the first start.
+func TokenKey(dir string) (ports.TokenKey, error) {
+	if err := (paths{dir}).refuseHalfRestored(); err != nil {
+		return ports.TokenKey{}, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return ports.TokenKey{}, fmt.Errorf("--data: %w", err)
+	}
+	return ports.LoadTokenKey(paths{dir}.signingKey())
+}
+
+// Migrate opens every file, which brings its tables up to date, and closes it again.
+func Migrate(ctx context.Context, dir string) error {
+	f, err := openFiles(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Verify checks the bank in dir, also that of a running process. noViews: there are none to compare with the log.
+func Verify(ctx context.Context, dir string) (report app.VerifyReport, noViews bool, err error) {
+	at := paths{dir}
+	if err := at.refuseHalfRestored(); err != nil {
+		return report, false, err
+	}
+	bankDB, err := openExisting(at.bank(), sqlite.BankFile)
+	if err != nil {
+		return report, false, err
+	}
+	defer func() { err = errors.Join(err, bankDB.Close()) }()
+	log, err := sqlite.OpenLog(ctx, bankDB, at.index(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return report, false, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	var checks []app.ViewCheck
+	if noViews, err = absent(at.views()); err != nil {
+		return report, false, err
+	}
+	if !noViews {
+		viewsDB, err := openExisting(at.views(), sqlite.ViewsFile)
+		if err != nil {
+			return report, false, err
+		}
+		defer func() { err = errors.Join(err, viewsDB.Close()) }()
+		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), os.TempDir()))
+	}
+	report, err = app.Verify(ctx, log, checks...)
+	return report, noViews, err
+}
+
+func openExisting(path string, f sqlite.File) (*sqlite.DB, error) {
+	missing, err := absent(path)
+	if err != nil {
+		return nil, err
+	}
+	if missing {
+		return nil, fmt.Errorf("--data: there is no %s", path)
+	}
+	return sqlite.OpenReadOnly(path, f)
+}
+
+// ViewNames are the views that can be built anew.
+func ViewNames() []string { return sqlite.ViewNames() }
+
+// Rebuild builds views anew beside the old ones, compares, and switches.
+func Rebuild(ctx context.Context, dir string, names []string) (r stores.Rebuilt, err error) {
+	if _, err := os.Stat(paths{dir}.bank()); err != nil {
+		return r, fmt.Errorf("--data: %w", err)
+	}
+	f, err := openFiles(ctx, dir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return r, err
+	}
+	done, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(log), f.dir, names)
+	return stores.Rebuilt(done), err
+}
+
+func absent(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}

@@ -1,0 +1,61 @@
+// Package stores is the shape of what a bank is kept in, so that whoever serves it need not know in what.
+package stores
+
+import (
+	"context"
+
+	"bankforge/app"
+	"bankforge/handlers"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// Stores is all that a process keeps its bank in. Who opens it calls Close at the end, also when it is not used.
+type Stores struct {
+	Log       app.Log
+	Deciding  app.Lookup // for the decider alone: readers must not hold it up
+	Lookup    app.Lookup
+	Following app.Log // for those who follow the log
+	Snapshots app.Snapshots
+	// Lease says who may take the ledger over; nil: whoever has these stores open is alone with them.
+	Lease app.Lease
+
+	Balances  app.Balances
+	History   app.History
+	Writes    Writes
+	Customers app.CustomerStore
+	MasterKey []byte         // of customers
+	TokenKey  ports.TokenKey // of all processes of the bank
+
+	Classify []router.Classifier // know the errors of these stores
+	Gauges   []Gauge
+	Names    Names
+	// Begin notes which log the stores belong to, once there is one.
+	Begin func(ctx context.Context, head app.Head) error
+	// Ready says why commands cannot be decided upon these stores; nil: they can.
+	Ready func() error
+	Close func() error
+}
+
+// Writes is what keeps the views, and where the checkpoints and the parked messages of that stand.
+type Writes struct {
+	Balances     handlers.Func
+	Entries      handlers.Func
+	Transactions handlers.Func
+	Places       router.Stores
+}
+
+// Gauge is a figure that is asked for at each scrape.
+type Gauge struct {
+	Name, Help string
+	Labels     map[string]string
+	Value      func() float64
+}
+
+// Names are what messages to operators call the stores, and what they advise.
+type Names struct {
+	Where string // the flag that says where they are
+	Log   string
+	Views string
+	Anew  string // how the views are built anew
+}
