@@ -95,7 +95,7 @@ func (r *Replica) reach(ctx context.Context, head Head) error {
 func (r *Replica) begin(ctx context.Context, head Head) (err error) {
 	if r.state != nil && r.incarnation == head.Incarnation {
 		if r.state.Seq() > head.Seq {
-			return fmt.Errorf("%w: it had %d events, and ends at %d", errLostTail, r.state.Seq(), head.Seq)
+			return fmt.Errorf("%w: it had %d events, and ends at %d", ErrLostTail, r.state.Seq(), head.Seq)
 		}
 		return nil
 	}
@@ -147,8 +147,8 @@ func evolveRow(s *bank.State, chain Hash, row *Row) (Hash, error) {
 	return row.Chain, nil
 }
 
-// errLostTail means that events have been in the log that are not there any more.
-var errLostTail = errors.New("the log has lost its end; put it back from a backup")
+// ErrLostTail means that events have been in the log that are not there any more.
+var ErrLostTail = errors.New("the log has lost its end; put it back from a backup")
 
 // fromSnapshot is the state of the newest snapshot and the chain there, or the state before the first event when there
 // is none that fits the log. A snapshot that knows more than the log is proof of a loss.
@@ -168,7 +168,7 @@ func (r *Replica) fromSnapshot(ctx context.Context, head Head) (*bank.State, Has
 		chain = m.Chain
 		return err
 	})
-	if errors.Is(err, errLostTail) {
+	if errors.Is(err, ErrLostTail) {
 		return nil, Hash{}, err
 	}
 	if err != nil {
@@ -188,7 +188,7 @@ func (r *Replica) fits(ctx context.Context, m SnapshotMark, head Head) error {
 	case m.Incarnation != head.Incarnation:
 		return errors.New("it is of another incarnation of the log")
 	case m.Seq > head.Seq:
-		return fmt.Errorf("%w: there is a snapshot of event %d, but the log ends at %d", errLostTail, m.Seq, head.Seq)
+		return fmt.Errorf("%w: there is a snapshot of event %d, but the log ends at %d", ErrLostTail, m.Seq, head.Seq)
 	case m.Seq == 0:
 		return nil
 	}

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
-	"bankforge/adapters/sqlite"
 	"bankforge/app"
-	"bankforge/router"
 )
 
 // VerifyCmd checks a data directory, also that of a running bank.
@@ -22,36 +18,12 @@ type VerifyCmd struct{}
 var errDiffers = errors.New("the bank differs from its log")
 
 // Run prints one line for each difference, and what was checked.
-func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
-	at := paths{cli.Data}
-	if err := at.refuseHalfRestored(); err != nil {
+func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
+	report, noViews, err := cli.kept().verify(ctx)
+	if err != nil && report.OK() && report.State == nil { // it did not come far enough to say anything
 		return err
 	}
-	bankDB, err := openExisting(at.bank(), sqlite.BankFile)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, bankDB.Close()) }()
-	log, err := sqlite.OpenLog(ctx, bankDB, at.index(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	var checks []app.ViewCheck
-	missing, err := absent(at.views())
-	if err != nil {
-		return err
-	}
-	if !missing {
-		viewsDB, err := openExisting(at.views(), sqlite.ViewsFile)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, viewsDB.Close()) }()
-		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), os.TempDir()))
-	}
-	report, err := app.Verify(ctx, log, checks...)
-	return errors.Join(printReport(stdout, &report, missing), err)
+	return errors.Join(printReport(stdout, &report, noViews), err)
 }
 
 func printReport(stdout io.Writer, r *app.VerifyReport, noViews bool) error {
@@ -86,25 +58,15 @@ func printDifferences(out *strings.Builder, found []app.Difference, omitted int)
 	}
 }
 
-func openExisting(path string, f sqlite.File) (*sqlite.DB, error) {
-	missing, err := absent(path)
-	if err != nil {
-		return nil, err
-	}
-	if missing {
-		return nil, fmt.Errorf("--data: there is no %s", path)
-	}
-	return sqlite.OpenReadOnly(path, f)
-}
-
 // RebuildCmd builds views anew.
 type RebuildCmd struct {
 	View string `arg:"" help:"balances, history, transactions, or all."`
 }
 
 // Run says in what the old view differed from the log, and that the new one is in its place.
-func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err error) {
-	names := sqlite.ViewNames()
+func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
+	bank := cli.kept()
+	names := bank.views()
 	switch {
 	case c.View == "all":
 	case slices.Contains(names, c.View):
@@ -112,19 +74,7 @@ func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) (err e
 	default:
 		return fmt.Errorf("there is no view %q; there are all, %s", c.View, strings.Join(names, ", "))
 	}
-	if _, err := os.Stat(paths{cli.Data}.bank()); err != nil {
-		return fmt.Errorf("--data: %w", err)
-	}
-	f, err := openFiles(ctx, cli.Data)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	r, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(log), f.dir, names)
+	r, err := bank.rebuild(ctx, names)
 	if err != nil {
 		return err
 	}

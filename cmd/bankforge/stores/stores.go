@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"bankforge/app"
+	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/ports"
 	"bankforge/router"
@@ -58,4 +59,12 @@ type Names struct {
 	Log   string
 	Views string
 	Anew  string // how the views are built anew
+}
+
+// Rebuilt says what building views anew has found and done.
+type Rebuilt struct {
+	Through     bank.Seq         // the last event that is in the views now
+	Parked      int              // keys whose messages waited, and are in the views now
+	Differences []app.Difference // the first ones between the old views and the log, at where the old views stood
+	Omitted     int              // how many more there are
 }

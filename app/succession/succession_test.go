@@ -1,0 +1,306 @@
+package succession_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bankforge/app"
+	"bankforge/app/apptest"
+	"bankforge/app/bank"
+	"bankforge/app/succession"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	term = 2 * time.Second
+	soon = term / 4 // how often processes look
+)
+
+// shared is what all processes of a bank share.
+type shared struct {
+	log   apptest.MemoryLog
+	lease apptest.MemoryLease
+}
+
+// process is one of them. While it is stopped, nothing that it asks is heard.
+type process struct {
+	*succession.Succession
+	app.Log
+	app.Lease
+
+	bank *shared
+	mu   sync.Mutex
+	wake chan struct{} // closed: it runs
+	fail func(app.Batch) error
+}
+
+func start(t *testing.T, of *shared, name string, change ...func(*succession.Config)) *process {
+	t.Helper()
+	p := &process{bank: of, Log: &of.log, Lease: &of.lease, wake: make(chan struct{})}
+	close(p.wake)
+	conf := succession.Config{
+		Lease: p, Self: app.Holder{ID: name, Address: "http://" + name}, Term: term,
+		Ledger: app.LedgerConfig{Log: p, Lookup: &of.log, ResolveWithin: time.Second},
+	}
+	for _, c := range change {
+		c(&conf)
+	}
+	s, err := succession.Start(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Succession = s
+	t.Cleanup(func() { p.close(t) })
+	return p
+}
+
+func (p *process) close(t *testing.T) {
+	t.Helper()
+	p.cont()
+	if err := p.Succession.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// stop and cont are SIGSTOP and SIGCONT, as far as others can tell.
+func (p *process) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake = make(chan struct{})
+}
+
+func (p *process) cont() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.wake:
+	default:
+		close(p.wake)
+	}
+}
+
+func (p *process) runs() {
+	p.mu.Lock()
+	wake := p.wake
+	p.mu.Unlock()
+	<-wake
+}
+
+func (p *process) Append(ctx context.Context, b app.Batch) error {
+	p.runs()
+	if err := p.Log.Append(context.WithoutCancel(ctx), b); err != nil {
+		return err
+	}
+	p.runs()
+	p.mu.Lock()
+	fail := p.fail
+	p.mu.Unlock()
+	if fail != nil {
+		return fail(b)
+	}
+	return nil
+}
+
+func (p *process) Resolve(ctx context.Context, b app.Batch) (bool, app.Head, error) {
+	p.runs()
+	return p.Log.Resolve(ctx, b)
+}
+
+func (p *process) Hold(ctx context.Context, h app.Holder, d time.Duration) (app.Holder, error) {
+	p.runs()
+	return p.Lease.Hold(context.WithoutCancel(ctx), h, d)
+}
+
+func (p *process) is(t *testing.T, want succession.Standing) {
+	t.Helper()
+	if got, holder := p.State(); got != want {
+		t.Fatalf("it is %s and not %s; the lease is %s's", got, want, holder.ID)
+	}
+}
+
+// open opens an account under a key.
+func (p *process) open(t *testing.T, n int) (app.Answer, bank.Code) {
+	t.Helper()
+	eur, err := bank.ParseCurrency("EUR")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id [16]byte
+	copy(id[:], fmt.Sprintf("%016d", n))
+	key := sha256.Sum256(fmt.Append(nil, "open ", n))
+	got, err := p.Execute(t.Context(), app.Ask{Name: "open", Call: app.Call{Key: key, Fingerprint: key},
+		Command: bank.OpenAccount{ID: bank.MakeID[bank.Account](id), DailyDebitLimit: bank.NoLimit,
+			Opening: bank.Opening{Currency: eur, Type: bank.Current}}})
+	return got, codeOf(err)
+}
+
+func codeOf(err error) bank.Code {
+	if e, ok := errors.AsType[*bank.Error](err); ok {
+		return e.Code
+	}
+	if err != nil {
+		return bank.Code(err.Error())
+	}
+	return ""
+}
+
+func (p *process) must(t *testing.T, n int) app.Answer {
+	t.Helper()
+	got, code := p.open(t, n)
+	if code != "" {
+		t.Fatalf("opening account %d: %s", n, code)
+	}
+	return got
+}
+
+func (s *shared) head(t *testing.T) app.Head {
+	t.Helper()
+	h, err := s.log.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func bubble(t *testing.T, test func(t *testing.T, of *shared)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { test(t, &shared{}) })
+}
+
+func TestTheFirstOneOwnsTheLedgerAndOthersStandBy(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		one := start(t, of, "one")
+		synctest.Wait()
+		two, watcher := start(t, of, "two"), start(t, of, "three", func(c *succession.Config) { c.Watches = true })
+		pass(10 * term)
+		one.is(t, succession.Owning)
+		two.is(t, succession.StandingBy)
+		watcher.is(t, succession.Watching)
+		one.must(t, 1)
+		for name, p := range map[string]*process{"standby": two, "watcher": watcher} {
+			if _, code := p.open(t, 2); code != app.CodeUnavailable {
+				t.Errorf("the %s says %q", name, code)
+			}
+			if to, here := p.Owner(); to != "http://one" || here {
+				t.Errorf("the %s knows the owner as %q, %v", name, to, here)
+			}
+			if err := p.Ready(); err != nil {
+				t.Errorf("the %s is not ready: %v", name, err)
+			}
+		}
+		if h := of.head(t); h.Term != 1 || h.Seq != 1 {
+			t.Errorf("the head is %+v", h)
+		}
+	})
+}
+
+func TestAnOwnerWhoEndsLetsGoAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		one := start(t, of, "one")
+		synctest.Wait()
+		two := start(t, of, "two")
+		first := one.must(t, 1)
+		one.close(t)
+		pass(soon)
+		two.is(t, succession.Owning)
+		again := two.must(t, 1)
+		if !again.Replayed || again.Account.ID != first.Account.ID {
+			t.Errorf("the second owner does not know what the first has done: %+v", again)
+		}
+	})
+}
+
+func TestADeadOwnersLedgerIsTakenOverInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		one := start(t, of, "one")
+		synctest.Wait()
+		two := start(t, of, "two")
+		pass(10*term + soon/3)
+		one.must(t, 1)
+		one.stop()
+		died := time.Now()
+		for {
+			if _, code := two.open(t, 2); code == "" {
+				break
+			}
+			pass(10 * time.Millisecond)
+		}
+		if took := time.Since(died); took > term+2*soon {
+			t.Errorf("it took %s", took)
+		}
+		if h := of.head(t); h.Owner != "two" || h.Term != 2 {
+			t.Errorf("the head is %+v", h)
+		}
+	})
+}
+
+func TestAStoppedOwnerWhoWakesUpWritesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		one := start(t, of, "one")
+		synctest.Wait()
+		two := start(t, of, "two")
+		one.must(t, 1)
+		one.stop()
+		underWay := make(chan bank.Code, 1)
+		go func() {
+			_, code := one.open(t, 2)
+			underWay <- code
+		}()
+		pass(2 * term)
+		two.is(t, succession.Owning)
+		two.must(t, 3)
+		before := of.head(t)
+		if _, code := one.open(t, 4); code != app.CodeUnavailable {
+			t.Errorf("before it knows, it says %q", code)
+		}
+		one.cont()
+		if code := <-underWay; code != app.CodeUnavailable {
+			t.Errorf("who waited hears %q", code)
+		}
+		pass(soon)
+		one.is(t, succession.StandingBy)
+		if after := of.head(t); after != before {
+			t.Errorf("the head moved from %+v to %+v", before, after)
+		}
+		if to, here := one.Owner(); to != "http://two" || here {
+			t.Errorf("it knows the owner as %q, %v", to, here)
+		}
+		if again := two.must(t, 2); again.Replayed {
+			t.Error("what the old owner had under way was done after all")
+		}
+		two.close(t)
+		pass(soon)
+		one.is(t, succession.Owning)
+		if again := one.must(t, 2); !again.Replayed {
+			t.Error("the first owner does not know what the second has done")
+		}
+	})
+}
+
+// counted keeps the mark of the last snapshot.
+type counted struct{ mark app.SnapshotMark }
+
+func (c *counted) Save(_ context.Context, m app.SnapshotMark, write func(io.Writer) error) error {
+	c.mark = m
+	return write(io.Discard)
+}
+
+func (*counted) Load(context.Context, func(app.SnapshotMark, io.Reader) error) (bool, error) {
+	return false, nil
+}
