@@ -57,6 +57,7 @@ var arrows = []arrow{
 	{"app/fault", nil, "a drill is nothing that the program knows of"},
 	{"app", []string{"app/bank", "app/codec", "app/fault"},
 		"use cases say what they need as interfaces; whoever gives it, imports them"},
+	{"app/succession", []string{"app", "app/bank"}, "who decides is for the write path to know, whatever holds the lease"},
 	{"app/apptest", []string{"app", "app/bank", "app/codec", "handlers", "router"},
 		"contracts are written against interfaces, wherever those are, and never against one adapter"},
 	{"handlers", []string{"app/bank"}, "a reaction sees facts, and answers nobody"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"bankforge/app/bank"
 	"bankforge/app/codec"
@@ -184,25 +183,4 @@ type Snapshots interface {
 	Save(ctx context.Context, m SnapshotMark, write func(io.Writer) error) error
 	// Load calls read with the newest snapshot, if there is an undamaged one; found says whether there was.
 	Load(ctx context.Context, read func(SnapshotMark, io.Reader) error) (found bool, err error)
-}
-
-// Holder is a process that owns a ledger, or means to.
-type Holder struct {
-	ID      string // of this start of the process: no two have the same
-	Address string // where other processes reach it, as https://bank-1.example:8080
-}
-
-// Lease keeps processes that share a log from taking the ledger from one another back and forth. It is an agreement
-// and not a lock: what makes an earlier owner harmless is the term that Log.Acquire takes. Time is that of the
-// store, so clocks of processes do not matter. It is safe for concurrent use.
-type Lease interface {
-	// Hold makes h the holder for term from now on, when h is the holder already, when nobody is, or when the
-	// holder has not held on in time; and returns who is the holder then. It changes nothing when that is another one.
-	// After an error h may or may not be the holder.
-	Hold(ctx context.Context, h Holder, term time.Duration) (Holder, error)
-	// Holder returns who is the holder, whose time may be over; the zero Holder: nobody has been, or the last one
-	// has let go.
-	Holder(ctx context.Context) (Holder, error)
-	// Release ends the time of h, if h is the holder; else it does nothing.
-	Release(ctx context.Context, h Holder) error
 }

@@ -4,128 +4,173 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"bankforge/app"
 )
 
-// leaseTerm is short, and still longer than a server takes to answer.
-const leaseTerm = 400 * time.Millisecond
-
-// Lease checks that a lease that nobody holds yet keeps the contract of app.Lease. It takes about two seconds.
-func Lease(ctx context.Context, l app.Lease) error {
-	for _, c := range []struct {
-		name  string
-		check func(context.Context, app.Lease) error
-	}{
-		{"nobody's", checkNobodys},
-		{"one holder", checkOneHolder},
-		{"holding on", checkHoldingOn},
-		{"running out", checkRunningOut},
-		{"release", checkRelease},
-		{"another start", checkAnotherStart},
-		{"a race", checkLeaseRace},
-	} {
-		if err := c.check(ctx, l); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
-	}
-	return nil
+// SharedLog is the log and the lease as one process has them.
+type SharedLog interface {
+	app.Log
+	app.Lease
 }
 
-// Two processes, and the first one started anew.
-func leaseHolders() (one, other, again app.Holder) {
-	one = app.Holder{ID: "one:1", Address: "http://one.example:8080"}
-	return one, app.Holder{ID: "other:1", Address: "https://other.example"}, app.Holder{ID: "one:2", Address: one.Address}
+// LeaseStore is what TestLease asks.
+type LeaseStore struct {
+	// Open gives the ledger, which nobody has acquired yet, to one more process that is reached at the address.
+	Open func(address string) (SharedLog, error)
+	// Term is for how long a lease is: longer than the store takes to answer, and short, for some of them are waited for.
+	Term time.Duration
 }
 
-func checkNobodys(ctx context.Context, l app.Lease) error {
-	one, _, _ := leaseHolders()
-	return errors.Join(isHeldBy(ctx, l, app.Holder{}), l.Release(ctx, one), isHeldBy(ctx, l, app.Holder{}))
-}
-
-func checkOneHolder(ctx context.Context, l app.Lease) error {
-	one, other, _ := leaseHolders()
-	return errors.Join(
-		hold(ctx, l, one, time.Hour, one), isHeldBy(ctx, l, one),
-		hold(ctx, l, other, time.Hour, one), isHeldBy(ctx, l, one),
-		hold(ctx, l, one, leaseTerm, one)) // the time is what was asked for last
-}
-
-func checkHoldingOn(ctx context.Context, l app.Lease) error {
-	one, other, _ := leaseHolders()
-	for range 4 {
-		if err := errors.Join(hold(ctx, l, one, leaseTerm, one), pass(ctx, leaseTerm/2),
-			hold(ctx, l, other, leaseTerm, one)); err != nil {
+// Lease checks that processes that share a ledger keep the contract of app.Lease, and of Acquire beside it.
+func Lease(ctx context.Context, s LeaseStore) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c := leaseCheck{term: s.Term}
+	for _, p := range []struct {
+		log  *SharedLog
+		name string
+	}{{&c.one, "one"}, {&c.two, "two"}, {&c.three, "three"}} {
+		var err error
+		if *p.log, err = s.Open("http://" + p.name); err != nil {
 			return err
 		}
 	}
+	for _, step := range []struct {
+		name  string
+		check func(context.Context) error
+	}{
+		{"nobody's", c.nobodys},
+		{"one owner", c.oneOwner},
+		{"holding on", c.holdingOn},
+		{"running out", c.runningOut},
+		{"too late", c.tooLate},
+		{"release", c.release},
+		{"a race", c.race},
+	} {
+		if err := step.check(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
 	return nil
 }
 
-// checkRunningOut: who has not held on is still named, until another one takes over.
-func checkRunningOut(ctx context.Context, l app.Lease) error {
-	one, other, _ := leaseHolders()
-	return errors.Join(hold(ctx, l, one, leaseTerm, one), pass(ctx, leaseTerm+leaseTerm/4), isHeldBy(ctx, l, one),
-		hold(ctx, l, other, leaseTerm, other), isHeldBy(ctx, l, other), hold(ctx, l, one, leaseTerm, other))
+type leaseCheck struct {
+	one, two, three SharedLog
+	term            time.Duration
 }
 
-// checkRelease: only the holder's release counts, and then nobody needs to wait.
-func checkRelease(ctx context.Context, l app.Lease) error {
-	one, other, _ := leaseHolders()
-	return errors.Join(hold(ctx, l, other, time.Hour, other), l.Release(ctx, one), hold(ctx, l, one, time.Hour, other),
-		l.Release(ctx, other), isHeldBy(ctx, l, app.Holder{}), hold(ctx, l, one, time.Hour, one), l.Release(ctx, one))
+func (c *leaseCheck) nobodys(ctx context.Context) error {
+	return errors.Join(holder(ctx, c.one, app.Holder{}), renewal(ctx, c.one, app.ErrFenced), c.one.Release(ctx),
+		holder(ctx, c.two, app.Holder{}))
 }
 
-// checkAnotherStart: the same address does not make the same holder.
-func checkAnotherStart(ctx context.Context, l app.Lease) error {
-	one, _, again := leaseHolders()
-	return errors.Join(hold(ctx, l, one, time.Hour, one), hold(ctx, l, again, time.Hour, one), l.Release(ctx, again),
-		isHeldBy(ctx, l, one), l.Release(ctx, one))
+func (c *leaseCheck) oneOwner(ctx context.Context) error {
+	own := app.Holder{Owner: "one", Address: "http://one", Term: 1, Valid: true}
+	return errors.Join(acquired(ctx, c.one, "one", 1), holder(ctx, c.one, own), holder(ctx, c.two, own),
+		renewal(ctx, c.two, app.ErrFenced), c.waits(ctx, c.two), holder(ctx, c.two, own))
 }
 
-// checkLeaseRace: of many that want it at once, all hear the same.
-func checkLeaseRace(ctx context.Context, l app.Lease) error {
-	const all = 8
-	var told [all]app.Holder
-	var failed [all]error
-	var wait sync.WaitGroup
-	for i := range all {
-		wait.Go(func() {
-			told[i], failed[i] = l.Hold(ctx, app.Holder{ID: fmt.Sprint("racer:", i), Address: "http://racer"}, time.Hour)
-		})
-	}
-	wait.Wait()
-	for i := range all {
-		if failed[i] == nil && told[i] != told[0] {
-			failed[i] = fmt.Errorf("the lease is %v's for one, and %v's for another", told[0], told[i])
+// holdingOn: a lease that is renewed in time does not end, and its owner may take a new term at any time.
+func (c *leaseCheck) holdingOn(ctx context.Context) error {
+	for range 4 {
+		if err := errors.Join(renewal(ctx, c.one, nil), c.waits(ctx, c.two), pass(ctx, c.term/2)); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errors.Join(failed[:]...), l.Release(ctx, told[0]), isHeldBy(ctx, l, app.Holder{}))
+	return errors.Join(acquired(ctx, c.one, "one again", 2), renewal(ctx, c.one, nil),
+		holder(ctx, c.two, app.Holder{Owner: "one again", Address: "http://one", Term: 2, Valid: true}))
 }
 
-func hold(ctx context.Context, l app.Lease, h app.Holder, term time.Duration, want app.Holder) error {
-	got, err := l.Hold(ctx, h, term)
-	if err == nil && got != want {
-		err = fmt.Errorf("when %s asked for it, the lease was %v's instead of %v's", h.ID, got, want)
+// runningOut: who has not held on is still named, and keeps the ledger if nobody has taken it.
+func (c *leaseCheck) runningOut(ctx context.Context) error {
+	own := app.Holder{Owner: "one again", Address: "http://one", Term: 2}
+	late := c.term + c.term/4
+	if err := errors.Join(pass(ctx, late), holder(ctx, c.two, own), renewal(ctx, c.one, nil)); err != nil {
+		return err
+	}
+	own.Valid = true
+	return errors.Join(holder(ctx, c.two, own), c.waits(ctx, c.two), pass(ctx, late), acquired(ctx, c.two, "two", 3))
+}
+
+// tooLate: another one has taken the ledger, and what the earlier owner does to its lease does nothing.
+func (c *leaseCheck) tooLate(ctx context.Context) error {
+	return errors.Join(renewal(ctx, c.one, app.ErrFenced), c.one.Release(ctx), c.waits(ctx, c.three),
+		holder(ctx, c.one, app.Holder{Owner: "two", Address: "http://two", Term: 3, Valid: true}))
+}
+
+// release spares others the waiting.
+func (c *leaseCheck) release(ctx context.Context) error {
+	err := errors.Join(renewal(ctx, c.two, nil), c.two.Release(ctx),
+		holder(ctx, c.one, app.Holder{Owner: "two", Address: "http://two", Term: 3}))
+	soon, cancel := context.WithTimeout(ctx, c.term/2)
+	defer cancel()
+	return errors.Join(err, acquired(soon, c.one, "one", 4))
+}
+
+// race: of two who stand by, one gets the ledger, and the other one goes on waiting.
+func (c *leaseCheck) race(ctx context.Context) error {
+	if err := c.one.Release(ctx); err != nil {
+		return err
+	}
+	both, cancel := context.WithTimeout(ctx, c.term/2)
+	defer cancel()
+	errs := make(chan error, 2)
+	for _, p := range []SharedLog{c.two, c.three} {
+		go func() {
+			_, err := p.Acquire(both, "racer")
+			errs <- err
+		}()
+	}
+	first, second := <-errs, <-errs
+	if (first == nil) == (second == nil) {
+		return fmt.Errorf("two wanted the ledger at once, and heard %v and %v", first, second)
+	}
+	head, err := c.one.Head(ctx)
+	if err == nil && head.Term != 5 {
+		err = fmt.Errorf("two wanted the ledger at once, and its term is %d", head.Term)
 	}
 	return err
 }
 
-func isHeldBy(ctx context.Context, l app.Lease, want app.Holder) error {
-	got, err := l.Holder(ctx)
-	if err == nil && got != want {
-		err = fmt.Errorf("the lease is %v's instead of %v's", got, want)
+// waits: p does not get the ledger.
+func (c *leaseCheck) waits(ctx context.Context, p SharedLog) error {
+	before, err := p.Head(ctx)
+	if err != nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, c.term/8)
+	defer cancel()
+	if _, err := p.Acquire(soon, "impatient"); !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("who had to stand by heard %v", err)
+	}
+	after, err := p.Head(ctx)
+	if err == nil && after != before {
+		err = fmt.Errorf("who stood by has moved the head from %+v to %+v", before, after)
 	}
 	return err
 }
 
-func pass(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
+func acquired(ctx context.Context, p SharedLog, owner string, term uint64) error {
+	head, err := p.Acquire(ctx, owner)
+	if err == nil && (head.Term != term || head.Owner != owner) {
+		err = fmt.Errorf("%s acquired the ledger, and its head is %+v", owner, head)
 	}
+	return err
+}
+
+func renewal(ctx context.Context, p SharedLog, want error) error {
+	if err := p.Renew(ctx); !errors.Is(err, want) {
+		return fmt.Errorf("renewing says %v, not %v", err, want)
+	}
+	return nil
+}
+
+func holder(ctx context.Context, p SharedLog, want app.Holder) error {
+	got, err := p.Holder(ctx)
+	if err == nil && got != want {
+		err = fmt.Errorf("the holder is %+v, not %+v", got, want)
+	}
+	return err
 }

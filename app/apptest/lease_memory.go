@@ -2,63 +2,128 @@ package apptest
 
 import (
 	"context"
-	"sync"
+	"fmt"
 	"time"
 
 	"bankforge/app"
 )
 
-// MemoryLease is a lease in memory. Its zero value is held by nobody.
-type MemoryLease struct {
-	mu     sync.Mutex
-	holder app.Holder
-	until  time.Time
-	away   error
+// sharing is how processes share a MemoryLog.
+type sharing struct {
+	lease   *Shared // whose acquisition the lease is of; nil: nobody's
+	address string
+	until   time.Time
+	away    error
 }
 
-// Fail makes every call fail with err from now on; nil: none.
-func (l *MemoryLease) Fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.away = err
+// Shared is a MemoryLog as one of several processes has it: an app.Log, and an app.Lease.
+type Shared struct {
+	*MemoryLog
+
+	address string
+	term    time.Duration
 }
 
-// Hold implements app.Lease.
-func (l *MemoryLease) Hold(ctx context.Context, h app.Holder, term time.Duration) (app.Holder, error) {
+// Share gives the log to one more process, which others reach at the address. A lease of it is for term.
+func (l *MemoryLog) Share(address string, term time.Duration) *Shared {
+	return &Shared{l, address, term}
+}
+
+// FailLease makes all questions about the lease fail with err from now on; nil: none.
+func (l *MemoryLog) FailLease(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.fault(ctx); err != nil {
-		return app.Holder{}, err
+	l.sharing.away = err
+}
+
+// EndLease makes the lease run out.
+func (l *MemoryLog) EndLease() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sharing.until = time.Time{}
+}
+
+// lookAgain is how often who stands by looks whether the lease is over.
+const lookAgain = 10 * time.Millisecond
+
+// Acquire implements app.Log.
+func (s *Shared) Acquire(ctx context.Context, owner string) (app.Head, error) {
+	for {
+		head, ok, err := s.tryAcquire(ctx, owner)
+		if ok || err != nil {
+			return head, err
+		}
+		if err := pass(ctx, lookAgain); err != nil {
+			return app.Head{}, err
+		}
 	}
-	if now := time.Now(); l.holder.ID == h.ID || !now.Before(l.until) {
-		l.holder, l.until = h, now.Add(term)
-	}
-	return l.holder, nil
 }
 
-// Holder implements app.Lease.
-func (l *MemoryLease) Holder(ctx context.Context) (app.Holder, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.holder, l.fault(ctx)
+func (s *Shared) tryAcquire(ctx context.Context, owner string) (app.Head, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.sharing.fault(ctx); err != nil {
+		return app.Head{}, false, err
+	}
+	now := time.Now()
+	if s.sharing.lease != s && now.Before(s.sharing.until) {
+		return app.Head{}, false, nil
+	}
+	s.sharing = sharing{lease: s, address: s.address, until: now.Add(s.term)}
+	return s.acquire(owner), true, nil
+}
+
+// Renew implements app.Lease.
+func (s *Shared) Renew(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.sharing.fault(ctx); err != nil {
+		return err
+	}
+	if s.sharing.lease != s {
+		return fmt.Errorf("renew the lease: %w", app.ErrFenced)
+	}
+	s.sharing.until = time.Now().Add(s.term)
+	return nil
 }
 
 // Release implements app.Lease.
-func (l *MemoryLease) Release(ctx context.Context, h app.Holder) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.fault(ctx); err != nil {
+func (s *Shared) Release(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.sharing.fault(ctx); err != nil {
 		return err
 	}
-	if l.holder.ID == h.ID {
-		l.holder, l.until = app.Holder{}, time.Time{}
+	if s.sharing.lease == s {
+		s.sharing.until = time.Time{}
 	}
 	return nil
 }
 
-func (l *MemoryLease) fault(ctx context.Context) error {
-	if l.away != nil {
-		return l.away
+// Holder implements app.Lease.
+func (s *Shared) Holder(ctx context.Context) (app.Holder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.sharing.fault(ctx); err != nil || s.head.Term == 0 {
+		return app.Holder{}, err
+	}
+	return app.Holder{
+		Owner: s.head.Owner, Address: s.sharing.address, Term: s.head.Term, Valid: time.Now().Before(s.sharing.until),
+	}, nil
+}
+
+func (s *sharing) fault(ctx context.Context) error {
+	if s.away != nil {
+		return s.away
 	}
 	return ctx.Err()
+}
+
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }

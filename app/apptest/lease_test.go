@@ -2,6 +2,7 @@ package apptest_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,87 +11,95 @@ import (
 	"bankforge/app/apptest"
 )
 
+const leaseTerm = 800 * time.Millisecond
+
+func leased(of *apptest.MemoryLog, spoil func(*apptest.Shared) apptest.SharedLog) apptest.LeaseStore {
+	return apptest.LeaseStore{Term: leaseTerm, Open: func(address string) (apptest.SharedLog, error) {
+		return spoil(of.Share(address, leaseTerm)), nil
+	}}
+}
+
 func TestMemoryLeaseConforms(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		if err := apptest.Lease(t.Context(), &apptest.MemoryLease{}); err != nil {
+		own := func(s *apptest.Shared) apptest.SharedLog { return s }
+		if err := apptest.Lease(t.Context(), leased(&apptest.MemoryLog{}, own)); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
 
-// brokenLease breaks one promise of the lease that it holds.
-type brokenLease struct {
-	apptest.MemoryLease
+// Leases that each break one promise.
+type (
+	stolenLease    struct{ *apptest.Shared } // Acquire does not look at it
+	endlessLease   struct{ *apptest.Shared } // it never runs out
+	shortLease     struct{ *apptest.Shared } // renewing it is of no use
+	lateLease      struct{ *apptest.Shared } // what has run out cannot be renewed
+	anybodysLease  struct{ *apptest.Shared } // whoever renews it, has it
+	stickyLease    struct{ *apptest.Shared } // releasing it is of no use
+	releasedLease  struct{ *apptest.Shared } // anybody releases it
+	anonymousLease struct{ *apptest.Shared } // nobody can be reached
+)
 
-	hold    func(l *brokenLease, h app.Holder, term time.Duration) (app.Holder, time.Duration)
-	release func(l *brokenLease, h app.Holder) app.Holder
+func (l stolenLease) Acquire(ctx context.Context, owner string) (app.Head, error) {
+	return l.MemoryLog.Acquire(ctx, owner)
 }
 
-func (l *brokenLease) Hold(ctx context.Context, h app.Holder, term time.Duration) (app.Holder, error) {
-	if l.hold != nil {
-		h, term = l.hold(l, h, term)
-	}
-	return l.MemoryLease.Hold(ctx, h, term)
+func (l endlessLease) Acquire(ctx context.Context, owner string) (app.Head, error) {
+	return l.MemoryLog.Share("http://"+owner, time.Hour).Acquire(ctx, owner)
 }
 
-func (l *brokenLease) Release(ctx context.Context, h app.Holder) error {
-	if l.release != nil {
-		h = l.release(l, h)
+func (shortLease) Renew(context.Context) error { return nil }
+
+func (l lateLease) Renew(ctx context.Context) error {
+	if h, err := l.Holder(ctx); err != nil || !h.Valid {
+		return app.ErrFenced
 	}
-	return l.MemoryLease.Release(ctx, h)
+	return l.Shared.Renew(ctx)
 }
 
-func (l *brokenLease) now(t *testing.T) app.Holder {
-	h, err := l.Holder(t.Context())
-	if err != nil {
-		t.Error(err)
+func (l anybodysLease) Renew(ctx context.Context) error {
+	if err := l.Shared.Renew(ctx); !errors.Is(err, app.ErrFenced) {
+		return err
 	}
-	return h
+	return nil
+}
+
+func (stickyLease) Release(context.Context) error { return nil }
+
+func (l releasedLease) Release(ctx context.Context) error {
+	if h, err := l.Holder(ctx); err != nil || h.Term == 0 {
+		return err
+	}
+	l.MemoryLog.EndLease()
+	return nil
+}
+
+func (l anonymousLease) Holder(ctx context.Context) (app.Holder, error) {
+	h, err := l.Shared.Holder(ctx)
+	h.Address = ""
+	return h, err
 }
 
 func TestBrokenLeasesAreRejected(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(*testing.T) app.Lease{
-		"it can be stolen": func(t *testing.T) app.Lease {
-			return &brokenLease{hold: func(l *brokenLease, h app.Holder, d time.Duration) (app.Holder, time.Duration) {
-				if err := l.MemoryLease.Release(t.Context(), l.now(t)); err != nil {
-					t.Error(err)
-				}
-				return h, d
-			}}
-		},
-		"it never ends": func(*testing.T) app.Lease {
-			return &brokenLease{hold: func(_ *brokenLease, h app.Holder, _ time.Duration) (app.Holder, time.Duration) {
-				return h, time.Hour
-			}}
-		},
-		"holding on is of no use": func(t *testing.T) app.Lease {
-			return &brokenLease{hold: func(l *brokenLease, h app.Holder, d time.Duration) (app.Holder, time.Duration) {
-				if l.now(t) == h {
-					d /= 4
-				}
-				return h, d
-			}}
-		},
-		"the address is the holder": func(*testing.T) app.Lease {
-			return &brokenLease{hold: func(_ *brokenLease, h app.Holder, d time.Duration) (app.Holder, time.Duration) {
-				h.ID = h.Address
-				return h, d
-			}}
-		},
-		"anybody can release it": func(t *testing.T) app.Lease {
-			return &brokenLease{release: func(l *brokenLease, _ app.Holder) app.Holder { return l.now(t) }}
-		},
-		"nobody can release it": func(*testing.T) app.Lease {
-			return &brokenLease{release: func(*brokenLease, app.Holder) app.Holder { return app.Holder{} }}
-		},
+	for name, spoil := range map[string]func(*apptest.Shared) apptest.SharedLog{
+		"stolen":    func(s *apptest.Shared) apptest.SharedLog { return stolenLease{s} },
+		"endless":   func(s *apptest.Shared) apptest.SharedLog { return endlessLease{s} },
+		"short":     func(s *apptest.Shared) apptest.SharedLog { return shortLease{s} },
+		"late":      func(s *apptest.Shared) apptest.SharedLog { return lateLease{s} },
+		"anybody's": func(s *apptest.Shared) apptest.SharedLog { return anybodysLease{s} },
+		"sticky":    func(s *apptest.Shared) apptest.SharedLog { return stickyLease{s} },
+		"released":  func(s *apptest.Shared) apptest.SharedLog { return releasedLease{s} },
+		"anonymous": func(s *apptest.Shared) apptest.SharedLog { return anonymousLease{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				if err := apptest.Lease(t.Context(), make(t)); err == nil {
+				if err := apptest.Lease(t.Context(), leased(&apptest.MemoryLog{}, spoil)); err == nil {
 					t.Fatal("the suite has nothing against it")
+				} else {
+					t.Log(err)
 				}
 			})
 		})

@@ -24,6 +24,7 @@ type MemoryLog struct {
 	outcomes map[app.Key]app.Outcome
 	decided  []app.Key // in the order of their outcomes
 	faults   Faults
+	sharing  sharing
 }
 
 // Faults are called at their moments when they are set, never under a lock: they may also wait. What
@@ -70,12 +71,16 @@ func (l *MemoryLog) Acquire(ctx context.Context, owner string) (app.Head, error)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.acquire(owner), nil
+}
+
+func (l *MemoryLog) acquire(owner string) app.Head {
 	if l.head.Incarnation == "" {
 		l.head.Incarnation = rand.Text()
 	}
 	l.head.Term++
 	l.head.Owner = owner
-	return l.head, nil
+	return l.head
 }
 
 // Append implements app.Log.

@@ -87,7 +87,7 @@ func TestWithoutTheLeaseNothingIsDecided(t *testing.T) {
 		one := start(t, of, "one")
 		synctest.Wait()
 		one.must(t, 1)
-		of.lease.Fail(errors.New("the store is away"))
+		of.log.FailLease(errors.New("the store is away"))
 		pass(term + soon)
 		if _, code := one.open(t, 2); code != app.CodeUnavailable {
 			t.Errorf("it says %q", code)
@@ -95,7 +95,7 @@ func TestWithoutTheLeaseNothingIsDecided(t *testing.T) {
 		if one.Ready() == nil {
 			t.Error("it is ready")
 		}
-		of.lease.Fail(nil)
+		of.log.FailLease(nil)
 		pass(soon)
 		one.must(t, 2)
 		if h := of.head(t); h.Term != 1 || one.Ready() != nil {
@@ -137,8 +137,8 @@ func TestClosingWhileStandingBy(t *testing.T) {
 		if kept.mark.Seq != of.head(t).Seq {
 			t.Errorf("the snapshot that it kept is of event %d", kept.mark.Seq)
 		}
-		if h, err := of.lease.Holder(t.Context()); err != nil || h.ID != "one" {
-			t.Errorf("the lease is %v's, %v", h, err)
+		if h := of.head(t); h.Owner != "one" {
+			t.Errorf("the owner is %s", h.Owner)
 		}
 		one.must(t, 2)
 	})
@@ -157,8 +157,8 @@ func TestClosingWhileTakingOver(t *testing.T) {
 			t.Errorf("it says %q", code)
 		}
 		two.close(t)
-		if h, err := of.lease.Holder(t.Context()); err != nil || h != (app.Holder{}) {
-			t.Errorf("the lease is still %v's, %v", h, err)
+		if h, err := of.log.Share("", 0).Holder(t.Context()); err != nil || h.Valid {
+			t.Errorf("the lease is still good: %+v, %v", h, err)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func TestALogThatHasLostItsEndIsNotTakenOver(t *testing.T) {
 		pass(soon)
 		one.close(t)
 		two.stop()
-		two.Log = before
+		two.SharedLog = before.Share("http://two", term)
 		two.cont()
 		pass(10 * term)
 		two.is(t, succession.StandingBy)

@@ -8,59 +8,45 @@ import (
 	"bankforge/app"
 )
 
-// standBy follows the log until this process has the lease; false: until it ends.
+// standBy follows the log as long as another process has the lease; false: until it ends.
 func (s *Succession) standBy(replica *app.Replica) bool {
 	tick := time.NewTicker(s.conf.Term / perTerm)
 	defer tick.Stop()
 	following := true
-	for {
-		if s.ask() {
-			return !s.stopping()
+	for !s.stopping() {
+		holder, err := s.look()
+		if err == nil && !holder.Valid && !s.conf.Watches {
+			return true
 		}
-		more := false
-		if !s.conf.Watches {
-			more = s.follow(replica, &following)
-		}
-		if more && !s.stopping() {
+		if !s.conf.Watches && s.follow(replica, &following) {
 			continue
 		}
 		select {
 		case <-s.stop:
-			return false
 		case <-tick.C:
 		}
 	}
+	return false
 }
 
-// ask asks for the lease, and reports whether this process has it. One that watches only asks whose it is.
-func (s *Succession) ask() bool {
+// look finds out who has the lease.
+func (s *Succession) look() (app.Holder, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.conf.Term/2)
 	defer cancel()
-	asked := time.Since(s.began)
-	var holder app.Holder
-	var err error
-	if s.conf.Watches {
-		holder, err = s.conf.Lease.Holder(ctx)
-	} else {
-		holder, err = s.conf.Lease.Hold(ctx, s.conf.Self, s.conf.Term)
-	}
+	holder, err := s.conf.Lease.Holder(ctx)
 	if err != nil {
 		if s.ctx.Err() == nil {
 			s.conf.Logger.Warn("it cannot be found out who owns the ledger", "error", err)
 		}
-		return false
+		return holder, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holder != holder {
-		s.conf.Logger.Info("the lease on the ledger has a holder", "holder", holder.ID, "address", holder.Address)
+	if s.holder.Term != holder.Term {
+		s.conf.Logger.Info("the ledger has an owner", "owner", holder.Owner, "address", holder.Address, "term", holder.Term)
 	}
 	s.holder = holder
-	if s.conf.Watches || holder.ID != s.conf.Self.ID {
-		return false
-	}
-	s.renewed.Store(int64(asked))
-	return true
+	return holder, nil
 }
 
 // follow reads on in the log, and reports whether there is more.
@@ -104,20 +90,50 @@ func (s *Succession) reign(replica *app.Replica) {
 				return
 			}
 			ledger, ended = got.ledger, got.ledger.Ended()
+			if s.renew() {
+				continue
+			}
 		case <-ended: // it has stepped down
-			s.abdicate(ledger, taken, cancel)
-			return
 		case <-s.stop:
-			s.abdicate(ledger, taken, cancel)
-			return
 		case <-tick.C:
-			if !s.renew() {
-				s.conf.Logger.Error("another process has the lease on the ledger")
-				s.abdicate(ledger, taken, cancel)
-				return
+			if ledger != nil && s.renew() || ledger == nil && s.nearer() {
+				continue
 			}
 		}
+		s.abdicate(ledger, taken, cancel)
+		return
 	}
+}
+
+// nearer renews the lease while the ledger is being taken over, if this process has got it. False: another one has.
+func (s *Succession) nearer() bool {
+	holder, err := s.look()
+	switch {
+	case err != nil:
+		return true
+	case holder.Owner == s.conf.Ledger.Owner:
+		return s.renew()
+	}
+	return !holder.Valid
+}
+
+// renew reports whether the ledger is not another one's. What cannot be found out, is not: until then the term keeps
+// the ledger from doing harm, and Execute from answering.
+func (s *Succession) renew() bool {
+	ctx, cancel := context.WithTimeout(s.ctx, s.conf.Term/2)
+	defer cancel()
+	asked := time.Since(s.began)
+	err := s.conf.Lease.Renew(ctx)
+	switch {
+	case err == nil:
+		s.renewed.Store(int64(asked))
+	case errors.Is(err, app.ErrFenced):
+		s.conf.Logger.Error("another process has taken the ledger over")
+		return false
+	case s.ctx.Err() == nil:
+		s.conf.Logger.Warn("the lease on the ledger could not be renewed", "error", err)
+	}
+	return true
 }
 
 // accede notes what became of taking the ledger over.
@@ -140,18 +156,7 @@ func (s *Succession) accede(got started, began time.Time) bool {
 	return true
 }
 
-// renew reports whether the lease is not another one's. What cannot be found out, is not: until then the term
-// keeps the ledger from doing harm, and Execute from answering.
-func (s *Succession) renew() bool {
-	if s.ask() {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.holder.ID == s.conf.Self.ID
-}
-
-// abdicate ends the ledger, and lets the lease go. Callers whose commands were accepted hear what became of them.
+// abdicate ends the ledger, and lets others have it at once. Callers whose commands were accepted hear what became of them.
 func (s *Succession) abdicate(ledger *app.Ledger, taken <-chan started, cancel context.CancelFunc) {
 	cancel()
 	if ledger == nil && taken != nil {
@@ -182,7 +187,7 @@ func (s *Succession) closing() (context.Context, context.CancelFunc) {
 func (s *Succession) letGo() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.conf.Term/2)
 	defer cancel()
-	err := s.conf.Lease.Release(ctx, s.conf.Self)
+	err := s.conf.Lease.Release(ctx)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.conf.Logger.Warn("the lease on the ledger runs out by itself", "error", err)
 	}

@@ -23,13 +23,12 @@ import (
 // Config is what a Succession needs.
 type Config struct {
 	Lease app.Lease
-	// Self is this process.
-	Self app.Holder
-	// Ledger is what the process decides with while it owns the ledger. Owner and Replica are set here.
+	// Ledger is what the process decides with while it owns the ledger. Its Log and Lease belong together. Its Owner names
+	// this start of this process; no two have the same. Replica is set here.
 	Ledger app.LedgerConfig
 	// Watches means that the process never takes the ledger over: it only knows who has it.
 	Watches bool
-	// Term is how long the lease is held without being renewed, which is done four times in it; 0: 2 s.
+	// Term is how long the lease is good without being renewed, which is done four times in it. It is as the Log has it.
 	Term time.Duration
 	// Patience is how long ending as an owner who has lost the lease may take; 0: 5 s.
 	Patience time.Duration
@@ -37,16 +36,15 @@ type Config struct {
 }
 
 const (
-	defaultTerm     = 2 * time.Second
 	defaultPatience = 5 * time.Second
-	perTerm         = 4     // how often in one term the lease is asked for, or renewed
+	perTerm         = 4     // how often in one term the lease is looked at, or renewed
 	followed        = 16384 // events that are followed before the lease is looked at again
 )
 
 // Standing is what a process is to the ledger.
 type Standing string
 
-// A process stands by until it gets the lease, then it takes the ledger over, and then it owns it. One that watches is
+// A process stands by while another one has the lease, then it takes the ledger over, and then it owns it. One that watches is
 // never more than that.
 const (
 	Watching   Standing = "watching"
@@ -60,7 +58,7 @@ const (
 type Succession struct {
 	conf    Config
 	ledger  atomic.Pointer[app.Ledger] // nil: this process does not own it
-	renewed atomic.Int64               // when the lease was asked for that this process has got last, since began
+	renewed atomic.Int64               // when this process asked for the lease that it has got last, since began
 	began   time.Time
 	stop    chan struct{}   // closed: end
 	stopped chan struct{}   // closed: ended
@@ -76,11 +74,8 @@ type Succession struct {
 
 // Start begins to stand by. Close ends it.
 func Start(ctx context.Context, conf Config) (*Succession, error) {
-	if conf.Lease == nil || conf.Self.ID == "" && !conf.Watches {
-		return nil, errors.New("a succession needs a lease, and a name for this process")
-	}
-	if conf.Term <= 0 {
-		conf.Term = defaultTerm
+	if conf.Lease == nil || conf.Term <= 0 || conf.Ledger.Owner == "" && !conf.Watches {
+		return nil, errors.New("a succession needs a lease, its term, and a name for this process")
 	}
 	if conf.Patience <= 0 {
 		conf.Patience = defaultPatience
@@ -88,7 +83,6 @@ func Start(ctx context.Context, conf Config) (*Succession, error) {
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
-	conf.Ledger.Owner = conf.Self.ID
 	s := &Succession{
 		conf: conf, began: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{}), standing: StandingBy,
 	}
@@ -128,21 +122,21 @@ func (s *Succession) owned() (*app.Ledger, error) {
 	return l, nil
 }
 
-// Owner is where the owner of the ledger is reached, as far as this process knows; here: that is this one. Both empty:
-// nobody is known.
+// Owner is where the owner of the ledger is reached, as far as this process knows; here: it is this process. An empty
+// address: nobody owns the ledger now.
 func (s *Succession) Owner() (address string, here bool) {
 	if _, err := s.owned(); err == nil {
-		return s.conf.Self.Address, true
+		return "", true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holder.ID == s.conf.Self.ID { // it is taking over, or has just lost the ledger
+	if !s.holder.Valid || s.holder.Owner == s.conf.Ledger.Owner { // this one is taking over, or has just lost the ledger
 		return "", false
 	}
 	return s.holder.Address, false
 }
 
-// State is what this process is to the ledger, and who held the lease when it asked last.
+// State is what this process is to the ledger, and who held the lease when it looked last.
 func (s *Succession) State() (Standing, app.Holder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +157,7 @@ func (s *Succession) Ready() error {
 		return errStale
 	case s.standing == TakingOver:
 		return errors.New("the ledger is being taken over")
-	case s.holder == (app.Holder{}):
+	case !s.holder.Valid:
 		return errors.New("nobody owns the ledger")
 	}
 	return nil
@@ -224,7 +218,6 @@ func (s *Succession) run() {
 	if s.conf.Watches {
 		return
 	}
-	s.letGo() // it may have got it at the last moment
 	if err := replica.Keep(s.lastWords()); err != nil {
 		s.conf.Logger.Warn("no snapshot was kept", "error", err)
 	}

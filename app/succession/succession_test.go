@@ -27,18 +27,13 @@ const (
 )
 
 // shared is what all processes of a bank share.
-type shared struct {
-	log   apptest.MemoryLog
-	lease apptest.MemoryLease
-}
+type shared struct{ log apptest.MemoryLog }
 
 // process is one of them. While it is stopped, nothing that it asks is heard.
 type process struct {
 	*succession.Succession
-	app.Log
-	app.Lease
+	apptest.SharedLog
 
-	bank *shared
 	mu   sync.Mutex
 	wake chan struct{} // closed: it runs
 	fail func(app.Batch) error
@@ -46,11 +41,11 @@ type process struct {
 
 func start(t *testing.T, of *shared, name string, change ...func(*succession.Config)) *process {
 	t.Helper()
-	p := &process{bank: of, Log: &of.log, Lease: &of.lease, wake: make(chan struct{})}
+	p := &process{SharedLog: of.log.Share("http://"+name, term), wake: make(chan struct{})}
 	close(p.wake)
 	conf := succession.Config{
-		Lease: p, Self: app.Holder{ID: name, Address: "http://" + name}, Term: term,
-		Ledger: app.LedgerConfig{Log: p, Lookup: &of.log, ResolveWithin: time.Second},
+		Lease: p, Term: term,
+		Ledger: app.LedgerConfig{Owner: name, Log: p, Lookup: &of.log, ResolveWithin: time.Second},
 	}
 	for _, c := range change {
 		c(&conf)
@@ -98,7 +93,7 @@ func (p *process) runs() {
 
 func (p *process) Append(ctx context.Context, b app.Batch) error {
 	p.runs()
-	if err := p.Log.Append(context.WithoutCancel(ctx), b); err != nil {
+	if err := p.SharedLog.Append(context.WithoutCancel(ctx), b); err != nil {
 		return err
 	}
 	p.runs()
@@ -113,18 +108,23 @@ func (p *process) Append(ctx context.Context, b app.Batch) error {
 
 func (p *process) Resolve(ctx context.Context, b app.Batch) (bool, app.Head, error) {
 	p.runs()
-	return p.Log.Resolve(ctx, b)
+	return p.SharedLog.Resolve(ctx, b)
 }
 
-func (p *process) Hold(ctx context.Context, h app.Holder, d time.Duration) (app.Holder, error) {
+func (p *process) Renew(ctx context.Context) error {
 	p.runs()
-	return p.Lease.Hold(context.WithoutCancel(ctx), h, d)
+	return p.SharedLog.Renew(context.WithoutCancel(ctx))
+}
+
+func (p *process) Holder(ctx context.Context) (app.Holder, error) {
+	p.runs()
+	return p.SharedLog.Holder(context.WithoutCancel(ctx))
 }
 
 func (p *process) is(t *testing.T, want succession.Standing) {
 	t.Helper()
 	if got, holder := p.State(); got != want {
-		t.Fatalf("it is %s and not %s; the lease is %s's", got, want, holder.ID)
+		t.Fatalf("it is %s and not %s; the owner is %s", got, want, holder.Owner)
 	}
 }
 
