@@ -14,6 +14,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/ports/body"
+	"bankforge/ports/forward"
 	"bankforge/ports/strictjson"
 )
 
@@ -166,6 +167,9 @@ func (q *request) answer(out *response) {
 		return
 	}
 	h := q.gin.Writer.Header()
+	if out.done != nil && q.gin.Request.Header.Get(forward.Hop) != "" {
+		h[forward.Seq] = []string{strconv.FormatUint(uint64(out.done.Seq), 10)}
+	}
 	if out.location != "" {
 		h["Location"] = []string{out.location}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/ports/forward"
 )
 
 // request is what is known of one request on its way through the doors.
@@ -172,6 +174,12 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 			fail(c, err)
 			return
 		}
+		if address, here := d.owner(r); !here {
+			if err := q.forward(address); err != nil {
+				fail(c, err)
+			}
+			return
+		}
 		out, err := r.handle(q)
 		q.tell(&out)
 		if err != nil {
@@ -180,6 +188,44 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 		}
 		q.answer(&out)
 	}
+}
+
+// owner is where the request is to be answered.
+func (d *doors) owner(r *route) (address string, here bool) {
+	if d.Forward == nil || !r.onLedger() {
+		return "", true
+	}
+	return d.Forward.Owner()
+}
+
+// forward has the owner of the ledger answer, and passes the answer on. What was forwarded goes no further.
+func (q *request) forward(address string) error {
+	in := q.gin.Request
+	if address == "" || in.Header.Get(forward.Hop) != "" {
+		return forward.Nobody()
+	}
+	text, err := q.text()
+	if err != nil {
+		return err
+	}
+	in.Header.Set("X-Correlation-Id", q.correlation)
+	reply, err := q.Forward.Send(in.Context(), address, forward.Command{
+		Method: in.Method, URI: in.URL.RequestURI(), Header: in.Header, Body: text,
+		Dry: in.URL.Query().Get("dry_run") == "true",
+	})
+	if err != nil {
+		return err
+	}
+	if reply.Seq > 0 {
+		q.App.Acknowledge(q.principal.Subject, reply.Seq)
+	}
+	h := q.gin.Writer.Header()
+	maps.Copy(h, reply.Header)
+	q.gin.Status(reply.Status)
+	if _, err := q.gin.Writer.Write(reply.Body); err != nil {
+		_ = q.gin.Error(err) // the caller has hung up
+	}
+	return nil
 }
 
 func (q *request) admit() error {

@@ -177,13 +177,33 @@ const (
 	maxBulk = 1 << 20
 )
 
-// read takes the body in, up to its limit, and reads it strictly. An empty body is an empty object.
+// read takes the body in, and reads it strictly. An empty body is an empty object.
 func (q *request) read() (strictjson.Value, error) {
+	text, err := q.text()
+	switch {
+	case err != nil:
+		return strictjson.Value{}, err
+	case len(text) == 0:
+		return strictjson.Value{Kind: strictjson.Object}, nil
+	}
+	if !isJSON(q.gin.Request.Header.Get("Content-Type")) {
+		return strictjson.Value{}, refuse(codeMediaType, "Send the body as Content-Type: application/json.")
+	}
+	v, bad := strictjson.Parse(text)
+	if bad != nil {
+		return v, refuse(app.CodeInvalidRequest, "The body is not JSON as it is taken here: "+bad.Detail+".",
+			ProblemError{Pointer: bad.Pointer, Code: "json", Detail: bad.Detail})
+	}
+	return v, nil
+}
+
+// text takes the body in, up to its limit.
+func (q *request) text() ([]byte, error) {
 	r := q.gin.Request
 	coding := strings.Join(r.Header["Content-Encoding"], ",")
 	if coding != "" && !strings.EqualFold(coding, "identity") {
 		q.gin.Header("Accept-Encoding", "identity")
-		return strictjson.Value{}, refuse(codeMediaType, "Send the body as it is, without a Content-Encoding.")
+		return nil, refuse(codeMediaType, "Send the body as it is, without a Content-Encoding.")
 	}
 	limit := int64(maxBody)
 	if q.route.bulk {
@@ -191,7 +211,7 @@ func (q *request) read() (strictjson.Value, error) {
 	}
 	if r.ContentLength > limit {
 		q.gin.Header("Connection", "close") // the rest is not read
-		return strictjson.Value{}, tooLarge(limit)
+		return nil, tooLarge(limit)
 	}
 	body := r.Body
 	if r.ContentLength < 0 { // else the server gives no more than was announced
@@ -201,21 +221,11 @@ func (q *request) read() (strictjson.Value, error) {
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return strictjson.Value{}, tooLarge(limit)
+		return nil, tooLarge(limit)
 	case err != nil:
-		return strictjson.Value{}, refuse(app.CodeInvalidRequest, "The body did not arrive whole.")
-	case len(text) == 0:
-		return strictjson.Value{Kind: strictjson.Object}, nil
+		return nil, refuse(app.CodeInvalidRequest, "The body did not arrive whole.")
 	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return strictjson.Value{}, refuse(codeMediaType, "Send the body as Content-Type: application/json.")
-	}
-	v, bad := strictjson.Parse(text)
-	if bad != nil {
-		return v, refuse(app.CodeInvalidRequest, "The body is not JSON as it is taken here: "+bad.Detail+".",
-			ProblemError{Pointer: bad.Pointer, Code: "json", Detail: bad.Detail})
-	}
-	return v, nil
+	return text, nil
 }
 
 // readAll reads the body into memory of its own size, when that is known.

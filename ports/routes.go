@@ -24,10 +24,17 @@ type route struct {
 type action struct {
 	handle func(*request) (response, error)
 	body   reflect.Type // of the request's body; nil: there is none
+	here   bool         // a command that needs no ledger: any process does it
 }
 
 // reads makes an action of a handler that takes no body.
 func reads(handle func(*request) (response, error)) action { return action{handle: handle} }
+
+// anywhere makes an action of a command that needs no ledger.
+func anywhere(a action) action {
+	a.here = true
+	return a
+}
 
 // access is who may ask: anybody, or those with one of the roles.
 type access struct {
@@ -66,8 +73,8 @@ var anyRole = may(customer, teller, service, fraud, operator, auditor, admin)
 
 // routes are all doors, on one page.
 var routes = []route{
-	{POST, "/v1/customers", may(teller, service), command(createCustomer), doc{module: accountCommand,
-		sum: "Create a customer", reply: is[Customer](201), codes: codes(bank.ExternalIDTaken)}},
+	{POST, "/v1/customers", may(teller, service), anywhere(command(createCustomer)), doc{
+		module: accountCommand, sum: "Create a customer", reply: is[Customer](201), codes: codes(bank.ExternalIDTaken)}},
 	{GET, "/v1/customers", may(customer, teller, service, auditor), reads(listCustomers), doc{module: accountQuery,
 		sum: "List customers", reply: is[List[Customer]](200), query: listing("external_id", "email", "phone")}},
 	{GET, "/v1/customers/{id}", may(customer, teller, service, auditor), reads(getCustomer), doc{module: accountQuery,
@@ -163,6 +170,9 @@ var readers = may(customer, teller, service, fraud, auditor)
 func (r *route) ginPath() string {
 	return strings.ReplaceAll(strings.ReplaceAll(r.path, "{", ":"), "}", "")
 }
+
+// onLedger reports whether the owner of the ledger must do it.
+func (r *route) onLedger() bool { return r.body != nil && !r.here }
 
 // needsKey reports whether a command must come with an Idempotency-Key.
 func (r *route) needsKey() bool { return r.method == POST && r.body != nil }

@@ -14,6 +14,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/ports/forward"
 )
 
 // Config is what the doors need.
@@ -30,6 +31,7 @@ type Config struct {
 	Epoch     string            // the ledger's incarnation: the epoch of live streams
 	Version   string            // of this program, for the OpenAPI document; "": "1"
 	Rate      Rate              // of each customer; zero: no limit
+	Forward   *forward.Forward  // to the owner of the ledger, where that may be another process; nil: it is this one
 	Runs      func(string) bool // whether a module runs here; routes of others do not exist; nil: all run
 }
 
@@ -71,7 +73,7 @@ func (d *doors) engine() http.Handler {
 	e.Use(d.middleware()...)
 	for i := range routes {
 		r := &routes[i]
-		if d.Runs != nil && r.module != "" && !d.Runs(r.module) || r.live && d.Live == nil {
+		if !d.has(r) {
 			continue
 		}
 		e.Handle(r.method, r.ginPath(), d.enter(r))
@@ -82,6 +84,12 @@ func (d *doors) engine() http.Handler {
 	e.NoMethod(notAllowed)
 	e.NoRoute(d.elsewhere)
 	return e
+}
+
+// has reports whether a route exists here. Commands on the ledger do wherever they can be forwarded.
+func (d *doors) has(r *route) bool {
+	runs := d.Runs == nil || r.module == "" || d.Runs(r.module) || d.Forward != nil && r.onLedger()
+	return runs && (!r.live || d.Live != nil)
 }
 
 // notAllowed answers OPTIONS with what is allowed, and other methods with 405. gin has set Allow.

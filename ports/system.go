@@ -23,7 +23,7 @@ type ModuleState struct {
 	Module string `json:"module" example:"account-query"`
 	Ready  bool   `json:"ready"`
 	Lag    uint64 `json:"lag" doc:"How many events it is behind."`
-	Detail string `json:"detail,omitempty" doc:"Why it is not ready."`
+	Detail string `json:"detail,omitempty" doc:"Why it is not ready; of a command module, else, who owns the ledger."`
 }
 
 // Alive is what a process answers that runs.

@@ -43,7 +43,8 @@ func (s *Succession) look() (app.Holder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holder.Term != holder.Term {
-		s.conf.Logger.Info("the ledger has an owner", "owner", holder.Owner, "address", holder.Address, "term", holder.Term)
+		s.conf.Logger.Info("the ledger has an owner",
+			"owner", holder.Owner, "address", holder.Address, "term", holder.Term)
 	}
 	s.holder = holder
 	return holder, nil
@@ -156,7 +157,8 @@ func (s *Succession) accede(got started, began time.Time) bool {
 	return true
 }
 
-// abdicate ends the ledger, and lets others have it at once. Callers whose commands were accepted hear what became of them.
+// abdicate ends the ledger, and lets others have it at once. Callers whose commands were accepted hear what became of
+// them.
 func (s *Succession) abdicate(ledger *app.Ledger, taken <-chan started, cancel context.CancelFunc) {
 	cancel()
 	if ledger == nil && taken != nil {

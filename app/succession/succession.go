@@ -44,8 +44,8 @@ const (
 // Standing is what a process is to the ledger.
 type Standing string
 
-// A process stands by while another one has the lease, then it takes the ledger over, and then it owns it. One that watches is
-// never more than that.
+// A process stands by while another one has the lease, then it takes the ledger over, and then it owns it. One that
+// watches is never more than that.
 const (
 	Watching   Standing = "watching"
 	StandingBy Standing = "standing by"

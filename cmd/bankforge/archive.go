@@ -18,8 +18,8 @@ type BackupCmd struct {
 // Help says what no flag does.
 func (BackupCmd) Help() string {
 	return "FILE gets the log, the customers, and both keys: who has it can read all personal data, and sign tokens for " +
-		"any role. Only its owner may read it; encrypt it before it leaves the machine. An existing FILE is never replaced. " +
-		"With --store postgres, the bank is backed up as any database there, with PostgreSQL's own tools."
+		"any role. Only its owner may read it; encrypt it before it leaves the machine. An existing FILE is never " +
+		"replaced. With --store postgres, the bank is backed up as any database there, with PostgreSQL's own tools."
 }
 
 // Run prints one line.

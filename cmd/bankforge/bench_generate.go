@@ -18,9 +18,10 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"bankforge/adapters/snapshots"
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/cmd/bankforge/embedded"
+	"bankforge/cmd/bankforge/stores"
 )
 
 const (
@@ -45,21 +46,17 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
 	}
-	f, err := openFiles(ctx, dir)
+	f, err := embedded.Bank{Dir: dir}.Open(ctx, stores.Process{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
 	g := &generator{accounts: make([]bank.AccountID, accounts)}
 	if g.currency, err = bank.ParseCurrency("EUR"); err != nil {
 		return err
 	}
 	g.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: log, Lookup: log.ForDecider(), Snapshots: snapshots.New(f.snapshots(), slog.New(slog.DiscardHandler)),
+		Log: f.Log, Lookup: f.Deciding, Snapshots: f.Snapshots,
 		Owner: owner(), CommitWithin: generatePatience, ResolveWithin: generatePatience,
 	})
 	if err != nil {
@@ -75,11 +72,11 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if err := g.ledger.Close(ctx); err != nil {
 		return err
 	}
-	head, err := log.Head(ctx)
+	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.belongs(ctx, head); err != nil {
+	if err := f.Begin(ctx, head); err != nil {
 		return err
 	}
 	return g.list(filepath.Join(dir, accountList))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -92,7 +91,7 @@ type Token struct {
 }
 
 // Run prints the token. The key is made if there is none yet, so tokens can be made before the first start.
-func (t *Token) Run(cli *CLI, stdout io.Writer) error {
+func (t *Token) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 	p := app.Principal{Subject: t.Subject, Roles: t.Role}
 	if t.Customer != "" {
 		id, err := bank.ParseID[bank.Customer](t.Customer)
@@ -107,13 +106,7 @@ func (t *Token) Run(cli *CLI, stdout io.Writer) error {
 	if err := ports.CheckPrincipal(p); err != nil {
 		return fmt.Errorf("--role, --subject, --customer: %w", err)
 	}
-	if err := (paths{cli.Data}).refuseHalfRestored(); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(cli.Data, 0o700); err != nil {
-		return fmt.Errorf("--data: %w", err)
-	}
-	key, err := ports.LoadTokenKey(paths{cli.Data}.signingKey())
+	key, err := cli.keeper().TokenKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,16 +121,13 @@ func (t *Token) Run(cli *CLI, stdout io.Writer) error {
 // MigrateCmd brings tables up to date.
 type MigrateCmd struct{}
 
-// Run opens every file, which migrates it, and closes it again.
+// Run says where they are.
 func (MigrateCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	f, err := openFiles(ctx, cli.Data)
+	where, err := cli.keeper().Migrate(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(stdout, "the tables in "+cli.Data+" are up to date")
+	_, err = fmt.Fprintln(stdout, "the tables in "+where+" are up to date")
 	return err
 }
 

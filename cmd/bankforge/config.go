@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -20,8 +21,9 @@ import (
 // CLI is the whole command line. Every flag can also be set by an environment variable
 // (BANKFORGE_ and its name in capitals) and by a key of the file that --config names, in this order of precedence.
 type CLI struct {
-	Config    string `help:"YAML file with a key for each flag." placeholder:"FILE"`
-	Data      string `help:"Directory of the embedded stores and of the keys." default:"./data" placeholder:"DIR"`
+	Config string `help:"YAML file with a key for each flag." placeholder:"FILE"`
+	Where
+
 	LogLevel  string `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
 	LogFormat string `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
 
@@ -41,19 +43,20 @@ type CLI struct {
 
 // Serve are the settings of a running bank.
 type Serve struct {
-	HTTP     string   `name:"http" help:"Address of the API and the console." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	Admin    string   `help:"Address of metrics and profiles; empty: none." default:"127.0.0.1:8081" placeholder:"ADDR"`
-	Target   []string `help:"Modules to run: all, or of ${modules}." default:"all" placeholder:"NAME,…"`
-	Store    string   `help:"Where the log is: ${enum}." enum:"sqlite" default:"sqlite"`
-	Broker   string   `help:"What carries messages: ${enum} (the log itself)." enum:"log" default:"log"`
-	Balances string   `help:"Where balances are read: ${enum}." enum:"store" default:"store"`
-	History  string   `help:"Where history is read: ${enum}." enum:"store" default:"store"`
+	HTTP   string   `name:"http" help:"Address of the API and the console." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Admin  string   `help:"Address of metrics and profiles; empty: none." default:"127.0.0.1:8081" placeholder:"ADDR"`
+	Target []string `help:"Modules to run: all, or of ${modules}." default:"all" placeholder:"NAME,…"`
 
 	TLSCert      string   `name:"tls-cert" help:"Certificate (PEM)." placeholder:"FILE"`
 	TLSKey       string   `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
 	InsecureHTTP bool     `name:"insecure-http" help:"Allow plain HTTP on other than loopback addresses."`
 	Origins      []string `help:"Pages that may open the WebSocket and use cookies." placeholder:"URL,…"`
 	Demo         bool     `help:"A bank with customers, accounts and a trickle of transactions, to look at."`
+
+	Advertise string        `help:"Where other processes reach this one (command modules)." placeholder:"URL"`
+	OwnerCA   string        `name:"owner-ca" help:"Who signs other processes' certificates (PEM)." placeholder:"FILE"`
+	Lease     time.Duration `help:"How long a silent owner of a shared ledger is left alone." default:"2s"`
+	Watch     time.Duration `help:"How often a process looks for what others append to a shared log." default:"20ms"`
 
 	Queue         int           `help:"Commands that may wait for the decider; more are refused with 503." default:"8192"`
 	QueueWait     time.Duration `help:"How long a command may wait for it; then it is refused with 503." default:"300ms"`
@@ -69,6 +72,8 @@ type Serve struct {
 	Grace         time.Duration `help:"How long ending may take before what runs is cut off." default:"25s"`
 
 	certificate *tls.Certificate // of TLSCert and TLSKey
+	roots       *x509.CertPool   // of OwnerCA
+	shares      bool             // others may own the ledger
 }
 
 // modules are the names that --target takes.
@@ -222,12 +227,42 @@ func (s *Serve) Validate() error {
 	if s.TLSCert == "" && !s.InsecureHTTP && !loopback(s.HTTP) {
 		return fmt.Errorf("--http %s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http", s.HTTP)
 	}
+	if err := s.validateOthers(); err != nil {
+		return err
+	}
 	for _, o := range s.Origins {
 		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
 			return fmt.Errorf("--origins: %q is not an origin such as https://bank.example", o)
 		}
 	}
 	return s.validateLimits()
+}
+
+// validateOthers checks what is said of other processes.
+func (s *Serve) validateOthers() error {
+	if s.Advertise != "" {
+		u, err := url.Parse(s.Advertise)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("--advertise: %q is not a URL such as https://bank-1.example:8080", s.Advertise)
+		}
+		s.Advertise = u.Scheme + "://" + u.Host
+	}
+	if s.OwnerCA != "" {
+		text, err := os.ReadFile(s.OwnerCA)
+		if err != nil {
+			return fmt.Errorf("--owner-ca: %w", err)
+		}
+		if s.roots = x509.NewCertPool(); !s.roots.AppendCertsFromPEM(text) {
+			return fmt.Errorf("--owner-ca: there is no certificate in %s", s.OwnerCA)
+		}
+	}
+	if s.Lease < 100*time.Millisecond || s.Lease > time.Minute {
+		return fmt.Errorf("--lease %s is not from 100ms to 1m", s.Lease)
+	}
+	if s.Watch < time.Millisecond || s.Watch > time.Minute {
+		return fmt.Errorf("--watch %s is not from 1ms to 1m", s.Watch)
+	}
+	return nil
 }
 
 func (s *Serve) validateTarget() error {

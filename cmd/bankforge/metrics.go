@@ -83,6 +83,40 @@ func (m *metrics) watch(name, help string, labels prometheus.Labels, value func(
 	}, value))
 }
 
+// watch adds the figures that are asked for at each scrape.
+func (b *bankProcess) watch() {
+	m := b.metrics
+	if b.decider != nil {
+		m.watch("bankforge_queue_commands", "Commands that wait for the decider.", nil,
+			func() float64 { return float64(b.decider.Waiting()) })
+	}
+	if b.owners != nil {
+		m.watch("bankforge_ledger_owner", "1 where the ledger is decided upon, 0 where it is not.", nil, func() float64 {
+			if _, here := b.owners.Owner(); here {
+				return 1
+			}
+			return 0
+		})
+	}
+	m.watch("bankforge_log_seq", "The last event in the log.", nil,
+		func() float64 { return float64(b.tide.Committed()) })
+	m.watch("bankforge_live_clients", "Live connections.", nil, func() float64 { return float64(b.hub.Clients()) })
+	for _, g := range b.stores.Gauges {
+		m.watch(g.Name, g.Help, g.Labels, g.Value)
+	}
+	for _, r := range b.routes {
+		if r.Kind != router.Kept || !b.conf.runs(r.Module) {
+			continue
+		}
+		m.watch("bankforge_view_lag_events", "Events that a handler has not taken in yet.",
+			prometheus.Labels{"handler": r.Name},
+			func() float64 {
+				at, head := b.routing.Progress.At(r.Name), b.tide.Committed()
+				return float64(max(head, at) - at)
+			})
+	}
+}
+
 // observe counts one request.
 func (m *metrics) observe(o ports.Observation) {
 	m.requests.WithLabelValues(o.Method, o.Route, strconv.Itoa(o.Status)).Observe(o.Took.Seconds())

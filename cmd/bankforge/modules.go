@@ -32,6 +32,11 @@ func (s *Serve) runs(name string) bool {
 	return slices.Contains(s.Target, "all") || slices.Contains(s.Target, name)
 }
 
+// decides reports whether a module runs that needs the ledger to take commands.
+func (s *Serve) decides() bool {
+	return slices.ContainsFunc(modules, func(m module) bool { return m.decides && s.runs(m.name) })
+}
+
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one
 // holds up nobody else.
 func runHandlers(name string) func(context.Context, *bankProcess) error {

@@ -2,27 +2,26 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"bankforge/adapters/snapshots"
-	"bankforge/adapters/sqlite"
 	"bankforge/adapters/websocket"
 	"bankforge/api"
 	"bankforge/app"
 	"bankforge/app/fault"
+	"bankforge/app/succession"
+	"bankforge/cmd/bankforge/stores"
 	"bankforge/console"
-	"bankforge/handlers/history"
-	"bankforge/handlers/projection"
 	"bankforge/handlers/push"
 	"bankforge/ports"
+	"bankforge/ports/forward"
 	"bankforge/router"
 )
 
@@ -30,43 +29,46 @@ import (
 type bankProcess struct {
 	conf    *Serve
 	log     *slog.Logger
-	files   *files
+	stores  *stores.Stores
 	metrics *metrics
-	key     ports.TokenKey
 	tokens  *ports.Tokens
-	store   *sqlite.Log
-	ledger  *app.Ledger
-	head    app.Head // as the process took the log over
+	tide    *app.Tide
+	decider decider                // nil: nothing is decided here, nor forwarded
+	owners  *succession.Succession // nil: no other process could own the ledger
+	head    app.Head               // as the process found the log, or took it over
 	app     *app.App
 	hub     *websocket.Hub
 	tickets *ports.Tickets
 	routes  []router.Route
 	routing router.Config
-	views   *sqlite.Views
 	ready   *readiness
+	forward *forward.Forward // nil: there is nobody to forward to
 }
 
-// newBankProcess opens the stores, takes the log over, and puts everything together. close releases it.
-func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logger) (b *bankProcess, err error) {
-	b = &bankProcess{conf: conf, log: log, metrics: newMetrics()}
+// decider is a ledger, or a succession of owners of one.
+type decider interface {
+	app.Decider
+	Ready() error
+	Waiting() int
+	Close(ctx context.Context) error
+}
+
+// newBankProcess opens the stores, takes the log over or stands by, and puts everything together. close releases it.
+func newBankProcess(ctx context.Context, conf *Serve, where *Where, log *slog.Logger) (b *bankProcess, err error) {
+	b = &bankProcess{conf: conf, log: log, metrics: newMetrics(), tide: app.NewTide()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.files, err = openFiles(ctx, dir); err != nil {
+	self := stores.Process{Address: conf.Advertise, Lease: conf.Lease, Log: log}
+	if b.stores, err = where.keeper().Open(ctx, self); err != nil {
 		return b, err
 	}
-	if b.key, err = ports.LoadTokenKey(b.files.signingKey()); err != nil {
-		return b, err
-	}
-	if b.tokens, err = ports.NewTokens(time.Now, b.key.Public()); err != nil {
+	if b.tokens, err = ports.NewTokens(time.Now, b.stores.TokenKey.Public()); err != nil {
 		return b, err
 	}
 	if err = b.startLedger(ctx); err != nil {
-		return b, err
-	}
-	if b.views, err = sqlite.NewViews(ctx, b.files.views); err != nil {
 		return b, err
 	}
 	if err = b.startApp(); err != nil {
@@ -80,32 +82,82 @@ func newBankProcess(ctx context.Context, conf *Serve, dir string, log *slog.Logg
 		return b, err
 	}
 	b.watch()
-	return b, b.watchFiles(ctx)
+	return b, nil
 }
 
+// startLedger makes this process one that decides, or stands by, or forwards; or none of these.
 func (b *bankProcess) startLedger(ctx context.Context) (err error) {
-	if b.store, err = b.files.openLog(ctx, b.log); err != nil {
-		return err
-	}
-	kept := snapshots.New(b.files.snapshots(), b.log)
 	began := time.Now()
-	b.ledger, err = app.StartLedger(ctx, app.LedgerConfig{
-		Log: b.store, Lookup: b.store.ForDecider(), Snapshots: kept, Owner: owner(), Metrics: b.metrics, Logger: b.log,
-		Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue, QueueWait: b.conf.QueueWait, MaxBatch: b.conf.Batch,
-		SnapshotEvery: b.conf.SnapshotEvery,
-	})
+	decides := b.conf.decides()
+	conf := app.LedgerConfig{
+		Log: b.stores.Log, Lookup: b.stores.Deciding, Snapshots: b.stores.Snapshots, Tide: b.tide, Owner: owner(),
+		Metrics: b.metrics, Logger: b.log, Clock: fault.Clock(time.Now), QueueSize: b.conf.Queue,
+		QueueWait: b.conf.QueueWait, MaxBatch: b.conf.Batch, SnapshotEvery: b.conf.SnapshotEvery,
+	}
+	if b.stores.Lease != nil {
+		err = b.succeed(ctx, conf)
+	} else if decides {
+		err = b.decideAlone(ctx, conf)
+	}
 	if err != nil {
 		return err
 	}
-	if b.head, err = b.store.Head(ctx); err != nil {
+	if err := b.findLog(ctx); err != nil {
 		return err
 	}
-	if err := b.files.belongs(ctx, b.head); err != nil {
+	b.tide.Begin(b.head.Seq)
+	if err := b.stores.Begin(ctx, b.head); err != nil {
 		return err
 	}
-	b.log.Info("ledger is ready", "seq", b.head.Seq, "term", b.head.Term, "incarnation", b.head.Incarnation,
-		"took", time.Since(began).Round(time.Millisecond))
+	b.log.Info("the log is open", "seq", b.head.Seq, "term", b.head.Term, "incarnation", b.head.Incarnation,
+		"decides", decides, "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// succeed makes this process one of many that share the ledger.
+func (b *bankProcess) succeed(ctx context.Context, conf app.LedgerConfig) error {
+	conf.Owner += "/" + strings.ToLower(rand.Text()[:8]) // the name and number of a container are the same at each start
+	s, err := succession.Start(ctx, succession.Config{
+		Lease: b.stores.Lease, Ledger: conf, Watches: !b.conf.decides(), Term: b.conf.Lease, Logger: b.log,
+	})
+	if err == nil {
+		b.decider, b.owners = s, s
+	}
+	return err
+}
+
+func (b *bankProcess) decideAlone(ctx context.Context, conf app.LedgerConfig) error {
+	l, err := app.StartLedger(ctx, conf)
+	if err == nil {
+		b.decider = l
+	}
+	return err
+}
+
+// firstOwner is how long a process waits for the first one that makes the ledger.
+const firstOwner = 30 * time.Second
+
+// findLog finds out which log this is. Where processes share it, the first owner may only be about to make it.
+func (b *bankProcess) findLog(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, firstOwner)
+	defer cancel()
+	again := time.NewTicker(b.conf.Watch)
+	defer again.Stop()
+	for {
+		if b.head, err = b.stores.Log.Head(ctx); err != nil || b.head.Incarnation != "" {
+			return err
+		}
+		none := fmt.Errorf("%s: there is no ledger in %s yet; a process with a command module makes it",
+			b.stores.Names.Where, b.stores.Names.Log)
+		if b.owners == nil {
+			return none
+		}
+		select {
+		case <-ctx.Done():
+			return none
+		case <-again.C:
+		}
+	}
 }
 
 // owner names this process in the head of the log.
@@ -121,11 +173,17 @@ func (b *bankProcess) startApp() (err error) {
 	progress := router.NewProgress()
 	b.routing.Progress = progress
 	b.app, err = app.New(app.Parts{
-		Ledger: b.ledger, Log: b.store, Lookup: b.store,
-		Balances: b.views, History: b.views, Progress: progress,
-		Customers: sqlite.NewCustomers(b.files.state), MasterKey: b.files.masterKey, Publisher: app.LogIsBroker{},
+		Decider: b.decider, Tide: b.tide, Log: b.stores.Log, Lookup: b.stores.Lookup,
+		Balances: b.stores.Balances, History: b.stores.History, Progress: progress,
+		Customers: b.stores.Customers, MasterKey: b.stores.MasterKey, Publisher: app.LogIsBroker{},
 	})
 	return err
+}
+
+// logAndLookup is both ways into the log.
+type logAndLookup struct {
+	app.Log
+	app.Lookup
 }
 
 func (b *bankProcess) startHub() (err error) {
@@ -133,7 +191,7 @@ func (b *bankProcess) startHub() (err error) {
 	b.hub, err = websocket.New(websocket.Config{
 		Authenticator: ports.LiveTokens{Tickets: b.tickets, Bearer: b.tokens},
 		Access:        b.app,
-		History:       websocket.NewLogHistory(b.store, app.Decode),
+		History:       websocket.NewLogHistory(logAndLookup{b.stores.Log, b.stores.Lookup}, app.Decode),
 		Log:           b.log, Origins: b.conf.Origins, MaxConnections: b.conf.LiveClients,
 	})
 	return err
@@ -141,25 +199,26 @@ func (b *bankProcess) startHub() (err error) {
 
 // routeFacts says which handlers there are, and what they write to.
 func (b *bankProcess) routeFacts() {
+	writes := b.stores.Writes
 	b.routes = router.Routes(router.Reactions{
-		Balances: projection.Balances(b.views), Entries: history.Entries(b.views),
-		Transactions: history.Transactions(b.views), Push: push.Func(b.hub),
-	}, router.Stores{Views: sqlite.NewHandlerStore(b.files.views)})
+		Balances: writes.Balances, Entries: writes.Entries, Transactions: writes.Transactions, Push: push.Func(b.hub),
+	}, writes.Places)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
-	b.routing.Source = router.FromLog(b.store.Following())
+	b.routing.Source = router.FromLog(b.stores.Following)
 	b.routing.Hints = router.NewHints()
 	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
-	b.routing.Classify = []router.Classifier{sqlite.Classify}
+	b.routing.Classify = b.stores.Classify
 	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
-	b.ready = &readiness{ledger: b.ledger, log: b.store, runs: b.conf.runs}
+	b.ready = &readiness{decider: b.decider, owners: b.owners, log: b.stores.Ready, runs: b.conf.runs}
 }
 
 // checkViews refuses views that are not of this log, and a log that has lost events which views have seen.
 func (b *bankProcess) checkViews(ctx context.Context) error {
+	names := b.stores.Names
 	for _, r := range b.routes {
-		if r.Kind != router.Kept {
+		if r.Kind != router.Kept || !b.conf.runs(r.Module) {
 			continue
 		}
 		at, err := r.Store.Checkpoint(ctx, router.Stream{Handler: r.Name, Topic: r.Topic})
@@ -167,11 +226,11 @@ func (b *bankProcess) checkViews(ctx context.Context) error {
 		case err != nil:
 			return err
 		case at.Incarnation != "" && at.Incarnation != b.head.Incarnation:
-			return fmt.Errorf("--data: views.db is of another log (%s, not %s); delete it, and it is built anew",
-				at.Incarnation, b.head.Incarnation)
+			return fmt.Errorf("%s: %s is of another log (%s, not %s); %s",
+				names.Where, names.Views, at.Incarnation, b.head.Incarnation, names.Anew)
 		case at.Position.Whole() > b.head.Seq:
-			return fmt.Errorf("--data: bank.db has lost its end: it ends at event %d, but view %s has seen %d; "+
-				"put the log back from a backup", b.head.Seq, r.Name, at.Position.Whole())
+			return fmt.Errorf("%s: %s has lost its end: it ends at event %d, but view %s has seen %d; "+
+				"put the log back from a backup", names.Where, names.Log, b.head.Seq, r.Name, at.Position.Whole())
 		}
 	}
 	return nil
@@ -180,47 +239,16 @@ func (b *bankProcess) checkViews(ctx context.Context) error {
 // reactionGrace is how long what is being handled may take at the end, after --grace.
 const reactionGrace = 4 * time.Second
 
-// watch adds the figures that are asked for at each scrape.
-func (b *bankProcess) watch() {
-	m := b.metrics
-	m.watch("bankforge_queue_commands", "Commands that wait for the decider.", nil,
-		func() float64 { return float64(b.ledger.Waiting()) })
-	m.watch("bankforge_log_seq", "The last event in the log.", nil,
-		func() float64 { return float64(b.ledger.Committed()) })
-	m.watch("bankforge_live_clients", "Live connections.", nil, func() float64 { return float64(b.hub.Clients()) })
-	for _, r := range b.routes {
-		if r.Kind != router.Kept || !b.conf.runs(r.Module) {
-			continue
-		}
-		m.watch("bankforge_view_lag_events", "Events that a handler has not taken in yet.",
-			prometheus.Labels{"handler": r.Name},
-			func() float64 {
-				at, head := b.routing.Progress.At(r.Name), b.ledger.Committed()
-				return float64(max(head, at) - at)
-			})
-	}
-}
-
-// watchFiles tells how commits are flushed, as SQLite itself says on the connection that writes: sqlite.Open has
-// refused files that are not flushed as they must be.
-func (b *bankProcess) watchFiles(ctx context.Context) error {
-	for name, db := range map[string]*sqlite.DB{"bank": b.files.bank, "state": b.files.state, "views": b.files.views} {
-		n, err := db.Synchronous(ctx)
-		if err != nil {
-			return fmt.Errorf("ask %s.db how it is flushed: %w", name, err)
-		}
-		b.metrics.watch("bankforge_store_synchronous", "SQLite's synchronous: 2 (FULL) is flushed at each commit.",
-			prometheus.Labels{"file": name}, func() float64 { return float64(n) })
-	}
-	return nil
-}
-
 // doors are the ways in.
 func (b *bankProcess) doors() (http.Handler, error) {
 	conf := ports.Config{
 		App: b.app, Auth: b.tokens, Readiness: b.ready, Log: b.log, Observe: b.metrics.observe,
 		AsyncAPI: api.AsyncAPI, Epoch: b.head.Incarnation, Runs: b.conf.runs,
 		Rate: ports.Rate{PerSecond: b.conf.RateLimit, Burst: b.conf.RateBurst},
+	}
+	if b.owners != nil {
+		b.forward = forward.New(b.owners, b.conf.roots)
+		conf.Forward = b.forward
 	}
 	if b.conf.runs("push") {
 		conf.Live = &ports.Live{Hub: b.hub, Access: b.app, Tickets: b.tickets}
@@ -239,11 +267,14 @@ func (b *bankProcess) close() error {
 	if b.hub != nil {
 		err = errors.Join(err, b.hub.Shutdown(grace))
 	}
-	if b.ledger != nil {
-		err = errors.Join(err, b.ledger.Close(grace))
+	if b.forward != nil {
+		b.forward.Close()
 	}
-	if b.files != nil {
-		err = errors.Join(err, b.files.Close())
+	if b.decider != nil {
+		err = errors.Join(err, b.decider.Close(grace))
+	}
+	if b.stores != nil {
+		err = errors.Join(err, b.stores.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("end: %w", err)

@@ -3,19 +3,22 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"bankforge/app"
+	"bankforge/app/succession"
 	"bankforge/ports"
 	"bankforge/router"
 )
 
 // readiness knows how the modules of this process are.
 type readiness struct {
-	ledger *app.Ledger
-	log    interface{ Ready() error }
-	runs   func(module string) bool
+	decider interface{ Ready() error }
+	owners  *succession.Succession // nil: this process is the only one
+	log     func() error           // why commands cannot be decided upon the log
+	runs    func(module string) bool
 
 	mu      sync.Mutex
 	routers map[string]*router.Router
@@ -46,11 +49,21 @@ func (r *readiness) Ready() []ports.ModuleState {
 	return out
 }
 
+// standing says who owns the ledger.
+func standing(what succession.Standing, owner app.Holder) string {
+	if what == succession.Owning {
+		return "it owns the ledger"
+	}
+	return fmt.Sprintf("%s: %s at %s owns the ledger", what, owner.Owner, owner.Address)
+}
+
 func (r *readiness) state(ctx context.Context, m module) ports.ModuleState {
 	out := ports.ModuleState{Module: m.name, Ready: true}
 	if m.decides {
-		if err := cmp.Or(r.ledger.Ready(), r.log.Ready()); err != nil {
+		if err := cmp.Or(r.decider.Ready(), r.log()); err != nil {
 			out.Ready, out.Detail = false, err.Error()
+		} else if r.owners != nil {
+			out.Detail = standing(r.owners.State())
 		}
 	}
 	if m.run == nil {

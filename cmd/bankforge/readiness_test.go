@@ -7,18 +7,13 @@ import (
 	"bankforge/app"
 )
 
-// brokenLog cannot look anything up.
-type brokenLog struct{ err error }
-
-func (l brokenLog) Ready() error { return l.err }
-
 // TestWhoDecidesIsNotReadyWithoutAnIndex, and says why; who only reads the log is.
 func TestWhoDecidesIsNotReadyWithoutAnIndex(t *testing.T) {
 	t.Parallel()
 	runs := func(module string) bool { return module == "event-store" || module == "account-command" }
-	r := readiness{ledger: &app.Ledger{}, runs: runs}
+	r := readiness{decider: &app.Ledger{}, runs: runs}
 	for _, err := range []error{nil, errors.New("it is damaged")} {
-		r.log = brokenLog{err}
+		r.log = func() error { return err }
 		for _, s := range r.Ready() {
 			if decides := s.Module == "account-command"; s.Ready != (err == nil || !decides) {
 				t.Errorf("with %v: %+v", err, s)

@@ -26,6 +26,9 @@ func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.W
 	}
 	public = netutil.LimitListener(public, s.Connections)
 	defer closing(public, &err)
+	if err := s.advertise(public.Addr()); err != nil {
+		return err
+	}
 	admin, err := s.listenAdmin(ctx)
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.W
 	if admin != nil {
 		defer closing(admin, &err)
 	}
-	b, err := newBankProcess(ctx, s, cli.Data, log)
+	b, err := newBankProcess(ctx, s, &cli.Where, log)
 	if err != nil {
 		return err
 	}
@@ -46,6 +49,32 @@ func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.W
 		return err
 	}
 	return b.serve(ctx, public, admin, doors)
+}
+
+// advertise says where others reach this process when no flag does: where it listens.
+func (s *Serve) advertise(at net.Addr) error {
+	if s.Advertise != "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		return fmt.Errorf("--http: %w", err)
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if s.shares && s.decides() {
+			return fmt.Errorf("--http %s does not say where other processes reach this one: give --advertise", s.HTTP)
+		}
+		return nil
+	}
+	s.Advertise = s.scheme() + "://" + net.JoinHostPort(host, port)
+	return nil
+}
+
+func (s *Serve) scheme() string {
+	if s.certificate != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // closing closes l at the end, also when it has been closed by then.
@@ -73,18 +102,14 @@ func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
 
 // announce says where the bank is, and to those who want to look at a demonstration, how to get in.
 func (b *bankProcess) announce(stdout io.Writer, addr net.Addr) error {
-	scheme := "http"
-	if b.conf.TLSCert != "" {
-		scheme = "https"
-	}
-	url := scheme + "://" + addr.String() + "/"
+	url := b.conf.scheme() + "://" + addr.String() + "/"
 	if _, err := fmt.Fprintf(stdout, "BankForge serves %s\n", url); err != nil {
 		return err
 	}
 	if !b.conf.Demo {
 		return nil
 	}
-	token, err := b.key.Sign(app.Principal{
+	token, err := b.stores.TokenKey.Sign(app.Principal{
 		Subject: demoSubject, Roles: []app.Role{app.RoleTeller, app.RoleFraud, app.RoleAuditor},
 	}, time.Now(), demoTokenLife)
 	if err != nil {
@@ -108,6 +133,9 @@ func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doo
 		}
 	}
 	parts.Go(func() error { b.wake(reactions); return nil })
+	if b.owners != nil {
+		parts.Go(func() error { return app.Watch(reactions, b.watching()) })
+	}
 	if b.conf.Demo {
 		d := demo{bank: b.app, log: b.log}
 		parts.Go(func() error { return d.run(failed) })
@@ -142,7 +170,10 @@ func (b *bankProcess) end(ctx context.Context, server *http.Server) error {
 			b.log.Warn("a connection could not be cut", "error", err)
 		}
 	}
-	return b.ledger.Close(grace)
+	if b.decider == nil {
+		return nil
+	}
+	return b.decider.Close(grace)
 }
 
 func (b *bankProcess) serveTLS(s *http.Server, l net.Listener) error {
@@ -167,10 +198,17 @@ func inModule(name string, err error) error {
 	return nil
 }
 
+// watching is how a process hears of what others append.
+func (b *bankProcess) watching() app.Watching {
+	return app.Watching{
+		Log: b.stores.Log, Tide: b.tide, Incarnation: b.head.Incarnation, Every: b.conf.Watch, Logger: b.log,
+	}
+}
+
 // wake tells the handlers of this process of every commit.
 func (b *bankProcess) wake(ctx context.Context) {
 	for {
-		next := b.ledger.Next()
+		next := b.tide.Next()
 		b.routing.Hints.Wake()
 		select {
 		case <-ctx.Done():

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"bankforge/app"
@@ -19,8 +18,8 @@ var errDiffers = errors.New("the bank differs from its log")
 
 // Run prints one line for each difference, and what was checked.
 func (VerifyCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	report, noViews, err := cli.kept().verify(ctx)
-	if err != nil && report.OK() && report.State == nil { // it did not come far enough to say anything
+	report, noViews, err := cli.keeper().Verify(ctx)
+	if err != nil && report.State == nil { // it did not come far enough to say anything
 		return err
 	}
 	return errors.Join(printReport(stdout, &report, noViews), err)
@@ -65,23 +64,14 @@ type RebuildCmd struct {
 
 // Run says in what the old view differed from the log, and that the new one is in its place.
 func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	bank := cli.kept()
-	names := bank.views()
-	switch {
-	case c.View == "all":
-	case slices.Contains(names, c.View):
-		names = []string{c.View}
-	default:
-		return fmt.Errorf("there is no view %q; there are all, %s", c.View, strings.Join(names, ", "))
-	}
-	r, err := bank.rebuild(ctx, names)
+	r, err := cli.keeper().Rebuild(ctx, c.View)
 	if err != nil {
 		return err
 	}
 	var out strings.Builder
 	printDifferences(&out, r.Differences, r.Omitted)
 	fmt.Fprintf(&out, "rebuilt %s through event %d: %d differences, %d keys were parked",
-		strings.Join(names, ", "), r.Through, len(r.Differences)+r.Omitted, r.Parked)
+		strings.Join(r.Views, ", "), r.Through, len(r.Differences)+r.Omitted, r.Parked)
 	_, err = fmt.Fprintln(stdout, out.String())
 	return err
 }

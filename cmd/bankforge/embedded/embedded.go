@@ -18,9 +18,12 @@ import (
 	"bankforge/router"
 )
 
-// Open opens the bank in dir, and makes what is missing. No other process may have it open.
-func Open(ctx context.Context, dir string, log *slog.Logger) (s *stores.Stores, err error) {
-	f, err := openFiles(ctx, dir)
+// Bank is one in the files of a directory.
+type Bank struct{ Dir string }
+
+// Open opens the bank, and makes what is missing. No other process may have it open.
+func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err error) {
+	f, err := openFiles(ctx, b.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +36,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (s *stores.Stores, 
 	if err != nil {
 		return nil, err
 	}
-	kept, err := f.openLog(ctx, log)
+	kept, err := f.openLog(ctx, p.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (s *stores.Stores, 
 	}
 	return &stores.Stores{
 		Log: kept, Deciding: kept.ForDecider(), Lookup: kept, Following: kept.Following(),
-		Snapshots: snapshots.New(f.snapshots(), log),
+		Snapshots: snapshots.New(f.snapshots(), p.Log),
 		Balances:  views, History: views, Writes: stores.Writes{
 			Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
 			Places: router.Stores{Views: sqlite.NewHandlerStore(f.views)},
@@ -76,28 +79,29 @@ func (f *files) flushed(ctx context.Context) (out []stores.Gauge, err error) {
 }
 
 // TokenKey is the key that signs tokens. It is made if there is none yet, so tokens can be made before the first start.
-func TokenKey(dir string) (ports.TokenKey, error) {
-	if err := (paths{dir}).refuseHalfRestored(); err != nil {
+func (b Bank) TokenKey(context.Context) (ports.TokenKey, error) {
+	at := paths{b.Dir}
+	if err := at.refuseHalfRestored(); err != nil {
 		return ports.TokenKey{}, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
 		return ports.TokenKey{}, fmt.Errorf("--data: %w", err)
 	}
-	return ports.LoadTokenKey(paths{dir}.signingKey())
+	return ports.LoadTokenKey(at.signingKey())
 }
 
 // Migrate opens every file, which brings its tables up to date, and closes it again.
-func Migrate(ctx context.Context, dir string) error {
-	f, err := openFiles(ctx, dir)
+func (b Bank) Migrate(ctx context.Context) (where string, err error) {
+	f, err := openFiles(ctx, b.Dir)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return f.Close()
+	return b.Dir, f.Close()
 }
 
-// Verify checks the bank in dir, also that of a running process. noViews: there are none to compare with the log.
-func Verify(ctx context.Context, dir string) (report app.VerifyReport, noViews bool, err error) {
-	at := paths{dir}
+// Verify checks the bank, also that of a running process. noViews: there are none to compare with the log.
+func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
+	at := paths{b.Dir}
 	if err := at.refuseHalfRestored(); err != nil {
 		return report, false, err
 	}
@@ -138,15 +142,16 @@ func openExisting(path string, f sqlite.File) (*sqlite.DB, error) {
 	return sqlite.OpenReadOnly(path, f)
 }
 
-// ViewNames are the views that can be built anew.
-func ViewNames() []string { return sqlite.ViewNames() }
-
 // Rebuild builds views anew beside the old ones, compares, and switches.
-func Rebuild(ctx context.Context, dir string, names []string) (r stores.Rebuilt, err error) {
-	if _, err := os.Stat(paths{dir}.bank()); err != nil {
+func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
+	names, err := stores.Choose(view, sqlite.ViewNames())
+	if err != nil {
+		return r, err
+	}
+	if _, err := os.Stat(paths{b.Dir}.bank()); err != nil {
 		return r, fmt.Errorf("--data: %w", err)
 	}
-	f, err := openFiles(ctx, dir)
+	f, err := openFiles(ctx, b.Dir)
 	if err != nil {
 		return r, err
 	}
@@ -156,7 +161,9 @@ func Rebuild(ctx context.Context, dir string, names []string) (r stores.Rebuilt,
 		return r, err
 	}
 	done, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(log), f.dir, names)
-	return stores.Rebuilt(done), err
+	return stores.Rebuilt{
+		Views: names, Through: done.Through, Parked: done.Parked, Differences: done.Differences, Omitted: done.Omitted,
+	}, err
 }
 
 func absent(path string) (bool, error) {

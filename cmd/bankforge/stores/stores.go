@@ -3,6 +3,11 @@ package stores
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -38,6 +43,13 @@ type Stores struct {
 	Close func() error
 }
 
+// Process is what a shared store is told of the process that opens it.
+type Process struct {
+	Address string        // where others reach it
+	Lease   time.Duration // how long it may be silent as the owner of the ledger
+	Log     *slog.Logger
+}
+
 // Writes is what keeps the views, and where the checkpoints and the parked messages of that stand.
 type Writes struct {
 	Balances     handlers.Func
@@ -63,8 +75,20 @@ type Names struct {
 
 // Rebuilt says what building views anew has found and done.
 type Rebuilt struct {
+	Views       []string
 	Through     bank.Seq         // the last event that is in the views now
 	Parked      int              // keys whose messages waited, and are in the views now
 	Differences []app.Difference // the first ones between the old views and the log, at where the old views stood
 	Omitted     int              // how many more there are
+}
+
+// Choose is the views that a command names: one of those that there are, or all.
+func Choose(view string, all []string) ([]string, error) {
+	switch {
+	case view == "all":
+		return all, nil
+	case slices.Contains(all, view):
+		return []string{view}, nil
+	}
+	return nil, fmt.Errorf("there is no view %q; there are all, %s", view, strings.Join(all, ", "))
 }
