@@ -208,6 +208,19 @@ func (b *batch) succeed(t Timing) {
 	b.answered = nil
 }
 
+// Metrics counts what a Ledger does. Calls must be quick, and may be concurrent.
+type Metrics interface {
+	// Committed tells of one batch: commands decided, events written, and how long the append took.
+	Committed(commands, events int, took time.Duration)
+	// Answered tells of one command: its name, and the code of its refusal, or "".
+	Answered(command string, code bank.Code)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Committed(int, int, time.Duration) {}
+func (noMetrics) Answered(string, bank.Code)        {}
+
 func unavailable(cause error) *bank.Error {
 	e := bank.Refuse(CodeUnavailable, "", "The ledger cannot take the command now; nothing was done.")
 	e.Cause = cause

@@ -24,6 +24,7 @@ type Ledger struct {
 	waiting atomic.Int64  // what is in the queue, by weight
 	stop    chan struct{} // closed: take nothing more
 	stopped chan struct{} // closed: the decider has ended
+	leased  *leased       // nil: nobody shares the log
 	closing atomic.Bool
 	fault   atomic.Pointer[error] // why it does not decide now
 	ctx     context.Context       //nolint:containedctx // of all that the decider asks, until Close loses patience
@@ -44,6 +45,7 @@ type LedgerConfig struct {
 	Log       Log
 	Lookup    Lookup
 	Tide      *Tide            // told of every commit; nil: one of its own
+	Lease     Lease            // of Log, when processes share it; nil: none do
 	Snapshots Snapshots        // nil: none are kept
 	Replica   *Replica         // follows the log already; nil: the state begins with the snapshot. It is used up
 	Clock     func() time.Time // nil: time.Now
@@ -61,20 +63,10 @@ type LedgerConfig struct {
 	ResolveWithin time.Duration
 	// CommitWithin bounds each call of Log and Lookup; 0: 15 s.
 	CommitWithin time.Duration
+	// RenewEvery is how often the lease is renewed; 0: 1 s. Others take the ledger when that has not come through for as
+	// long as the lease is.
+	RenewEvery time.Duration
 }
-
-// Metrics counts what a Ledger does. Calls must be quick, and may be concurrent.
-type Metrics interface {
-	// Committed tells of one batch: commands decided, events written, and how long the append took.
-	Committed(commands, events int, took time.Duration)
-	// Answered tells of one command: its name, and the code of its refusal, or "".
-	Answered(command string, code bank.Code)
-}
-
-type noMetrics struct{}
-
-func (noMetrics) Committed(int, int, time.Duration) {}
-func (noMetrics) Answered(string, bank.Code)        {}
 
 func (c *LedgerConfig) defaults() {
 	if c.Clock == nil {
@@ -100,6 +92,9 @@ func (c *LedgerConfig) defaults() {
 	}
 	if c.CommitWithin <= 0 {
 		c.CommitWithin = 15 * time.Second
+	}
+	if c.RenewEvery <= 0 {
+		c.RenewEvery = time.Second
 	}
 }
 
@@ -140,7 +135,8 @@ func (r *request) finish() { close(r.done) }
 // claim is true once: for the decider, or for the caller who goes away first.
 func (r *request) claim() bool { return !r.claimed.Swap(true) }
 
-// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it.
+// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it; so does another process
+// that takes the log over: see Done. While another's lease is valid, it stands by until ctx ends.
 // It refuses a log that is damaged, and says where.
 func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 	conf.defaults()
@@ -148,10 +144,13 @@ func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 		conf: conf, queue: make(chan *request, conf.QueueSize),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := l.load(ctx); err != nil {
+		close(l.stopped)
+		l.released()
+		l.cancel()
 		return nil, fmt.Errorf("start the ledger: %w", err)
 	}
-	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.conf.Tide.Begin(l.head.Seq)
 	l.alarm = time.NewTimer(0)
 	go l.run()
@@ -245,17 +244,12 @@ func (l *Ledger) Ready() error {
 	return nil
 }
 
+// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. It must be closed
+// then, too; whoever wants to go on stands by with another one.
+func (l *Ledger) Done() <-chan struct{} { return l.stopped }
+
 // Waiting is how many commands are in the queue.
 func (l *Ledger) Waiting() int { return len(l.queue) }
-
-// Committed is the last event that is in the log for good, as far as the ledger's tide knows.
-func (l *Ledger) Committed() bank.Seq { return l.conf.Tide.Committed() }
-
-// Tide is what the ledger tells of its commits.
-func (l *Ledger) Tide() *Tide { return l.conf.Tide }
-
-// Ended returns a channel that is closed when the ledger decides nothing any more, for whatever reason.
-func (l *Ledger) Ended() <-chan struct{} { return l.stopped }
 
 // Close takes nothing more, finishes what was accepted, keeps a snapshot, and ends the decider. When ctx ends first,
 // it is cut short.
@@ -264,6 +258,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 		close(l.stop)
 	}
 	defer l.cancel()
+	defer l.released()
 	select {
 	case <-l.stopped:
 		return nil
@@ -307,6 +302,9 @@ func (l *Ledger) next() (first *request, ok bool) {
 	case <-l.saving:
 		l.saving = nil
 		return nil, true
+	case err := <-l.lost():
+		l.stepDown(err)
+		return nil, false
 	case <-l.stop:
 		select {
 		case r := <-l.queue:

@@ -103,6 +103,12 @@ func (t *Tide) Before(at time.Time) bank.Seq {
 	return 0
 }
 
+// Committed is the last event that is in the log for good, as far as the ledger's tide knows.
+func (l *Ledger) Committed() bank.Seq { return l.conf.Tide.Committed() }
+
+// Tide is what the ledger tells of its commits.
+func (l *Ledger) Tide() *Tide { return l.conf.Tide }
+
 // ErrReincarnated means that the log is another one than it was: restored, or failed over to a server that had lost
 // something. Nothing that is known of the old one is true of the new one.
 var ErrReincarnated = errors.New("the log has another incarnation than when this process began")

@@ -1,6 +1,10 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"slices"
 	"strings"
 
 	"bankforge/app"
@@ -20,17 +24,30 @@ func arguments(b *app.Batch) []any {
 
 func appendRows(args []any, rows []app.Row) []any {
 	data, chains := make([][]byte, len(rows)), make([][]byte, len(rows))
-	subjects := make([][]byte, 0, 4*len(rows))
-	versions, seqs := make([]int64, 0, 4*len(rows)), make([]int64, 0, 4*len(rows))
+	touches := make([]touch, 0, 4*len(rows))
 	for i := range rows {
 		r := &rows[i]
 		data[i], chains[i] = notNull(r.Data), r.Chain[:]
 		for _, t := range r.Touches {
-			subjects = append(subjects, short(t.Subject))
-			versions, seqs = append(versions, int64(t.Version)), append(seqs, int64(r.Seq))
+			touches = append(touches, touch{short(t.Subject), int64(t.Version), int64(r.Seq)})
 		}
 	}
+	// In the order of the index: what belongs on one page comes together.
+	slices.SortFunc(touches, func(a, b touch) int {
+		return cmp.Or(bytes.Compare(a.subject[:], b.subject[:]), cmp.Compare(a.version, b.version))
+	})
+	subjects := make([][16]byte, len(touches))
+	versions, seqs := make([]int64, len(touches)), make([]int64, len(touches))
+	for i, t := range touches {
+		subjects[i], versions[i], seqs[i] = t.subject, t.version, t.seq
+	}
 	return append(args, data, chains, subjects, versions, seqs)
+}
+
+// touch is a row of the index of versions.
+type touch struct {
+	subject      [16]byte
+	version, seq int64
 }
 
 func appendOutcomes(args []any, outcomes []app.Outcome) []any {
@@ -55,44 +72,60 @@ func notNull(b []byte) []byte {
 	return b
 }
 
-// kinds are the prefixes of ids, and what stands for them in short. Numbers are permanent.
-var kinds = [...]struct {
+// masks tell ids of different kinds apart that have the same bytes. They are permanent.
+var masks = [...]struct {
 	prefix string
-	number byte
-}{{"acc_", 1}, {"txn_", 2}, {"hold_", 3}}
+	mask   [16]byte
+}{
+	{"txn_", [16]byte{}},
+	{"acc_", sha128("acc_")},
+	{"hold_", sha128("hold_")},
+}
 
 const (
 	digits   = "0123456789abcdefghijklmnopqrstuv" // of ids
 	idDigits = 26
 )
 
-// short is a subject as the index of versions has it: of an id its kind and its 16 bytes, which sort as the id does, so
-// that new transactions stand at the index's end; of anything else a zero byte and the text. Each is of one subject only.
-func short(subject string) []byte {
-	for _, k := range kinds {
-		text, ok := strings.CutPrefix(subject, k.prefix)
+// short is a subject as the index of versions has it: of an id its 16 bytes under the mask of its kind, so that new
+// transactions, whose ids ascend with time, stand at the index's end; of anything else the beginning of its SHA-256.
+func short(subject string) [16]byte {
+	for i := range masks {
+		text, ok := strings.CutPrefix(subject, masks[i].prefix)
 		if !ok || len(text) != idDigits {
 			continue
 		}
-		out := append(make([]byte, 0, 17), k.number)
-		bits, left := uint32(0), 0
-		for i := range len(text) {
-			d := strings.IndexByte(digits, text[i])
-			if d < 0 {
-				return verbatim(subject)
-			}
-			bits, left = bits<<5|uint32(d), left+5
-			if left >= 8 {
-				left -= 8
-				out = append(out, byte(bits>>left))
-			}
+		id, ok := bytesOf(text)
+		if !ok {
+			break
 		}
-		if bits&(1<<left-1) != 0 { // two bits that no id has
-			return verbatim(subject)
+		for n := range id {
+			id[n] ^= masks[i].mask[n]
 		}
-		return out
+		return id
 	}
-	return verbatim(subject)
+	return sha128(subject)
 }
 
-func verbatim(subject string) []byte { return append([]byte{0}, subject...) }
+// bytesOf reads what bank.MakeID wrote.
+func bytesOf(text string) (id [16]byte, ok bool) {
+	bits, left, n := uint32(0), 0, 0
+	for i := range len(text) {
+		d := strings.IndexByte(digits, text[i])
+		if d < 0 {
+			return id, false
+		}
+		bits, left = bits<<5|uint32(d), left+5
+		if left >= 8 {
+			left -= 8
+			id[n] = byte(bits >> left)
+			n++
+		}
+	}
+	return id, bits&(1<<left-1) == 0 // the last two bits are of no byte
+}
+
+func sha128(text string) [16]byte {
+	sum := sha256.Sum256([]byte(text))
+	return [16]byte(sum[:16])
+}

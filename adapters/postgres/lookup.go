@@ -17,7 +17,7 @@ const (
 		CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.key = k.key LIMIT 1) AS o`
 	selectDecided = `SELECT ` + outcomeColumns + `, o.id FROM outcome AS o WHERE o.id > $1 ORDER BY o.id LIMIT $2`
 
-	selectLatest = `SELECT s.n, e.seq, e.data, e.chain FROM unnest($1::bytea[]) WITH ORDINALITY AS s (subject, n)
+	selectLatest = `SELECT s.n, e.seq, e.data, e.chain FROM unnest($1::uuid[]) WITH ORDINALITY AS s (subject, n)
 		CROSS JOIN LATERAL (SELECT t.seq FROM touch AS t WHERE t.subject = s.subject ORDER BY t.version DESC LIMIT 1) AS t
 		CROSS JOIN LATERAL (SELECT * FROM event WHERE event.seq = t.seq LIMIT 1) AS e`
 	selectVersions = `SELECT e.seq, e.data, e.chain
@@ -82,7 +82,7 @@ func (l *Log) Decided(ctx context.Context, after int64, limit int) (page []app.O
 
 // Latest returns for each subject that exists the row of its newest version.
 func (l *Log) Latest(ctx context.Context, subjects []string) (map[string]app.Row, error) {
-	asked := make([][]byte, len(subjects))
+	asked := make([][16]byte, len(subjects))
 	for i, subject := range subjects {
 		asked[i] = short(subject)
 	}
@@ -119,7 +119,10 @@ func (l *Log) VersionsBefore(
 }
 
 // IndexedAs is what stands for a subject in Touches.
-func (*Log) IndexedAs(subject string) string { return string(short(subject)) }
+func (*Log) IndexedAs(subject string) string {
+	s := short(subject)
+	return string(s[:])
+}
 
 // Touches calls each with the index of versions, as far as it is about events up to until.
 func (l *Log) Touches(ctx context.Context, until bank.Seq, each func(app.Touch, bank.Seq) error) error {
@@ -141,12 +144,12 @@ func touches(ctx context.Context, tx pgx.Tx, until bank.Seq, take func(app.Touch
 		return err
 	}
 	return each(ctx, tx, func(scan func(...any) error) error {
-		var subject []byte
+		var subject [16]byte
 		var version bank.Version
 		var seq bank.Seq
 		if err := scan(&subject, &version, &seq); err != nil {
 			return err
 		}
-		return take(app.Touch{Subject: string(subject), Version: version}, seq)
+		return take(app.Touch{Subject: string(subject[:]), Version: version}, seq)
 	}, `SELECT subject, version, seq FROM touch WHERE seq <= $1`, clamp(uint64(until)))
 }

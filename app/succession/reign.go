@@ -2,7 +2,6 @@ package succession
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"bankforge/app"
@@ -66,8 +65,8 @@ type started struct {
 	err    error
 }
 
-// reign takes the ledger over, and holds on to the lease as long as the ledger decides. It returns when the lease is
-// lost, when the ledger has stepped down, or when the process ends.
+// reign takes the ledger over, and has it decide until it steps down, because another process has it, or until this
+// process ends.
 func (s *Succession) reign(replica *app.Replica) {
 	s.become(TakingOver)
 	began := time.Now()
@@ -90,51 +89,24 @@ func (s *Succession) reign(replica *app.Replica) {
 			if taken = nil; !s.accede(got, began) {
 				return
 			}
-			ledger, ended = got.ledger, got.ledger.Ended()
-			if s.renew() {
-				continue
-			}
-		case <-ended: // it has stepped down
-		case <-s.stop:
+			ledger, ended = got.ledger, got.ledger.Done()
+			continue
 		case <-tick.C:
-			if ledger != nil && s.renew() || ledger == nil && s.nearer() {
+			if ledger != nil || s.nearer() {
 				continue
 			}
+		case <-ended: // it has stepped down, and has said why
+		case <-s.stop:
 		}
 		s.abdicate(ledger, taken, cancel)
 		return
 	}
 }
 
-// nearer renews the lease while the ledger is being taken over, if this process has got it. False: another one has.
+// nearer reports whether this process may still get the ledger, or has got it and is reading on: no other one has it.
 func (s *Succession) nearer() bool {
 	holder, err := s.look()
-	switch {
-	case err != nil:
-		return true
-	case holder.Owner == s.conf.Ledger.Owner:
-		return s.renew()
-	}
-	return !holder.Valid
-}
-
-// renew reports whether the ledger is not another one's. What cannot be found out, is not: until then the term keeps
-// the ledger from doing harm, and Execute from answering.
-func (s *Succession) renew() bool {
-	ctx, cancel := context.WithTimeout(s.ctx, s.conf.Term/2)
-	defer cancel()
-	asked := time.Since(s.began)
-	err := s.conf.Lease.Renew(ctx)
-	switch {
-	case err == nil:
-		s.renewed.Store(int64(asked))
-	case errors.Is(err, app.ErrFenced):
-		s.conf.Logger.Error("another process has taken the ledger over")
-		return false
-	case s.ctx.Err() == nil:
-		s.conf.Logger.Warn("the lease on the ledger could not be renewed", "error", err)
-	}
-	return true
+	return err != nil || holder.Owner == s.conf.Ledger.Owner || !holder.Valid
 }
 
 // accede notes what became of taking the ledger over.
@@ -147,9 +119,9 @@ func (s *Succession) accede(got started, began time.Time) bool {
 			s.conf.Logger.Error("the ledger could not be taken over", "error", got.err)
 		}
 		s.become(StandingBy)
-		s.letGo()
 		return false
 	}
+	s.confirm()
 	s.ledger.Store(got.ledger)
 	s.become(Owning)
 	s.conf.Logger.Info("the ledger is taken over", "seq", got.ledger.Committed(),
@@ -157,7 +129,16 @@ func (s *Succession) accede(got started, began time.Time) bool {
 	return true
 }
 
-// abdicate ends the ledger, and lets others have it at once. Callers whose commands were accepted hear what became of
+// confirm renews the lease once more, so that it is known since when it is good. The ledger does so from now on.
+func (s *Succession) confirm() {
+	ctx, cancel := context.WithTimeout(s.ctx, s.conf.Term/2)
+	defer cancel()
+	if err := s.conf.Ledger.Lease.Renew(ctx); err != nil && s.ctx.Err() == nil {
+		s.conf.Logger.Warn("the lease on the ledger could not be renewed", "error", err)
+	}
+}
+
+// abdicate ends the ledger, which lets others have it at once. Callers whose commands were accepted hear what became of
 // them.
 func (s *Succession) abdicate(ledger *app.Ledger, taken <-chan started, cancel context.CancelFunc) {
 	cancel()
@@ -174,7 +155,6 @@ func (s *Succession) abdicate(ledger *app.Ledger, taken <-chan started, cancel c
 		}
 	}
 	s.become(StandingBy)
-	s.letGo()
 }
 
 // closing is how long ending the ledger may take: as long as Close has time, or for who has lost it, Patience.
@@ -185,12 +165,19 @@ func (s *Succession) closing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(s.ctx), s.conf.Patience)
 }
 
-// letGo spares the next owner the time that the lease still has.
-func (s *Succession) letGo() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.conf.Term/2)
-	defer cancel()
-	err := s.conf.Lease.Release(ctx)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.conf.Logger.Warn("the lease on the ledger runs out by itself", "error", err)
+// timed notes when the lease was renewed last.
+type timed struct {
+	app.Lease
+
+	s *Succession
+}
+
+// Renew implements app.Lease.
+func (t timed) Renew(ctx context.Context) error {
+	asked := time.Since(t.s.began)
+	err := t.Lease.Renew(ctx)
+	if err == nil {
+		t.s.renewed.Store(int64(asked))
 	}
+	return err
 }

@@ -23,8 +23,8 @@ import (
 // Config is what a Succession needs.
 type Config struct {
 	Lease app.Lease
-	// Ledger is what the process decides with while it owns the ledger. Its Log and Lease belong together. Its Owner names
-	// this start of this process; no two have the same. Replica is set here.
+	// Ledger is what the process decides with while it owns the ledger. Its Log and the Lease belong together. Its Owner
+	// names this start of this process; no two have the same. Lease, RenewEvery and Replica are set here.
 	Ledger app.LedgerConfig
 	// Watches means that the process never takes the ledger over: it only knows who has it.
 	Watches bool
@@ -86,6 +86,7 @@ func Start(ctx context.Context, conf Config) (*Succession, error) {
 	s := &Succession{
 		conf: conf, began: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{}), standing: StandingBy,
 	}
+	s.conf.Ledger.Lease, s.conf.Ledger.RenewEvery = timed{conf.Lease, s}, conf.Term/perTerm
 	if conf.Watches {
 		s.standing = Watching
 	}

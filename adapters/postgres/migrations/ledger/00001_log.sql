@@ -27,7 +27,7 @@ CREATE TABLE event (
 
 -- Which event made which version. A subject is an id in short: see touches.go.
 CREATE TABLE touch (
-    subject bytea  NOT NULL,
+    subject uuid   NOT NULL,
     version bigint NOT NULL,
     seq     bigint NOT NULL,
     PRIMARY KEY (subject, version)
@@ -52,7 +52,7 @@ CREATE TABLE outcome (
 CREATE FUNCTION append_batch(
     of_ledger text, my_term bigint, number bigint, after_seq bigint, last_seq bigint, last_chain bytea,
     event_data bytea[], event_chain bytea[],
-    touch_subject bytea[], touch_version bigint[], touch_seq bigint[],
+    touch_subject uuid[], touch_version bigint[], touch_seq bigint[],
     outcome_key bytea[], outcome_fingerprint bytea[], outcome_seq bigint[], outcome_events int[], outcome_code text[],
     outcome_reply bytea[], outcome_subject text[], outcome_command text[], outcome_at bigint[]
 ) RETURNS void LANGUAGE plpgsql AS $$
