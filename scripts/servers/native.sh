@@ -46,14 +46,25 @@ start_postgres() {
         [ "$(id -u)" -ne 0 ] || chown postgres: "$home" "$home/new" "$home/socket"
         # shellcheck disable=SC2086 # words
         "${as_postgres[@]}" "$bin/initdb" -D "$home/new" -U "$POSTGRES_USER" --auth=trust \
-            $POSTGRES_INITDB_ARGS >>"$home/log" 2>&1
+            $POSTGRES_INITDB_ARGS >>"$home/log" 2>&1 || return
         mv "$home/new" "$home/data"
     fi
+    forget_postmaster
     socket=$home/socket
     [ ${#socket} -le 85 ] || socket= # a socket's whole name has 107 characters at most
     # shellcheck disable=SC2086 # words
     launch postgres "${as_postgres[@]}" "$bin/postgres" -D "$home/data" -p "$PORT_POSTGRES" \
         -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$socket" $POSTGRES_OPTIONS
+}
+
+# forget_postmaster removes what one that was killed left behind, where nobody has asked for its end yet: PostgreSQL
+# takes a zombie for a postmaster that runs.
+forget_postmaster() {
+    local pid
+    [ -f "$dir/postgres/data/postmaster.pid" ] || return 0
+    read -r pid <"$dir/postgres/data/postmaster.pid"
+    if [ -n "$(began "$pid")" ]; then return; fi
+    rm -f "$dir/postgres/data/postmaster.pid" "$dir/postgres/socket/".s.PGSQL.*
 }
 
 sql() { psql -qtAX -h 127.0.0.1 -p "$PORT_POSTGRES" -U "$POSTGRES_USER" -d postgres -c "$1"; }
@@ -95,7 +106,7 @@ start_kafka() {
     if [ ! -f "$home/data/meta.properties" ]; then
         "${java[@]}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC kafka.tools.StorageTool format --ignore-formatted \
             -t "a$(head -c 16 /dev/urandom | base64 | tr +/ __ | cut -c2-22)" -c "$home/server.properties" \
-            >>"$home/log" 2>&1
+            >>"$home/log" 2>&1 || return
     fi
     launch kafka "${java[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
         kafka.Kafka "$home/server.properties"
@@ -111,8 +122,7 @@ start_redis() {
 
 answers_redis() { [ "$(timeout 3 redis-cli -p "$PORT_REDIS" ping 2>/dev/null)" = PONG ]; }
 
-start_mongo() { # FerretDB ends when its PostgreSQL does not answer
-    await postgres
+start_mongo() {
     launch mongo "$(ferretdb)" --listen "127.0.0.1:$PORT_MONGO" \
         --postgres "postgres://$POSTGRES_USER@127.0.0.1:$PORT_POSTGRES/ferretdb?sslmode=disable"
 }
@@ -166,11 +176,16 @@ bring() {
 up() {
     local name bringing=() bad=0
     if [[ " $* " == *" mongo "* && " $* " != *" postgres "* ]]; then set -- postgres "$@"; fi # FerretDB stands on it
-    ready "$@" && return
+    if ready "$@"; then return; fi
     install_software "$@"
     for name in "$@"; do
-        bring "$name" &
-        bringing+=($!)
+        case $name in
+            postgres | mongo) ;;
+            *) bring "$name" & bringing+=($!) ;;
+        esac
+    done
+    for name in postgres mongo; do # in this order
+        [[ " $* " != *" $name "* ]] || bring "$name" || bad=1
     done
     for name in "${bringing[@]}"; do wait "$name" || bad=1; done
     [ $bad -eq 0 ] || fail "not all servers answer"
@@ -225,10 +240,10 @@ one_kill() {
     all=$(family "$pid")
     # shellcheck disable=SC2086 # words
     kill -KILL $all 2>/dev/null || true
-    ended "$1" 10
     for pid in $all; do
         while [ -n "$(began "$pid")" ]; do sleep 0.02; done
     done
+    rm -f "$dir/$1/pid"
 }
 
 one_pause() { signal_all STOP "$1"; }
