@@ -101,9 +101,15 @@ func TestOnePlace(t *testing.T) {
 			t.Errorf("a port that is not from .env: %s", published[0])
 		}
 	}
+	env := read(t, "../.env")
+	for _, m := range regexp.MustCompile(`\$\{([^}]+)\}`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains("\n"+env, "\n"+m[1]+"=") {
+			t.Errorf("docker-compose.yml asks for %s, and .env does not say it", m[1])
+		}
+	}
 	// These are only for servers without a container engine.
 	native := []string{"VERSION_FERRETDB", "PORT_KAFKA_CONTROLLER"}
-	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+)=`).FindAllStringSubmatch(read(t, "../.env"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+)=`).FindAllStringSubmatch(env, -1) {
 		if !strings.Contains(text, "${"+m[1]+"}") && !slices.Contains(native, m[1]) {
 			t.Errorf(".env says %s, and docker-compose.yml does not ask for it", m[1])
 		}
