@@ -37,19 +37,41 @@ func LoadTokenKey(path string) (TokenKey, error) {
 	if err != nil {
 		return TokenKey{}, fmt.Errorf("signing key: %w", err)
 	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != pemType {
-		return TokenKey{}, fmt.Errorf("signing key: %s is not a PEM file with a private key", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := ParseTokenKey(text)
 	if err != nil {
 		return TokenKey{}, fmt.Errorf("signing key: %s: %w", path, err)
 	}
+	return key, nil
+}
+
+// ParseTokenKey reads a key in the form of PEM.
+func ParseTokenKey(text []byte) (TokenKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != pemType {
+		return TokenKey{}, errors.New("it is not PEM with a private key")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return TokenKey{}, err
+	}
 	private, ok := key.(ed25519.PrivateKey)
 	if !ok {
-		return TokenKey{}, fmt.Errorf("signing key: %s holds a %T instead of an Ed25519 key", path, key)
+		return TokenKey{}, fmt.Errorf("it is a %T instead of an Ed25519 key", key)
 	}
 	return TokenKey{private}, nil
+}
+
+// MakeTokenKey makes a new key, in the form of PEM.
+func MakeTokenKey() ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
 }
 
 const othersMay fs.FileMode = 0o077
@@ -68,11 +90,7 @@ func readSecret(path string) ([]byte, error) {
 // makeSecret writes a new key beside path and gives it its name only when it is whole. Of two processes
 // that do so at once, the first one's key stays.
 func makeSecret(path string) error {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	text, err := MakeTokenKey()
 	if err != nil {
 		return err
 	}
@@ -81,7 +99,7 @@ func makeSecret(path string) error {
 		return err
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // what is left behind is a key that nothing uses
-	err = pem.Encode(f, &pem.Block{Type: pemType, Bytes: der})
+	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

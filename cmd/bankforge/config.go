@@ -111,6 +111,9 @@ func parse(cli *CLI, args, env []string, opts ...kong.Option) (ctx *kong.Context
 	if ended {
 		return nil, true, nil
 	}
+	if err == nil {
+		err = cli.validate()
+	}
 	return ctx, false, err
 }
 

@@ -20,6 +20,7 @@ import (
 
 // Run runs the bank until ctx ends, and then lets it finish what it has accepted.
 func (s *Serve) Run(ctx context.Context, cli *CLI, log *slog.Logger, stdout io.Writer) (err error) {
+	s.shares = cli.Store == "postgres"
 	public, err := listen(ctx, "--http", s.HTTP)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"bankforge/adapters/archive"
 	"bankforge/adapters/sqlite"
+	"bankforge/cmd/bankforge/keys"
 )
 
 // BackedUp is what a backup has made.
@@ -65,7 +66,7 @@ func filesToCopy(ctx context.Context, dir string) (f *files, err error) {
 	if !begun {
 		return f, fmt.Errorf("--data: there is no bank in %s yet", dir)
 	}
-	if f.masterKey, err = secret(f.paths.masterKey(), false); err != nil {
+	if f.masterKey, err = keys.Secret(f.paths.masterKey(), false); err != nil {
 		return f, fmt.Errorf("--data: %w", err)
 	}
 	return f, f.checkKey(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
+	"bankforge/cmd/bankforge/keys"
 )
 
 // paths are the files of the data directory.
@@ -91,7 +92,7 @@ func (f *files) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if f.masterKey, err = secret(f.paths.masterKey(), !begun); err != nil {
+	if f.masterKey, err = keys.Secret(f.paths.masterKey(), !begun); err != nil {
 		return err
 	}
 	if err := f.open(ctx, false); err != nil {
@@ -181,14 +182,14 @@ func (f *files) openLog(ctx context.Context, log *slog.Logger) (*sqlite.Log, err
 func (f *files) belongs(ctx context.Context, head app.Head) error {
 	return f.state.InTx(ctx, func(ctx context.Context) error {
 		return errors.Join(f.state.SetAbout(ctx, "incarnation", head.Incarnation),
-			f.state.SetAbout(ctx, "customers.key", fingerprint(f.masterKey)))
+			f.state.SetAbout(ctx, "customers.key", keys.Fingerprint(f.masterKey)))
 	})
 }
 
 // checkKey refuses another key than the one that customers are encrypted with.
 func (f *files) checkKey(ctx context.Context) error {
 	known, err := f.state.About(ctx, "customers.key")
-	if err == nil && known != "" && known != fingerprint(f.masterKey) {
+	if err == nil && known != "" && known != keys.Fingerprint(f.masterKey) {
 		err = fmt.Errorf("%s is not the key that the customers in state.db are encrypted with; put that one back",
 			f.paths.masterKey())
 	}

@@ -18,6 +18,7 @@ import (
 	"bankforge/adapters/archive"
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
+	"bankforge/cmd/bankforge/keys"
 	"bankforge/ports"
 )
 
@@ -179,7 +180,7 @@ func (w unlessEnded) Write(p []byte) (int, error) {
 func (r *restoring) renew(ctx context.Context) (err error) {
 	f := files{paths: r.scratch()}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if f.masterKey, err = secret(f.paths.masterKey(), false); err != nil {
+	if f.masterKey, err = keys.Secret(f.paths.masterKey(), false); err != nil {
 		return err
 	}
 	if _, err := ports.LoadTokenKey(f.signingKey()); err != nil {

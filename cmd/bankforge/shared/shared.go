@@ -1,0 +1,153 @@
+// Package shared keeps a bank on servers that many processes share.
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"bankforge/adapters/postgres"
+	"bankforge/adapters/snapshots"
+	"bankforge/app"
+	"bankforge/cmd/bankforge/stores"
+	"bankforge/handlers/history"
+	"bankforge/handlers/projection"
+	"bankforge/ports"
+	"bankforge/router"
+)
+
+// Bank is one on servers.
+type Bank struct {
+	Postgres string // URL
+	Prefix   string // of the names of its schemas
+	Conns    int    // to PostgreSQL, for the readers of each schema
+	Data     string // directory of what this process has for itself: snapshots, and the master key by default
+	KeyFile  string // the master key; "": in Data
+}
+
+// pingPatience is how long /readyz waits for PostgreSQL.
+const pingPatience = time.Second
+
+// open connects. existing: the tables must be there.
+func (b Bank) open(ctx context.Context, existing bool) (*postgres.DB, error) {
+	if err := os.MkdirAll(b.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	db, err := postgres.Open(ctx, b.Postgres, postgres.Options{Prefix: b.Prefix, MaxConns: b.Conns, Existing: existing})
+	if err != nil {
+		return nil, fmt.Errorf("--postgres: %w", err)
+	}
+	return db, nil
+}
+
+// Open opens the bank, and makes what is missing.
+func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err error) {
+	db, err := b.open(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
+	secrets, err := b.secrets(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	log, views := db.Log(postgres.LogConfig{Lease: p.Lease, Address: p.Address}), db.Views()
+	kept := filepath.Join(b.Data, "snapshots", fileName(p.Address))
+	if err := os.MkdirAll(kept, 0o700); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return &stores.Stores{
+		Log: log, Deciding: log.ForDecider(), Lookup: log, Following: log, Lease: log,
+		Snapshots: snapshots.New(kept, p.Log),
+		Balances:  views, History: views, Writes: stores.Writes{
+			Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
+			Places: router.Stores{Views: postgres.NewHandlerStore(db.Derived())},
+		},
+		Customers: db.Customers(), MasterKey: secrets.customers, TokenKey: secrets.tokens,
+		Classify: []router.Classifier{postgres.Classify},
+		Names: stores.Names{
+			Where: "--postgres", Log: "PostgreSQL", Views: "the views", Anew: "bankforge rebuild all makes them anew",
+		},
+		Begin: func(ctx context.Context, head app.Head) error { return begin(ctx, db, head) },
+		Ready: func() error { return ping(db) },
+		Close: func() error { db.Close(); return nil },
+	}, nil
+}
+
+// fileName is an address as a name in a directory: processes that share one keep their snapshots apart.
+func fileName(address string) string {
+	return "of-" + strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-':
+			return r
+		}
+		return '_'
+	}, strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://"))
+}
+
+// begin notes which log the state belongs to, and refuses another one.
+func begin(ctx context.Context, db *postgres.DB, head app.Head) error {
+	of, err := db.State().Settle(ctx, "incarnation", head.Incarnation)
+	if err == nil && of != head.Incarnation {
+		err = fmt.Errorf("--postgres: the state belongs to incarnation %s of the log, but the log is %s: put back the two "+
+			"schemas that belong together", of, head.Incarnation)
+	}
+	return err
+}
+
+func ping(db *postgres.DB) error {
+	ctx, cancel := context.WithTimeout(context.Background(), pingPatience)
+	defer cancel()
+	if err := db.Ping(ctx); err != nil {
+		return fmt.Errorf("PostgreSQL does not answer: %w", err)
+	}
+	return nil
+}
+
+// TokenKey is the key that signs tokens, which all processes share. It is made when there is none.
+func (b Bank) TokenKey(ctx context.Context) (ports.TokenKey, error) {
+	db, err := b.open(ctx, false)
+	if err != nil {
+		return ports.TokenKey{}, err
+	}
+	defer db.Close()
+	secrets, err := b.secrets(ctx, db)
+	return secrets.tokens, err
+}
+
+// Migrate makes the tables, or brings them up to date.
+func (b Bank) Migrate(ctx context.Context) (where string, err error) {
+	db, err := b.open(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	db.Close()
+	return "PostgreSQL", nil
+}
+
+// Verify checks the bank, beside the processes that run. noViews: nothing is in them yet.
+func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return report, false, err
+	}
+	defer db.Close()
+	log := db.Log(postgres.LogConfig{})
+	report, err = app.Verify(ctx, log)
+	return report, false, err
+}
+
+var errNoRebuild = errors.New("views in PostgreSQL cannot be built anew yet")
+
+// Rebuild builds a view anew.
+func (b Bank) Rebuild(context.Context, string) (stores.Rebuilt, error) {
+	return stores.Rebuilt{}, errNoRebuild
+}
