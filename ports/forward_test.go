@@ -23,19 +23,25 @@ import (
 type owners struct {
 	mu   sync.Mutex
 	at   string
-	here bool
+	over chan struct{}
 }
 
-func (o *owners) Owner() (string, bool) {
+func (o *owners) Owner() (string, bool, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.at, o.here
+	if o.over == nil {
+		o.over = make(chan struct{})
+	}
+	return o.at, false, o.over
 }
 
 func (o *owners) move(at string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.at = at
+	if o.at = at; o.over != nil {
+		close(o.over)
+		o.over = nil
+	}
 }
 
 // front is another process of the bank that h is: it decides nothing, and forwards to whom owners says.
@@ -268,6 +274,31 @@ func TestWhoIsNotThereHasDoneNothing(t *testing.T) {
 	if got.body["retryable"] != true {
 		t.Errorf("%s", got.text)
 	}
+}
+
+// TestNobodyWaitsForAnOwnerWhoIsNot: it was stopped, and has got the command; by now another one is the owner.
+func TestNobodyWaitsForAnOwnerWhoIsNot(t *testing.T) {
+	t.Parallel()
+	owner := open(t)
+	a := owner.account("", 1000)
+	taken, wake := make(chan struct{}), make(chan struct{})
+	stopped := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		close(taken)
+		<-wake
+	}))
+	t.Cleanup(func() { close(wake); stopped.Close() })
+	awake := httptest.NewServer(owner.handler)
+	t.Cleanup(awake.Close)
+	to := &owners{at: stopped.URL}
+	front := owner.front(to)
+	go func() {
+		<-taken
+		to.move(awake.URL)
+	}()
+	body := `{"account_id":"` + a + `","amount":` + eur(5) + `}`
+	front.is(front.post("/v1/deposits", body, "Idempotency-Key: again"), "503 outcome_unknown")
+	front.is(front.post("/v1/deposits", body, "Idempotency-Key: again"), "201")
 }
 
 // TestACallerWhoLeavesTakesNobodyAlong: the forwarded command's outcome stands.

@@ -174,8 +174,8 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 			fail(c, err)
 			return
 		}
-		if address, here := d.owner(r); !here {
-			if err := q.forward(address); err != nil {
+		if !d.owns(r) {
+			if err := q.forward(); err != nil {
 				fail(c, err)
 			}
 			return
@@ -190,18 +190,19 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 	}
 }
 
-// owner is where the request is to be answered.
-func (d *doors) owner(r *route) (address string, here bool) {
+// owns reports whether the request is to be answered here.
+func (d *doors) owns(r *route) bool {
 	if d.Forward == nil || !r.onLedger() {
-		return "", true
+		return true
 	}
-	return d.Forward.Owner()
+	_, here, _ := d.Forward.Owner()
+	return here
 }
 
 // forward has the owner of the ledger answer, and passes the answer on. What was forwarded goes no further.
-func (q *request) forward(address string) error {
+func (q *request) forward() error {
 	in := q.gin.Request
-	if address == "" || in.Header.Get(forward.Hop) != "" {
+	if in.Header.Get(forward.Hop) != "" {
 		return forward.Nobody()
 	}
 	text, err := q.text()
@@ -209,7 +210,7 @@ func (q *request) forward(address string) error {
 		return err
 	}
 	in.Header.Set("X-Correlation-Id", q.correlation)
-	reply, err := q.Forward.Send(in.Context(), address, forward.Command{
+	reply, err := q.Forward.Send(in.Context(), forward.Command{
 		Method: in.Method, URI: in.URL.RequestURI(), Header: in.Header, Body: text,
 		Dry: in.URL.Query().Get("dry_run") == "true",
 	})

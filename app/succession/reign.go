@@ -41,6 +41,9 @@ func (s *Succession) look() (app.Holder, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.holder.Owner != holder.Owner {
+		s.hasChanged()
+	}
 	if s.holder.Term != holder.Term {
 		s.conf.Logger.Info("the ledger has an owner",
 			"owner", holder.Owner, "address", holder.Address, "term", holder.Term)

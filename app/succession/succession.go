@@ -26,6 +26,8 @@ type Config struct {
 	// Ledger is what the process decides with while it owns the ledger. Its Log and the Lease belong together. Its Owner
 	// names this start of this process; no two have the same. Lease, RenewEvery and Replica are set here.
 	Ledger app.LedgerConfig
+	// Address is where others reach this process. Who was the owner at this address before, is not any more.
+	Address string
 	// Watches means that the process never takes the ledger over: it only knows who has it.
 	Watches bool
 	// Term is how long the lease is good without being renewed, which is done four times in it. It is as the Log has it.
@@ -66,6 +68,7 @@ type Succession struct {
 	cancel  context.CancelFunc
 
 	mu       sync.Mutex
+	changed  chan struct{} // closed when another one becomes the owner
 	standing Standing
 	holder   app.Holder      // as the lease said last
 	fault    error           // why the ledger was not taken over the last time
@@ -85,6 +88,7 @@ func Start(ctx context.Context, conf Config) (*Succession, error) {
 	}
 	s := &Succession{
 		conf: conf, began: time.Now(), stop: make(chan struct{}), stopped: make(chan struct{}), standing: StandingBy,
+		changed: make(chan struct{}),
 	}
 	s.conf.Ledger.Lease, s.conf.Ledger.RenewEvery = timed{conf.Lease, s}, conf.Term/perTerm
 	if conf.Watches {
@@ -124,17 +128,24 @@ func (s *Succession) owned() (*app.Ledger, error) {
 }
 
 // Owner is where the owner of the ledger is reached, as far as this process knows; here: it is this process. An empty
-// address: nobody owns the ledger now.
-func (s *Succession) Owner() (address string, here bool) {
-	if _, err := s.owned(); err == nil {
-		return "", true
-	}
+// address: nobody owns the ledger now. over is closed when another one is the owner.
+func (s *Succession) Owner() (address string, here bool, over <-chan struct{}) {
+	_, err := s.owned()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holder.Valid || s.holder.Owner == s.conf.Ledger.Owner { // this one is taking over, or has just lost the ledger
-		return "", false
+	switch {
+	case err == nil:
+		return "", true, s.changed
+	case !s.elsewhere(): // this one is taking over, or has just lost the ledger
+		return "", false, s.changed
 	}
-	return s.holder.Address, false
+	return s.holder.Address, false, s.changed
+}
+
+// elsewhere reports whether another process owns the ledger; s.mu is held.
+func (s *Succession) elsewhere() bool {
+	h := &s.holder
+	return h.Valid && h.Owner != s.conf.Ledger.Owner && (h.Address == "" || h.Address != s.conf.Address)
 }
 
 // State is what this process is to the ledger, and who held the lease when it looked last.
@@ -158,7 +169,7 @@ func (s *Succession) Ready() error {
 		return errStale
 	case s.standing == TakingOver:
 		return errors.New("the ledger is being taken over")
-	case !s.holder.Valid:
+	case !s.elsewhere():
 		return errors.New("nobody owns the ledger")
 	}
 	return nil
@@ -200,7 +211,15 @@ func (s *Succession) stopping() bool {
 func (s *Succession) become(standing Standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.standing = standing
+	if s.standing = standing; standing == Owning {
+		s.hasChanged()
+	}
+}
+
+// hasChanged tells who waits for another owner that there is one; s.mu is held.
+func (s *Succession) hasChanged() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *Succession) run() {

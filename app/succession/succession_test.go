@@ -44,7 +44,7 @@ func start(t *testing.T, of *shared, name string, change ...func(*succession.Con
 	p := &process{SharedLog: of.log.Share("http://"+name, term), wake: make(chan struct{})}
 	close(p.wake)
 	conf := succession.Config{
-		Lease: p, Term: term,
+		Lease: p, Term: term, Address: "http://" + name,
 		Ledger: app.LedgerConfig{Owner: name, Log: p, Lookup: &of.log, ResolveWithin: time.Second},
 	}
 	for _, c := range change {
@@ -197,7 +197,7 @@ func TestTheFirstOneOwnsTheLedgerAndOthersStandBy(t *testing.T) {
 			if _, code := p.open(t, 2); code != app.CodeUnavailable {
 				t.Errorf("the %s says %q", name, code)
 			}
-			if to, here := p.Owner(); to != "http://one" || here {
+			if to, here, _ := p.Owner(); to != "http://one" || here {
 				t.Errorf("the %s knows the owner as %q, %v", name, to, here)
 			}
 			if err := p.Ready(); err != nil {
@@ -250,6 +250,57 @@ func TestADeadOwnersLedgerIsTakenOverInTime(t *testing.T) {
 	})
 }
 
+// TestWhoStartsAgainWaitsForItself: the lease of the start before is still good, but nobody is there.
+func TestWhoStartsAgainWaitsForItself(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		before := start(t, of, "one")
+		synctest.Wait()
+		before.must(t, 1)
+		before.stop()
+		again := start(t, of, "one", func(c *succession.Config) { c.Ledger.Owner = "one again" })
+		synctest.Wait()
+		if to, here, _ := again.Owner(); to != "" || here || again.Ready() == nil {
+			t.Errorf("it takes %q for the owner, here: %v, ready: %v", to, here, again.Ready())
+		}
+		pass(term + soon)
+		again.is(t, succession.Owning)
+	})
+}
+
+// TestOthersHearWhenTheOwnerIsAnother, so that they do not wait for an answer of the old one.
+func TestOthersHearWhenTheOwnerIsAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, of *shared) {
+		one := start(t, of, "one")
+		synctest.Wait()
+		two, three := start(t, of, "two"), start(t, of, "three", func(c *succession.Config) { c.Watches = true })
+		synctest.Wait()
+		for _, p := range []*process{two, three} {
+			if to, _, over := p.Owner(); to != "http://one" || closed(over) {
+				t.Errorf("the owner is %q, over: %v", to, closed(over))
+			}
+		}
+		_, _, second := two.Owner()
+		_, _, third := three.Owner()
+		one.stop()
+		pass(term + 2*soon)
+		if !closed(second) || !closed(third) {
+			t.Errorf("they have heard: %v, %v", closed(second), closed(third))
+		}
+		if to, _, over := three.Owner(); to != "http://two" || closed(over) {
+			t.Errorf("the owner is %q, over: %v", to, closed(over))
+		}
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 func TestAStoppedOwnerWhoWakesUpWritesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, of *shared) {
 		one := start(t, of, "one")
@@ -278,7 +329,7 @@ func TestAStoppedOwnerWhoWakesUpWritesNothing(t *testing.T) {
 		if after := of.head(t); after != before {
 			t.Errorf("the head moved from %+v to %+v", before, after)
 		}
-		if to, here := one.Owner(); to != "http://two" || here {
+		if to, here, _ := one.Owner(); to != "http://two" || here {
 			t.Errorf("it knows the owner as %q, %v", to, here)
 		}
 		if again := two.must(t, 2); again.Replayed {

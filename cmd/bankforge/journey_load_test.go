@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -23,10 +24,13 @@ type load struct {
 	accounts []string
 	quit     chan struct{}
 	clients  sync.WaitGroup
-	started  int // clients so far
+	started  int      // clients so far
+	through  []string // processes to go through one after the other, when one does not answer; none: clients give up then
 
 	mu    sync.Mutex
-	sent  []transfer // also what was never answered
+	last  time.Time     // when something was acknowledged
+	gap   time.Duration // the longest time without that
+	sent  []transfer    // also what was never answered
 	acked int
 	other []string // answers that a load must not get
 }
@@ -38,7 +42,7 @@ type transfer struct {
 }
 
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "load open | start CLIENTS | wait COUNT | stop | check")
+	usage(ts, !neg && len(args) > 0, "load open | start CLIENTS | wait COUNT | stop | check | through NAME… | gap SECONDS")
 	j := of(ts)
 	switch n := count(args); {
 	case args[0] == "open" || args[0] == "start" && j.load == nil:
@@ -56,7 +60,17 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		j.load.stop()
 		ts.Logf("%d sent, %d acknowledged", len(j.load.sent), j.load.acked)
 	case args[0] == "check":
+		j.load.url = ts.Getenv("URL")
 		ts.Check(j.load.check())
+	case args[0] == "through":
+		for _, name := range args[1:] {
+			j.load.through = append(j.load.through, ts.Getenv(name))
+		}
+	case args[0] == "gap" && n > 0:
+		fmt.Fprintf(ts.Stdout(), "the longest time without an answer was %s\n", j.load.gap.Round(time.Millisecond))
+		if j.load.gap > time.Duration(n)*time.Second {
+			ts.Fatalf("nothing was acknowledged for %s", j.load.gap)
+		}
 	default:
 		ts.Fatalf("load: unknown %q", args)
 	}
@@ -98,7 +112,7 @@ func newLoad(url string, header http.Header) (*load, error) {
 // run starts more clients, each with keys of its own.
 func (l *load) run(clients int) {
 	quit := make(chan struct{})
-	l.quit = quit
+	l.quit, l.last = quit, time.Time{}
 	for range clients {
 		c := l.started
 		l.started++
@@ -107,10 +121,31 @@ func (l *load) run(clients int) {
 }
 
 func (l *load) post(path, key, body string) (answer, error) {
+	return l.postTo(l.url, path, key, body)
+}
+
+func (l *load) postTo(url, path, key, body string) (answer, error) {
 	h := l.header.Clone()
 	h.Set("Idempotency-Key", key)
 	h.Set("Content-Type", "application/json")
-	return ask(http.MethodPost, l.url+path, h, body)
+	return ask(http.MethodPost, url+path, h, body)
+}
+
+// insist asks one process after the other, under the same key, until one has done it.
+func (l *load) insist(c int, t transfer, quit <-chan struct{}) (a answer, err error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for i := c; ; i++ {
+		a, err = l.postTo(l.through[i%len(l.through)], "/v1/transfers", t.key, t.body)
+		if err == nil && a.status != http.StatusServiceUnavailable {
+			return a, nil
+		}
+		select {
+		case <-quit:
+			return a, err
+		case <-again.C:
+		}
+	}
 }
 
 // client sends one transfer after the other, until one is not answered.
@@ -124,7 +159,13 @@ func (l *load) client(c int, quit <-chan struct{}) {
 		t := transfer{key: fmt.Sprintf("load-%d-%d", c, i), body: fmt.Sprintf(
 			`{"from_account_id":%q,"to_account_id":%q,"amount":{"amount":"%d","currency":"EUR"}}`,
 			l.accounts[(c+i)%loadAccounts], l.accounts[(c+i+1+i%(loadAccounts-1))%loadAccounts], 1+i%100)}
-		a, err := l.post("/v1/transfers", t.key, t.body)
+		var a answer
+		var err error
+		if len(l.through) > 0 {
+			a, err = l.insist(c, t, quit)
+		} else {
+			a, err = l.post("/v1/transfers", t.key, t.body)
+		}
 		if !l.note(t, a, err) {
 			return
 		}
@@ -144,6 +185,11 @@ func (l *load) note(t transfer, a answer, err error) bool {
 	l.sent = append(l.sent, t)
 	if t.id != "" {
 		l.acked++
+		now := time.Now()
+		if !l.last.IsZero() {
+			l.gap = max(l.gap, now.Sub(l.last))
+		}
+		l.last = now
 	}
 	return err == nil && a.status == http.StatusCreated
 }

@@ -20,31 +20,14 @@ func TestMain(m *testing.M) {
 }
 
 // TestJourneys runs the scripts in testdata, each against banks of its own. Beside testscript's own commands they
-// have those below.
+// have those of journeyCommands.
 func TestJourneys(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup:               setUpJourney,
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve":  serveCommand,  // serve [FLAG…]: start the bank on $ADDR and ./data, and wait until it is ready
-			"crash":  crashCommand,  // crash: kill -9
-			"term":   termCommand,   // term: SIGTERM, and it must end with status 0 in time
-			"hang":   hangCommand,   // hang: a client that stops in the middle of a command
-			"as":     asCommand,     // as NAME ROLE [FLAG…]: whose token req sends from now on
-			"req":    reqCommand,    // req STATUS METHOD PATH [HEADER: VALUE]… [BODY]
-			"get":    getCommand,    // get NAME PATH: set $NAME to a value of the last answer
-			"want":   wantCommand,   // [!] want PATH VALUE: compare with a value of the last answer
-			"header": headerCommand, // [!] header NAME VALUE: compare with a header of the last answer
-			"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
-			"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
-			"live":   liveCommand,   // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer
-			"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check
-			"tab":    tabCommand,    // tab open | state STATE | wait VERSION | check: a browser on the page
-			"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows
-			"flip":   flipCommand,   // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
-		},
+		Cmds:                journeyCommands(),
 	})
 }
 
@@ -58,6 +41,7 @@ type journey struct {
 	keys   int    // idempotency keys made so far
 	load   *load
 	tab    *tab
+	many   map[string]*process // by their names
 }
 
 func setUpJourney(env *testscript.Env) error {
@@ -79,6 +63,9 @@ func setUpJourney(env *testscript.Env) error {
 		}
 		if j.bank != nil {
 			j.bank.kill()
+		}
+		for _, p := range j.many {
+			p.kill()
 		}
 	})
 	return nil

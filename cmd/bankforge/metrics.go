@@ -92,7 +92,7 @@ func (b *bankProcess) watch() {
 	}
 	if b.owners != nil {
 		m.watch("bankforge_ledger_owner", "1 where the ledger is decided upon, 0 where it is not.", nil, func() float64 {
-			if _, here := b.owners.Owner(); here {
+			if _, here, _ := b.owners.Owner(); here {
 				return 1
 			}
 			return 0

@@ -118,7 +118,8 @@ func (b *bankProcess) startLedger(ctx context.Context) (err error) {
 func (b *bankProcess) succeed(ctx context.Context, conf app.LedgerConfig) error {
 	conf.Owner += "/" + strings.ToLower(rand.Text()[:8]) // the name and number of a container are the same at each start
 	s, err := succession.Start(ctx, succession.Config{
-		Lease: b.stores.Lease, Ledger: conf, Watches: !b.conf.decides(), Term: b.conf.Lease, Logger: b.log,
+		Lease: b.stores.Lease, Ledger: conf, Address: b.conf.Advertise, Watches: !b.conf.decides(),
+		Term: b.conf.Lease, Logger: b.log,
 	})
 	if err == nil {
 		b.decider, b.owners = s, s

@@ -23,8 +23,9 @@ import (
 
 // Owners knows who owns the ledger.
 type Owners interface {
-	// Owner is where the owner is reached; here: it is this process. An empty address: nobody owns the ledger now.
-	Owner() (address string, here bool)
+	// Owner is where the owner is reached; here: it is this process. An empty address: nobody owns the ledger now. over is
+	// closed when another one is the owner.
+	Owner() (address string, here bool, over <-chan struct{})
 }
 
 // Headers between processes; callers never see them.
@@ -92,12 +93,25 @@ var carried = []string{
 // own are the headers of a reply that are about the connection, or between processes.
 var own = []string{"Connection", "Content-Length", "Date", "Keep-Alive", "Transfer-Encoding", Seq}
 
-// Send sends a command to the owner at the address, and returns the answer. A refusal is an answer. An error is a
-// *bank.Error: CodeUnavailable when the command has not reached anybody, and CodeOutcomeUnknown when it was sent and
-// the answer is lost: the command may have been done.
-func (f *Forward) Send(ctx context.Context, address string, c Command) (Reply, error) {
+// Send sends a command to the owner, and returns the answer. A refusal is an answer. An error is a *bank.Error:
+// CodeUnavailable when the command has not reached anybody, and CodeOutcomeUnknown when it was sent and the answer is
+// lost: the command may have been done. When the owner is another one, it waits no longer for the old one.
+func (f *Forward) Send(ctx context.Context, c Command) (Reply, error) {
+	address, here, over := f.Owner()
+	if here || address == "" {
+		return Reply{}, Nobody() // also when it has just become this one
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-over:
+			cancel()
+		case <-done:
+		}
+	}()
 	var connected, sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(httptrace.GotConnInfo) { connected.Store(true) },
