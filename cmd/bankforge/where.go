@@ -6,7 +6,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/cmd/bankforge/embedded"
-	"bankforge/cmd/bankforge/shared"
+	"bankforge/cmd/bankforge/remote"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/ports"
 )
@@ -48,7 +48,7 @@ func (w *Where) validate() error {
 // keeper is what knows the stores that were chosen.
 func (w *Where) keeper() keeper {
 	if w.Store == "postgres" {
-		return shared.Bank{
+		return remote.Bank{
 			Postgres: w.Postgres, Prefix: w.PostgresPrefix, Conns: w.PostgresConns, Data: w.Data, KeyFile: w.MasterKeyFile,
 		}
 	}

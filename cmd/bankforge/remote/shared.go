@@ -1,5 +1,5 @@
-// Package shared keeps a bank on servers that many processes share.
-package shared
+// Package remote keeps a bank on servers, which many processes share.
+package remote
 
 import (
 	"context"
