@@ -104,7 +104,8 @@ func (l *Log) append(ctx context.Context, b *app.Batch) error {
 	// has given is kept: past it, the connection is given up.
 	within, cancel := l.within(ctx)
 	defer cancel()
-	_, err = conn.Exec(within, "append", arguments(b)...)
+	binary := []int16{pgx.BinaryFormatCode}
+	_, err = conn.Conn().PgConn().ExecPrepared(within, "append", arguments(b).values(), binary, binary).Close()
 	return l.outcomeOf(err)
 }
 
