@@ -169,10 +169,8 @@ var masks = [...]struct {
 	{"hold_", sha128("hold_")},
 }
 
-const (
-	digits   = "0123456789abcdefghijklmnopqrstuv" // of ids
-	idDigits = 26
-)
+// idDigits is how many digits, 0-9 and a-v, an id has behind its prefix.
+const idDigits = 26
 
 // short is a subject as the index of versions has it: of an id its 16 bytes under the mask of its kind, so that new
 // transactions, whose ids ascend with time, stand at the index's end; of anything else the beginning of its SHA-256.
@@ -198,8 +196,11 @@ func short(subject string) [16]byte {
 func bytesOf(text string) (id [16]byte, ok bool) {
 	bits, left, n := uint32(0), 0, 0
 	for i := range len(text) {
-		d := strings.IndexByte(digits, text[i])
-		if d < 0 {
+		d := text[i] - '0'
+		if text[i] >= 'a' {
+			d = text[i] - 'a' + 10
+		}
+		if d > 31 || d > 9 && text[i] < 'a' {
 			return id, false
 		}
 		bits, left = bits<<5|uint32(d), left+5
