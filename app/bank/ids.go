@@ -43,7 +43,7 @@ const (
 func ParseID[K kind](text string) (ID[K], error) {
 	var k K
 	digits, ok := strings.CutPrefix(text, k.idPrefix())
-	if ok && len(digits) == idDigits && strings.Trim(digits, idAlphabet) == "" {
+	if ok && len(digits) == idDigits && areDigits(digits) {
 		return ID[K]{text}, nil
 	}
 	if _, isAccount := any(k).(Account); isAccount && len(text) == cashIDWidth && strings.HasPrefix(text, cashPrefix) {
@@ -53,6 +53,16 @@ func ParseID[K kind](text string) (ID[K], error) {
 	}
 	return ID[K]{}, fmt.Errorf("%q is not an id of the form %s followed by %d characters 0-9, a-v",
 		clip(text), k.idPrefix(), idDigits)
+}
+
+// areDigits reports whether all characters are of idAlphabet.
+func areDigits(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'v') {
+			return false
+		}
+	}
+	return true
 }
 
 // MakeID forms an id of K from 16 bytes, which the caller makes unique. Ids sort as their bytes do.
