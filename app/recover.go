@@ -238,10 +238,8 @@ func (r *replay) take(p *piece) error {
 	if p.begun && p.chainer.Chain(r.chain, p.first) != p.firstChain {
 		return damaged(r.state.Seq() + 1)
 	}
-	for i := range p.events[:p.count] {
-		r.state.Replay(&p.events[i])
-	}
 	if p.count > 0 {
+		r.state.Replay(p.events[:p.count])
 		r.chain = p.chain
 	}
 	return p.err

@@ -55,14 +55,22 @@ func ParseID[K kind](text string) (ID[K], error) {
 		clip(text), k.idPrefix(), idDigits)
 }
 
-// areDigits reports whether all characters are of idAlphabet.
+// areDigits reports whether all characters are of idAlphabet. It does not branch: what ids are made of is random.
 func areDigits(text string) bool {
+	all := byte(1)
 	for i := range len(text) {
-		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'v') {
-			return false
-		}
+		all &= isDigit[text[i]]
 	}
-	return true
+	return all == 1
+}
+
+var isDigit = digitsOf(idAlphabet)
+
+func digitsOf(alphabet string) (is [256]byte) {
+	for i := range len(alphabet) {
+		is[alphabet[i]] = 1
+	}
+	return is
 }
 
 // MakeID forms an id of K from 16 bytes, which the caller makes unique. Ids sort as their bytes do.

@@ -23,7 +23,8 @@ type State struct {
 	transactions table[TransactionID, *Transaction]
 	due          deadlines // of the active holds
 	room         room
-	settled      uint64 // how many times
+	found        []*Account // by Replay
+	settled      uint64     // how many times
 }
 
 // NewState is the state before the first event.
@@ -150,34 +151,37 @@ func (s *State) describe(a *Account, d *Details) {
 	}
 }
 
-// Replay takes one event in that has been committed: as Evolve does and then Settle, but it keeps nothing of the event,
-// whose slices and texts may be used for the next one. The state must have been settled before.
-func (s *State) Replay(e *Event) {
-	for i := range e.Legs {
-		s.replayAccount(e, &e.Legs[i])
-	}
-	for i := range e.Transactions {
-		if t := &e.Transactions[i]; t.Status == PendingReview {
-			own := t.clone()
-			s.transactions.rows[own.ID] = &own
-		} else {
-			delete(s.transactions.rows, t.ID)
+// Replay takes events in that have been committed: as Evolve does and then Settle, but it keeps nothing of them, so that
+// their slices and texts may be used for others. The state must have been settled before.
+func (s *State) Replay(events []Event) {
+	s.found = s.found[:0]
+	for i := range events { // all at once: most of this is waiting for memory
+		for l := range events[i].Legs {
+			s.found = append(s.found, s.accounts[events[i].Legs[l].Account])
 		}
 	}
-	if e.Hold != nil {
-		s.replayHold(e.Hold)
+	at := 0
+	for i := range events {
+		e := &events[i]
+		for l := range e.Legs {
+			s.replayAccount(s.found[at], e, &e.Legs[l])
+			at++
+		}
+		s.replayRest(e)
 	}
-	s.seq, s.time = e.Seq, e.Time
+	clear(s.found)
 	s.settled++
 }
 
-func (s *State) replayAccount(e *Event, leg *Leg) {
-	a, ok := s.accounts[leg.Account]
-	if !ok {
+// replayAccount is given the account, or nil where it was not there before these events.
+func (s *State) replayAccount(a *Account, e *Event, leg *Leg) {
+	if a == nil {
+		a = s.accounts[leg.Account]
+	}
+	if a == nil {
 		a = s.room.next()
-		a.ID = leg.Account.clone()
+		a.ID, a.OpenedAt = leg.Account.clone(), e.Time
 		a.Opening = Opening{Customer: leg.Customer.clone(), Currency: leg.Currency}
-		a.OpenedAt = e.Time
 		s.accounts[a.ID] = a
 		s.opened = append(s.opened, a)
 	}
@@ -191,6 +195,21 @@ func (s *State) replayAccount(e *Event, leg *Leg) {
 	}
 	a.AccountState = leg.After
 	a.UpdatedAt = e.Time
+}
+
+func (s *State) replayRest(e *Event) {
+	for i := range e.Transactions {
+		if t := &e.Transactions[i]; t.Status == PendingReview {
+			own := t.clone()
+			s.transactions.rows[own.ID] = &own
+		} else {
+			delete(s.transactions.rows, t.ID)
+		}
+	}
+	if e.Hold != nil {
+		s.replayHold(e.Hold)
+	}
+	s.seq, s.time = e.Seq, e.Time
 }
 
 func (s *State) replayHold(h *Hold) {
@@ -243,7 +262,8 @@ func (s *State) Pending() iter.Seq[Transaction] {
 func (s *State) Len() int { return len(s.opened) }
 
 // RestoreState makes the state again from its seq, its time and what Accounts, Holds and Pending gave. It takes
-// from the three one after the other, each once, so they may read from one stream. It refuses what is no state.
+// from the three one after the other, each once, so they may read from one stream. It refuses what is no state. Accounts
+// share no text with what they were taken from.
 func RestoreState(
 	seq Seq, t Time, accounts iter.Seq[Account], holds iter.Seq[Hold], pending iter.Seq[Transaction],
 ) (*State, error) {
@@ -252,12 +272,15 @@ func RestoreState(
 		if _, twice := s.accounts[a.ID]; twice {
 			return nil, fmt.Errorf("account %s is there twice", a.ID)
 		}
-		s.add(&a)
+		own := s.room.next()
+		*own = a
+		own.ID, own.Customer = a.ID.clone(), a.Customer.clone()
+		s.add(own)
 		if a.Details != nil {
 			if _, twice := s.external.rows[a.Details.ExternalID]; twice {
 				return nil, fmt.Errorf("account %s has the external id of another", a.ID)
 			}
-			s.describe(&a, a.Details)
+			s.describe(own, a.Details.clone())
 		}
 		s.Settle()
 	}

@@ -83,7 +83,7 @@ func TestReplayKeepsNothingOfTheLog(t *testing.T) {
 			if err := codec.DecodeInto(unsafe.String(&lent[0], len(lent)), &e, &m); err != nil {
 				t.Fatal(err)
 			}
-			s.Replay(&e)
+			s.Replay([]bank.Event{e})
 			clear(lent)
 		}
 		if !bytes.Equal(write(t, s), write(t, want)) {

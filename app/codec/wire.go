@@ -76,14 +76,24 @@ func (r *reader) fail(format string, args ...any) {
 }
 
 // number takes a varint in its shortest form off the data.
-func (r *reader) number() (v uint64, ok bool) {
+func (r *reader) number() (uint64, bool) {
+	if len(r.data) > 0 && r.data[0] < 0x80 {
+		v := r.data[0]
+		r.data = r.data[1:]
+		return uint64(v), true
+	}
+	return r.longNumber()
+}
+
+// longNumber takes one of several bytes.
+func (r *reader) longNumber() (v uint64, ok bool) {
 	for i := 0; i < len(r.data) && i < binary.MaxVarintLen64; i++ {
 		c := r.data[i]
 		v |= uint64(c&0x7f) << (7 * i)
 		if c >= 0x80 {
 			continue
 		}
-		if i > 0 && c == 0 || i == binary.MaxVarintLen64-1 && c > 1 {
+		if c == 0 || i == binary.MaxVarintLen64-1 && c > 1 {
 			break // it could be shorter, or is too large
 		}
 		r.data = r.data[i+1:]
