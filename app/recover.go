@@ -259,12 +259,15 @@ type piece struct {
 	chainer    codec.Chainer
 }
 
-// fill reads rows behind after, of a log that ends at head. What is in doubt is read once more with Read, to say what is wrong.
+// fill reads rows behind after, of a log that ends at head. What is in doubt is read once more with Read, to say what
+// is wrong.
 func (p *piece) fill(ctx context.Context, log Log, after, head bank.Seq) {
 	until := min(head, after+pieceSize)
 	if fast, ok := log.(ReplayedLog); ok {
 		p.begin(after)
-		err := fast.Replay(ctx, after, until, func(chain Hash, data string) error { return p.row(p.at+1, chain, data) })
+		err := fast.Replay(ctx, after, until, func(chain Hash, data string) error {
+			return p.row(p.at+1, chain, data)
+		})
 		if err == nil && p.at == until {
 			return
 		}

@@ -151,8 +151,8 @@ func (s *State) describe(a *Account, d *Details) {
 	}
 }
 
-// Replay takes events in that have been committed: as Evolve does and then Settle, but it keeps nothing of them, so that
-// their slices and texts may be used for others. The state must have been settled before.
+// Replay takes events in that have been committed: as Evolve does and then Settle, but it keeps nothing of them, so
+// that their slices and texts may be used for others. The state must have been settled before.
 func (s *State) Replay(events []Event) {
 	s.found = s.found[:0]
 	for i := range events { // all at once: most of this is waiting for memory
@@ -262,8 +262,8 @@ func (s *State) Pending() iter.Seq[Transaction] {
 func (s *State) Len() int { return len(s.opened) }
 
 // RestoreState makes the state again from its seq, its time and what Accounts, Holds and Pending gave. It takes
-// from the three one after the other, each once, so they may read from one stream. It refuses what is no state. Accounts
-// share no text with what they were taken from.
+// from the three one after the other, each once, so they may read from one stream. It refuses what is no state.
+// Accounts share no text with what they were taken from.
 func RestoreState(
 	seq Seq, t Time, accounts iter.Seq[Account], holds iter.Seq[Hold], pending iter.Seq[Transaction],
 ) (*State, error) {

@@ -95,7 +95,7 @@ func TestReplayKeepsNothingOfTheLog(t *testing.T) {
 	}
 }
 
-func TestDecodingIntoTakesNoMemory(t *testing.T) {
+func TestDecodingIntoTakesNoMemory(t *testing.T) { //nolint:paralleltest // others' allocations would be counted
 	var e bank.Event
 	var m codec.Meta
 	made, transfers := "", 0
