@@ -134,6 +134,13 @@ type Log interface {
 	Head(ctx context.Context) (Head, error)
 }
 
+// ReplayedLog is what a Log may have besides, for who goes over all of it.
+type ReplayedLog interface {
+	// Replay calls each with the rows behind after up to until, ascending and without gaps, or fails, though it may be
+	// after some of them. The error says less than what Read would give.
+	Replay(ctx context.Context, after, until bank.Seq, each func(chain Hash, data string) error) error
+}
+
 // Lookup finds single things in the log by indexed ids. It sees whatever Append has committed.
 type Lookup interface {
 	// Outcomes returns those of the keys that have one.
