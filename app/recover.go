@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
 
 	"bankforge/app/bank"
 	"bankforge/app/codec"
 )
 
-// replayPage is how many events are in memory at once while the log is replayed.
+// replayPage is how many events are read at once where the log is gone over.
 const replayPage = 1024
 
 // load takes the ledger over, and rebuilds the state.
@@ -21,7 +23,7 @@ func (l *Ledger) load(ctx context.Context) error {
 	}
 	l.head = head
 	l.keepLease()
-	if l.state, l.saved, err = l.restore(ctx, head); err != nil {
+	if l.state, l.saved, err = l.restore(ctx, head, max(1, min(runtime.GOMAXPROCS(0), maxReaders))); err != nil {
 		return err
 	}
 	beyond, err := l.conf.Log.Read(ctx, head.Seq, 1)
@@ -31,52 +33,23 @@ func (l *Ledger) load(ctx context.Context) error {
 	return err
 }
 
-// restore makes the state at the head: from the last snapshot, if it fits, and the events behind it. It checks
-// that those are the log's: dense, chained, and ending at the head. saved is the snapshot's last event.
-func (l *Ledger) restore(ctx context.Context, head Head) (s *bank.State, saved bank.Seq, err error) {
+// restore makes the state at the head: from the last snapshot, if it fits, and the events behind it, which so many
+// readers decode. It checks that those are the log's: dense, chained, and ending at the head. saved is the snapshot's
+// last event.
+func (l *Ledger) restore(ctx context.Context, head Head, readers int) (s *bank.State, saved bank.Seq, err error) {
 	s, chain, err := l.fromSnapshot(ctx, head)
 	if err != nil {
 		return nil, 0, err
 	}
 	saved = s.Seq()
-	for s.Seq() < head.Seq {
-		rows, err := l.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, head.Seq-s.Seq())))
-		if err != nil {
-			return nil, 0, fmt.Errorf("read the log behind event %d: %w", s.Seq(), err)
-		}
-		if len(rows) == 0 {
-			return nil, 0, fmt.Errorf("the log ends at event %d, but its head is at %d", s.Seq(), head.Seq)
-		}
-		for i := range rows {
-			if chain, err = evolveRow(s, chain, &rows[i]); err != nil {
-				return nil, 0, err
-			}
-		}
-		s.Settle()
+	r := replay{log: l.conf.Log, state: s, chain: chain, until: head.Seq}
+	if err := r.run(ctx, readers); err != nil {
+		return nil, 0, err
 	}
-	if chain != head.Chain {
+	if r.chain != head.Chain {
 		return nil, 0, fmt.Errorf("the chain of event %d is not the head's", head.Seq)
 	}
 	return s, saved, nil
-}
-
-func evolveRow(s *bank.State, chain Hash, row *Row) (Hash, error) {
-	want := s.Seq() + 1
-	if row.Seq != want {
-		return chain, fmt.Errorf("event %d is missing: the log goes on with %d", want, row.Seq)
-	}
-	if codec.Chain(chain, row.Data) != row.Chain {
-		return chain, fmt.Errorf("event %d is damaged: its chain does not follow from the event before", want)
-	}
-	e, _, err := codec.Decode(row.Data)
-	if err == nil && e.Seq != want {
-		err = fmt.Errorf("it says that it is event %d", e.Seq)
-	}
-	if err != nil {
-		return chain, fmt.Errorf("event %d cannot be read: %w", want, err)
-	}
-	s.Evolve(e)
-	return row.Chain, nil
 }
 
 // errLostTail means that events have been in the log that are not there any more.
@@ -155,7 +128,7 @@ func (l *Ledger) keepSnapshot() {
 	l.saving, l.saved = done, head.Seq
 	go func() {
 		defer close(done)
-		s, _, err := l.restore(l.ctx, head)
+		s, _, err := l.restore(l.ctx, head, 1) // the other cores are for commands
 		if err == nil {
 			err = l.save(s, head)
 		}
@@ -181,4 +154,169 @@ func (l *Ledger) lastSnapshot() {
 	if err := l.save(l.state, l.head); err != nil {
 		l.conf.Logger.Warn("no snapshot was kept", "seq", l.head.Seq, "error", err)
 	}
+}
+
+// Replaying goes over the log in pieces. Readers read, check and decode them beside one another; one goroutine takes
+// their events into the state, in order.
+const (
+	pieceSize  = 512 // events
+	maxReaders = 8   // with more, the state is what is waited for
+	inFlight   = 2   // pieces of one reader
+)
+
+// replay brings state and chain from where they are to until.
+type replay struct {
+	log   Log
+	state *bank.State
+	chain Hash
+	until bank.Seq
+}
+
+// run has one reader take turns with the state when there is little to do, or when there is only one.
+func (r *replay) run(ctx context.Context, readers int) error {
+	if readers > 1 && r.until > r.state.Seq()+pieceSize {
+		return r.beside(ctx, readers)
+	}
+	var p piece
+	for r.state.Seq() < r.until {
+		p.fill(ctx, r.log, r.state.Seq(), r.until)
+		if err := r.take(&p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lane is one reader's: it fills pieces that are free. It has each readers-th one of the log.
+type lane struct{ free, full chan *piece }
+
+func (r *replay) beside(ctx context.Context, readers int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	lanes := make([]lane, readers)
+	for i := range lanes {
+		lanes[i] = lane{make(chan *piece, inFlight), make(chan *piece, inFlight)}
+		for range inFlight {
+			lanes[i].free <- new(piece)
+		}
+		from := r.state.Seq() + bank.Seq(i*pieceSize)
+		all.Go(func() { lanes[i].read(ctx, r.log, from, r.until, bank.Seq(readers*pieceSize)) })
+	}
+	for i := 0; r.state.Seq() < r.until; i = (i + 1) % readers {
+		select {
+		case p := <-lanes[i].full:
+			if err := r.take(p); err != nil {
+				return err
+			}
+			lanes[i].free <- p
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// read ends after the first piece with an error: whoever takes it goes no further.
+func (l *lane) read(ctx context.Context, log Log, from, until, step bank.Seq) {
+	for ; from < until; from += step {
+		select {
+		case p := <-l.free:
+			p.fill(ctx, log, from, until)
+			l.full <- p
+			if p.err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take takes in what is in a piece, which must begin where the state is.
+func (r *replay) take(p *piece) error {
+	if p.begun && p.chainer.Chain(r.chain, p.first) != p.firstChain {
+		return damaged(r.state.Seq() + 1)
+	}
+	if p.count > 0 {
+		r.state.Replay(p.events[:p.count])
+		r.chain = p.chain
+	}
+	return p.err
+}
+
+// piece is a part of the log, decoded. Its memory is used for the next one.
+type piece struct {
+	at     bank.Seq // its last event
+	chain  Hash     // there
+	events []bank.Event
+	count  int   // of them
+	err    error // what is wrong with the row behind them
+
+	begun      bool   // there is a first row, which only follows from the piece before
+	first      string // its data
+	firstChain Hash
+	chainer    codec.Chainer
+}
+
+// fill reads rows behind after, of a log that ends at head. What is in doubt is read once more with Read, to say what
+// is wrong.
+func (p *piece) fill(ctx context.Context, log Log, after, head bank.Seq) {
+	until := min(head, after+pieceSize)
+	if fast, ok := log.(ReplayedLog); ok {
+		p.begin(after)
+		err := fast.Replay(ctx, after, until, func(chain Hash, data string) error {
+			return p.row(p.at+1, chain, data)
+		})
+		if err == nil && p.at == until {
+			return
+		}
+	}
+	p.begin(after)
+	for p.at < until && p.err == nil {
+		rows, err := log.Read(ctx, p.at, int(until-p.at))
+		switch {
+		case err != nil:
+			p.err = fmt.Errorf("read the log behind event %d: %w", p.at, err)
+		case len(rows) == 0:
+			p.err = fmt.Errorf("the log ends at event %d, but its head is at %d", p.at, head)
+		}
+		for i := 0; i < len(rows) && p.err == nil; i++ {
+			p.err = p.row(rows[i].Seq, rows[i].Chain, string(rows[i].Data))
+		}
+	}
+}
+
+func (p *piece) begin(after bank.Seq) { p.at, p.count, p.begun, p.err = after, 0, false, nil }
+
+// row takes one row in. The texts of its event are parts of data.
+func (p *piece) row(seq bank.Seq, chain Hash, data string) error {
+	want := p.at + 1
+	if seq != want {
+		return fmt.Errorf("event %d is missing: the log goes on with %d", want, seq)
+	}
+	if !p.begun {
+		p.begun, p.first, p.firstChain = true, data, chain
+	} else if p.chainer.Chain(p.chain, data) != chain {
+		return damaged(want)
+	}
+	if p.count == len(p.events) {
+		p.events = append(p.events, bank.Event{})
+	}
+	e := &p.events[p.count]
+	var origin Meta
+	err := codec.DecodeInto(data, e, &origin)
+	if err == nil && e.Seq != want {
+		err = fmt.Errorf("it says that it is event %d", e.Seq)
+	}
+	if err != nil {
+		return fmt.Errorf("event %d cannot be read: %w", want, err)
+	}
+	p.at, p.chain, p.count = want, chain, p.count+1
+	return nil
+}
+
+func damaged(seq bank.Seq) error {
+	return fmt.Errorf("event %d is damaged: its chain does not follow from the event before", seq)
 }

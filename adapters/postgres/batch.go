@@ -11,8 +11,8 @@ import (
 	"bankforge/app"
 )
 
-// params are the arguments of append_batch in PostgreSQL's binary form. Encoding them by hand, into one piece of memory,
-// takes a quarter of the time that a driver for anything takes.
+// params are the arguments of append_batch in PostgreSQL's binary form. Encoded by hand, into one piece of memory, they
+// take a fraction of the time that they take when a driver does it value by value.
 type params struct {
 	buf  []byte
 	ends []int // of each argument in buf

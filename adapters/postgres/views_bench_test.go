@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
 	"strconv"
 	"testing"
@@ -28,7 +27,7 @@ func (g *busy) messages(transfers, partitions int) map[bank.Topic][][]handlers.F
 				if out[c.Topic()] == nil {
 					out[c.Topic()] = make([][]handlers.Fact, partitions)
 				}
-				f := handlers.Fact{Change: c, Incarnation: "bench", IdempotencyKey: fmt.Sprintf("%x", g.next())}
+				f := handlers.Fact{Change: c, Incarnation: "bench", IdempotencyKey: strconv.FormatUint(g.next(), 16)}
 				p := maphash.String(seed, c.Key()) % uint64(partitions)
 				out[c.Topic()][p] = append(out[c.Topic()][p], f)
 			}
@@ -107,7 +106,9 @@ func takeAll(b *testing.B, db *DB, all map[bank.Topic][][]handlers.Fact, which s
 }
 
 // deliver is what the router does with a delivery.
-func deliver(ctx context.Context, s *HandlerStore, of router.Stream, handle handlers.Func, facts []handlers.Fact) error {
+func deliver(
+	ctx context.Context, s *HandlerStore, of router.Stream, handle handlers.Func, facts []handlers.Fact,
+) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.Checkpoint(ctx, of); err != nil {
 			return err
