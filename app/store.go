@@ -136,8 +136,8 @@ type Log interface {
 }
 
 // Lease keeps the processes that share a ledger from taking it from one another, back and forth. Acquire takes the
-// lease with the term, for a time that is configured. It is no guard: an owner who was paused until his lease ran out finds
-// himself fenced by the term, whether he looks at the lease or not. It is safe for concurrent use.
+// lease with the term, for a time that is configured. It is no guard: an owner who was paused until his lease ran out
+// finds himself fenced by the term, whether he looks at the lease or not. It is safe for concurrent use.
 type Lease interface {
 	// Renew prolongs the lease of this process's last Acquire, also one that has run out when nobody has taken the
 	// ledger since. ErrFenced: somebody has, and this process owns nothing any more. Any other error says nothing.
