@@ -135,8 +135,8 @@ func (r *request) finish() { close(r.done) }
 // claim is true once: for the decider, or for the caller who goes away first.
 func (r *request) claim() bool { return !r.claimed.Swap(true) }
 
-// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it; so does another process
-// that takes the log over: see Done. While another's lease is valid, it stands by until ctx ends.
+// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it; so does another
+// process that takes the log over: see Done. While another's lease is valid, it stands by until ctx ends.
 // It refuses a log that is damaged, and says where.
 func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 	conf.defaults()
@@ -244,8 +244,8 @@ func (l *Ledger) Ready() error {
 	return nil
 }
 
-// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. It must be closed
-// then, too; whoever wants to go on stands by with another one.
+// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. Close must be
+// called then, too; whoever wants to go on stands by with another Ledger.
 func (l *Ledger) Done() <-chan struct{} { return l.stopped }
 
 // Waiting is how many commands are in the queue.

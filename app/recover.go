@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
+	"runtime"
+	"sync"
 
 	"bankforge/app/bank"
 	"bankforge/app/codec"
 )
 
-// replayPage is how many events are in memory at once while the log is replayed.
+// replayPage is how many events are read at once where the log is gone over.
 const replayPage = 1024
 
 // load takes the ledger over, and rebuilds the state.
@@ -26,7 +27,7 @@ func (l *Ledger) load(ctx context.Context) error {
 		r = NewReplica(l.conf)
 	}
 	l.conf.Replica = nil
-	if err := r.reach(ctx, head); err != nil {
+	if err := r.reach(ctx, head, max(1, min(runtime.GOMAXPROCS(0), maxReaders))); err != nil {
 		return err
 	}
 	l.head, l.state, l.saved = head, r.state, r.saved
@@ -62,7 +63,7 @@ func (r *Replica) Follow(ctx context.Context, limit int) (more bool, err error) 
 	if err != nil || head.Seq == 0 {
 		return false, err
 	}
-	if err := r.read(ctx, min(head.Seq, r.state.Seq()+bank.Seq(limit))); err != nil {
+	if err := r.read(ctx, min(head.Seq, r.state.Seq()+bank.Seq(limit)), 1); err != nil {
 		r.state = nil
 		return false, err
 	}
@@ -79,12 +80,12 @@ func (r *Replica) Keep(ctx context.Context) error {
 }
 
 // reach makes the state at the head. It checks that the events behind where it began are the log's: dense, chained,
-// and ending at the head.
-func (r *Replica) reach(ctx context.Context, head Head) error {
+// and ending at the head. So many readers decode them.
+func (r *Replica) reach(ctx context.Context, head Head, readers int) error {
 	if err := r.begin(ctx, head); err != nil {
 		return err
 	}
-	if err := r.read(ctx, head.Seq); err != nil {
+	if err := r.read(ctx, head.Seq, readers); err != nil {
 		return err
 	}
 	if r.chain != head.Chain {
@@ -110,43 +111,12 @@ func (r *Replica) begin(ctx context.Context, head Head) (err error) {
 	return nil
 }
 
-// read reads on to an event that the log has.
-func (r *Replica) read(ctx context.Context, to bank.Seq) error {
-	for s := r.state; s.Seq() < to; {
-		rows, err := r.conf.Log.Read(ctx, s.Seq(), int(min(replayPage, to-s.Seq())))
-		if err != nil {
-			return fmt.Errorf("read the log behind event %d: %w", s.Seq(), err)
-		}
-		if len(rows) == 0 {
-			return fmt.Errorf("the log ends at event %d, but its head is at %d", s.Seq(), to)
-		}
-		for i := range rows {
-			if r.chain, err = evolveRow(s, r.chain, &rows[i]); err != nil {
-				return err
-			}
-		}
-		s.Settle()
-	}
-	return nil
-}
-
-func evolveRow(s *bank.State, chain Hash, row *Row) (Hash, error) {
-	want := s.Seq() + 1
-	if row.Seq != want {
-		return chain, fmt.Errorf("event %d is missing: the log goes on with %d", want, row.Seq)
-	}
-	if codec.Chain(chain, row.Data) != row.Chain {
-		return chain, fmt.Errorf("event %d is damaged: its chain does not follow from the event before", want)
-	}
-	e, _, err := codec.Decode(row.Data)
-	if err == nil && e.Seq != want {
-		err = fmt.Errorf("it says that it is event %d", e.Seq)
-	}
-	if err != nil {
-		return chain, fmt.Errorf("event %d cannot be read: %w", want, err)
-	}
-	s.Evolve(e)
-	return row.Chain, nil
+// read reads on to an event that the log has. So many readers decode what stands there.
+func (r *Replica) read(ctx context.Context, to bank.Seq, readers int) error {
+	on := replay{log: r.conf.Log, state: r.state, chain: r.chain, until: to}
+	err := on.run(ctx, readers)
+	r.chain = on.chain
+	return err
 }
 
 // ErrLostTail means that events have been in the log that are not there any more.
@@ -226,7 +196,7 @@ func (l *Ledger) keepSnapshot() {
 	go func() {
 		defer close(done)
 		r := NewReplica(l.conf)
-		err := r.reach(l.ctx, head)
+		err := r.reach(l.ctx, head, 1) // the other cores are for commands
 		if err == nil {
 			err = keep(l.ctx, l.conf.Snapshots, r.state, head)
 		}
@@ -254,68 +224,167 @@ func (l *Ledger) lastSnapshot() {
 	}
 }
 
-// leased is what keeps a ledger's lease.
-type leased struct {
-	lost chan error    // has one when somebody else owns the log
-	over chan struct{} // closed when the lease has been released
+// Replaying goes over the log in pieces. Readers read, check and decode them beside one another; one goroutine takes
+// their events into the state, in order.
+const (
+	pieceSize  = 512 // events
+	maxReaders = 8   // with more, the state is what is waited for
+	inFlight   = 2   // pieces of one reader
+)
+
+// replay brings state and chain from where they are to until.
+type replay struct {
+	log   Log
+	state *bank.State
+	chain Hash
+	until bank.Seq
 }
 
-// releaseWithin is how long giving the lease up may take; when it does not work, the others wait until it runs out.
-const releaseWithin = 2 * time.Second
-
-// keepLease renews the lease from now on, until the ledger ends. Loading takes time, too.
-func (l *Ledger) keepLease() {
-	if l.conf.Lease == nil {
-		return
+// run has one reader take turns with the state when there is little to do, or when there is only one.
+func (r *replay) run(ctx context.Context, readers int) error {
+	if readers > 1 && r.until > r.state.Seq()+pieceSize {
+		return r.beside(ctx, readers)
 	}
-	l.leased = &leased{lost: make(chan error, 1), over: make(chan struct{})}
-	go l.renew()
-}
-
-func (l *Ledger) renew() {
-	defer close(l.leased.over)
-	tick := time.NewTicker(l.conf.RenewEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.stopped:
-			l.release()
-			return
-		case <-tick.C:
-		}
-		ctx, cancel := context.WithTimeout(l.ctx, l.conf.CommitWithin)
-		err := l.conf.Lease.Renew(ctx)
-		cancel()
-		switch {
-		case errors.Is(err, ErrFenced):
-			l.leased.lost <- err
-			return
-		case err != nil && l.ctx.Err() == nil:
-			// As long as nobody takes the ledger, it goes on. If somebody does, the next append or renewal tells.
-			l.conf.Logger.Warn("the lease of the ledger was not renewed", "error", err)
+	var p piece
+	for r.state.Seq() < r.until {
+		p.fill(ctx, r.log, r.state.Seq(), r.until)
+		if err := r.take(&p); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-func (l *Ledger) release() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), releaseWithin)
+// lane is one reader's: it fills pieces that are free. It has each readers-th one of the log.
+type lane struct{ free, full chan *piece }
+
+func (r *replay) beside(ctx context.Context, readers int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
 	defer cancel()
-	if err := l.conf.Lease.Release(ctx); err != nil {
-		l.conf.Logger.Warn("the lease of the ledger was not released; others wait until it runs out", "error", err)
+	lanes := make([]lane, readers)
+	for i := range lanes {
+		lanes[i] = lane{make(chan *piece, inFlight), make(chan *piece, inFlight)}
+		for range inFlight {
+			lanes[i].free <- new(piece)
+		}
+		from := r.state.Seq() + bank.Seq(i*pieceSize)
+		all.Go(func() { lanes[i].read(ctx, r.log, from, r.until, bank.Seq(readers*pieceSize)) })
+	}
+	for i := 0; r.state.Seq() < r.until; i = (i + 1) % readers {
+		select {
+		case p := <-lanes[i].full:
+			if err := r.take(p); err != nil {
+				return err
+			}
+			lanes[i].free <- p
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// read ends after the first piece with an error: whoever takes it goes no further.
+func (l *lane) read(ctx context.Context, log Log, from, until, step bank.Seq) {
+	for ; from < until; from += step {
+		select {
+		case p := <-l.free:
+			p.fill(ctx, log, from, until)
+			l.full <- p
+			if p.err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
-// lost has an error when the lease is somebody else's.
-func (l *Ledger) lost() <-chan error {
-	if l.leased == nil {
-		return nil
+// take takes in what is in a piece, which must begin where the state is.
+func (r *replay) take(p *piece) error {
+	if p.begun && p.chainer.Chain(r.chain, p.first) != p.firstChain {
+		return damaged(r.state.Seq() + 1)
 	}
-	return l.leased.lost
+	if p.count > 0 {
+		r.state.Replay(p.events[:p.count])
+		r.chain = p.chain
+	}
+	return p.err
 }
 
-// released waits until the lease is given up. The decider has ended before.
-func (l *Ledger) released() {
-	if l.leased != nil {
-		<-l.leased.over
+// piece is a part of the log, decoded. Its memory is used for the next one.
+type piece struct {
+	at     bank.Seq // its last event
+	chain  Hash     // there
+	events []bank.Event
+	count  int   // of them
+	err    error // what is wrong with the row behind them
+
+	begun      bool   // there is a first row, which only follows from the piece before
+	first      string // its data
+	firstChain Hash
+	chainer    codec.Chainer
+}
+
+// fill reads rows behind after, of a log that ends at head. What is in doubt is read once more with Read, to say what
+// is wrong.
+func (p *piece) fill(ctx context.Context, log Log, after, head bank.Seq) {
+	until := min(head, after+pieceSize)
+	if fast, ok := log.(ReplayedLog); ok {
+		p.begin(after)
+		err := fast.Replay(ctx, after, until, func(chain Hash, data string) error {
+			return p.row(p.at+1, chain, data)
+		})
+		if err == nil && p.at == until {
+			return
+		}
 	}
+	p.begin(after)
+	for p.at < until && p.err == nil {
+		rows, err := log.Read(ctx, p.at, int(until-p.at))
+		switch {
+		case err != nil:
+			p.err = fmt.Errorf("read the log behind event %d: %w", p.at, err)
+		case len(rows) == 0:
+			p.err = fmt.Errorf("the log ends at event %d, but its head is at %d", p.at, head)
+		}
+		for i := 0; i < len(rows) && p.err == nil; i++ {
+			p.err = p.row(rows[i].Seq, rows[i].Chain, string(rows[i].Data))
+		}
+	}
+}
+
+func (p *piece) begin(after bank.Seq) { p.at, p.count, p.begun, p.err = after, 0, false, nil }
+
+// row takes one row in. The texts of its event are parts of data.
+func (p *piece) row(seq bank.Seq, chain Hash, data string) error {
+	want := p.at + 1
+	if seq != want {
+		return fmt.Errorf("event %d is missing: the log goes on with %d", want, seq)
+	}
+	if !p.begun {
+		p.begun, p.first, p.firstChain = true, data, chain
+	} else if p.chainer.Chain(p.chain, data) != chain {
+		return damaged(want)
+	}
+	if p.count == len(p.events) {
+		p.events = append(p.events, bank.Event{})
+	}
+	e := &p.events[p.count]
+	var origin Meta
+	err := codec.DecodeInto(data, e, &origin)
+	if err == nil && e.Seq != want {
+		err = fmt.Errorf("it says that it is event %d", e.Seq)
+	}
+	if err != nil {
+		return fmt.Errorf("event %d cannot be read: %w", want, err)
+	}
+	p.at, p.chain, p.count = want, chain, p.count+1
+	return nil
+}
+
+func damaged(seq bank.Seq) error {
+	return fmt.Errorf("event %d is damaged: its chain does not follow from the event before", seq)
 }

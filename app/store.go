@@ -135,9 +135,9 @@ type Log interface {
 	Head(ctx context.Context) (Head, error)
 }
 
-// Lease keeps the processes that share a ledger from taking it from one another, back and forth. Acquire takes the lease
-// with the term, for a time that is configured. It is no guard: an owner who was paused until his lease ran out finds
-// himself fenced by the term, whether he looks at the lease or not. It is safe for concurrent use.
+// Lease keeps the processes that share a ledger from taking it from one another, back and forth. Acquire takes the
+// lease with the term, for a time that is configured. It is no guard: an owner who was paused until his lease ran out
+// finds himself fenced by the term, whether he looks at the lease or not. It is safe for concurrent use.
 type Lease interface {
 	// Renew prolongs the lease of this process's last Acquire, also one that has run out when nobody has taken the
 	// ledger since. ErrFenced: somebody has, and this process owns nothing any more. Any other error says nothing.
@@ -154,6 +154,13 @@ type Holder struct {
 	Address string // where other processes reach him
 	Term    uint64
 	Valid   bool // his lease has not run out; else nobody may be at home
+}
+
+// ReplayedLog is what a Log may have besides, for who goes over all of it.
+type ReplayedLog interface {
+	// Replay calls each with the rows behind after up to until, ascending and without gaps, or fails, though it may be
+	// after some of them. The error says less than what Read would give.
+	Replay(ctx context.Context, after, until bank.Seq, each func(chain Hash, data string) error) error
 }
 
 // Lookup finds single things in the log by indexed ids. It sees whatever Append has committed.

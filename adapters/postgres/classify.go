@@ -39,8 +39,8 @@ func classOf(e *pgconn.PgError) (c handlers.Class, ok bool) {
 	}
 }
 
-// connectionLost is about errors that the server has not written itself. What ended because its context did, says nothing
-// of the server.
+// connectionLost is about errors that the server has not written itself. What ended because its context did, says
+// nothing of the server.
 func connectionLost(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false

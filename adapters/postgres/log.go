@@ -17,8 +17,8 @@ import (
 	"bankforge/app/bank"
 )
 
-// Log is the log of one ledger, which several processes share. It implements app.Log, app.Lookup, app.Lease and
-// app.VerifiedLog.
+// Log is the log of one ledger, which several processes share. It implements app.Log, app.Lookup, app.Lease,
+// app.VerifiedLog and app.ReplayedLog.
 type Log struct {
 	db   *DB
 	read *pgxpool.Pool
@@ -43,6 +43,7 @@ var (
 	_ app.Lookup      = (*Log)(nil)
 	_ app.Lease       = (*Log)(nil)
 	_ app.VerifiedLog = (*Log)(nil)
+	_ app.ReplayedLog = (*Log)(nil)
 )
 
 // Log is the log in the database.
@@ -100,11 +101,12 @@ func (l *Log) append(ctx context.Context, b *app.Batch) error {
 	if _, err := conn.Conn().Prepare(ctx, "append", appendBatch); err != nil {
 		return err
 	}
-	// From here on a caller who loses interest changes nothing, else nobody would know what became of it. The time that it
-	// has given is kept: past it, the connection is given up.
+	// From here on a caller who loses interest changes nothing, else nobody would know what became of it. The time that
+	// it has given is kept: past it, the connection is given up.
 	within, cancel := l.within(ctx)
 	defer cancel()
-	_, err = conn.Exec(within, "append", arguments(b)...)
+	binary := []int16{pgx.BinaryFormatCode}
+	_, err = conn.Conn().PgConn().ExecPrepared(within, "append", arguments(b).values(), binary, binary).Close()
 	return l.outcomeOf(err)
 }
 

@@ -213,7 +213,9 @@ func TestWhatTheServerRefusesLeavesNoTrace(t *testing.T) {
 	l := openDB(t).Log(LogConfig{})
 	head, ledger := follow(t, l)
 	b := next(head, ledger, 100)
-	for code, full := range map[string]bool{"53100": true, "40001": false, "40P01": false, "57014": false, "XX000": false} {
+	for code, full := range map[string]bool{
+		"53100": true, "40001": false, "40P01": false, "57014": false, "XX000": false,
+	} {
 		raise(t, l, code)
 		err := l.Append(t.Context(), b)
 		if err == nil || errors.Is(err, app.ErrUnknownCommit) || errors.Is(err, app.ErrFull) != full {

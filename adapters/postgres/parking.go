@@ -15,8 +15,8 @@ import (
 	"bankforge/router"
 )
 
-// HandlerStore is the router.Store of handlers that write to a schema: their checkpoints and parked messages stand beside
-// what they write.
+// HandlerStore is the router.Store of handlers that write to a schema: their checkpoints and parked messages stand
+// beside what they write.
 type HandlerStore struct{ s *Schema }
 
 var _ router.Store = (*HandlerStore)(nil)
@@ -184,8 +184,8 @@ func (h *HandlerStore) Head(ctx context.Context, handler, key string) (p router.
 	return p, err == nil, err
 }
 
-// head locks the sequence; pgx.ErrNoRows: there is none. The message is read by a statement of its own, which sees what
-// whoever had the lock before has done.
+// head locks the sequence; pgx.ErrNoRows: there is none. The message is read by a statement of its own, which sees
+// what whoever had the lock before has done.
 func head(ctx context.Context, tx pgx.Tx, handler, key string) (id int64, p router.Parked, err error) {
 	var there int
 	if err := tx.QueryRow(ctx, lockSequence, handler, []byte(key)).Scan(&there); err != nil {
@@ -213,7 +213,8 @@ func (h *HandlerStore) Attempted(ctx context.Context, p router.Parked, a router.
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE parked_message SET status = $1 WHERE id = $2`, string(router.Failed), id); err != nil {
+	const failed = `UPDATE parked_message SET status = $1 WHERE id = $2`
+	if _, err := tx.Exec(ctx, failed, string(router.Failed), id); err != nil {
 		return err
 	}
 	return addAttempt(ctx, tx, id, &a)

@@ -62,7 +62,8 @@ func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
 	}
 }
 
-// Whatever a broker carries and an error quotes can be parked: else a message that nobody can read would stop its handler.
+// Whatever a broker carries and an error quotes can be parked: else a message that nobody can read would stop its
+// handler.
 func TestWhatNobodyCanReadIsParked(t *testing.T) {
 	t.Parallel()
 	s := NewHandlerStore(openDB(t).Derived())

@@ -1,11 +1,12 @@
-// Package postgres keeps a bank that several processes share in three schemas of one database: ledger (the log), state
-// (what cannot be rebuilt) and views (what can).
+// Package postgres keeps a bank that several processes share in three schemas of one database: ledger (the log),
+// state (what cannot be rebuilt) and views (what can).
 package postgres
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"time"
 
@@ -52,8 +53,8 @@ func settings() map[string]string {
 	}
 }
 
-// byIndex are settings for tables of which every question is answered by an index: without statistics, as in a new bank,
-// PostgreSQL takes one that reads everything, and plans each question anew.
+// byIndex are settings for tables of which every question is answered by an index: without statistics, as in a new
+// bank, PostgreSQL takes one that reads everything, and plans each question anew.
 func byIndex() map[string]string {
 	s := settings()
 	for _, other := range []string{"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"} {
@@ -81,8 +82,8 @@ func durable() map[string]string {
 
 var goodPrefix = regexp.MustCompile(`^[a-z0-9_]{0,40}$`)
 
-// Open opens the database at url, makes what is missing and brings its tables up to date. It refuses a server that could
-// lose what it has acknowledged.
+// Open opens the database at url, makes what is missing and brings its tables up to date. It refuses a server that
+// could lose what it has acknowledged.
 func Open(ctx context.Context, url string, o Options) (d *DB, err error) {
 	if !goodPrefix.MatchString(o.Prefix) {
 		return nil, fmt.Errorf("the prefix %q is not of lower-case letters, digits and underscores, 40 at most", o.Prefix)
@@ -139,12 +140,10 @@ func (o *Options) pool(
 	}
 	with["search_path"] = schema
 	with["application_name"] = "bankforge " + schema
-	for name, value := range with {
-		c.ConnConfig.RuntimeParams[name] = value
-	}
+	maps.Copy(c.ConnConfig.RuntimeParams, with)
 	c.ConnConfig.ConnectTimeout = o.ConnectWithin
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
-	c.MaxConns, c.MinConns = int32(conns), 0 //nolint:gosec // a handful
+	c.MaxConns, c.MinConns = int32(conns), 0
 	p, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("PostgreSQL: %w", err)
@@ -187,8 +186,8 @@ func checkServer(ctx context.Context, q querier) error {
 		return fmt.Errorf("its synchronous_commit is %s, so that it could lose what it has acknowledged; set it to on "+
 			"(ALTER DATABASE … SET synchronous_commit = on)", commit)
 	case fsync != "on" || pages != "on":
-		return fmt.Errorf("its fsync is %s and its full_page_writes is %s: a loss of power could destroy it; both must be on",
-			fsync, pages)
+		return fmt.Errorf("its fsync is %s and its full_page_writes is %s: a loss of power could destroy it; "+
+			"both must be on", fsync, pages)
 	case encoding != "UTF8":
 		return fmt.Errorf("the database's encoding is %s; it must be UTF8", encoding)
 	}

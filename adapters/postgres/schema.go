@@ -125,7 +125,7 @@ func (s *Schema) InTx(ctx context.Context, fn func(ctx context.Context) error) (
 func rollback(ctx context.Context, tx pgx.Tx) error {
 	err := tx.Rollback(ctx)
 	if err != nil && tx.Conn().IsClosed() {
-		return nil //nolint:nilerr // as said
+		return nil
 	}
 	return err
 }

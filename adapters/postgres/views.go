@@ -16,8 +16,8 @@ import (
 	"bankforge/handlers/projection"
 )
 
-// Views are accounts, entries, holds and transactions. Handlers write them within InTx of the schema, and everybody reads
-// them. They are safe for concurrent use.
+// Views are accounts, entries, holds and transactions. Handlers write them within InTx of the schema, and everybody
+// reads them. They are safe for concurrent use.
 type Views struct{ s *Schema }
 
 var (
@@ -48,8 +48,8 @@ func texts[ID textID](ids []ID) []string {
 	return out
 }
 
-// versionsOf looks up the versions of ids in the transaction that ctx carries. The query gives the place of an id in the
-// question, from 1, and its version, for those that there are.
+// versionsOf looks up the versions of ids in the transaction that ctx carries. The query gives the place of an id in
+// the question, from 1, and its version, for those that there are.
 func versionsOf[ID textID](ctx context.Context, v *Views, query string, ids []ID) (map[ID]bank.Version, error) {
 	tx, err := v.s.tx(ctx)
 	if err != nil {

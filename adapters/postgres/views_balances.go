@@ -14,19 +14,21 @@ import (
 const (
 	selectAccountVersions = `SELECT k.n, a.version FROM unnest($1::text[]) WITH ORDINALITY AS k (id, n)
 		CROSS JOIN LATERAL (SELECT version FROM account WHERE account.id = k.id LIMIT 1) AS a`
+	accountTable = `id, version, customer, currency, type, status, balance, held, overdraft_limit, daily_debit_limit,
+		review_above, day, debited_today, details_version, opened_at, updated_at`
 	// Of an account that is there only what may change is replaced.
-	saveAccounts = `INSERT INTO account (id, version, customer, currency, type, status, balance, held, overdraft_limit,
-		daily_debit_limit, review_above, day, debited_today, details_version, opened_at, updated_at)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[],
+	saveAccounts = `INSERT INTO account (` + accountTable + `) SELECT ` + accountTable + `
+		FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[],
 			$7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::int[], $13::bigint[], $14::bigint[],
-			$15::bigint[], $16::bigint[])
+			$15::bigint[], $16::bigint[]) AS n (` + accountTable + `)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version,
 		status = excluded.status, balance = excluded.balance, held = excluded.held,
 		overdraft_limit = excluded.overdraft_limit, daily_debit_limit = excluded.daily_debit_limit,
 		review_above = excluded.review_above, day = excluded.day, debited_today = excluded.debited_today,
 		details_version = excluded.details_version, updated_at = excluded.updated_at`
-	saveDetails = `INSERT INTO account_details (account, label, external_id, metadata)
-		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+	detailsTable = `account, label, external_id, metadata`
+	saveDetails  = `INSERT INTO account_details (` + detailsTable + `) SELECT ` + detailsTable + `
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS n (` + detailsTable + `)
 		ON CONFLICT (account) DO UPDATE
 		SET label = excluded.label, external_id = excluded.external_id, metadata = excluded.metadata`
 	forgetDetails = `DELETE FROM account_details WHERE account = ANY ($1)`

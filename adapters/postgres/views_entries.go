@@ -13,23 +13,23 @@ import (
 const (
 	selectLastEntries = `SELECT k.n, e.version, e.balance_after FROM unnest($1::text[]) WITH ORDINALITY AS k (id, n)
 		CROSS JOIN LATERAL (SELECT version, balance_after FROM entry WHERE account = k.id ORDER BY version DESC LIMIT 1) AS e`
-	addEntries = `INSERT INTO entry (account, version, posted_at, amount, balance_after, currency, transaction, kind,
-		reference, description, value_date)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
-			$8::smallint[], $9::text[], $10::text[], $11::int[])`
-	selectEntries = `SELECT account, version, posted_at, amount, balance_after, currency, transaction, kind, reference,
-		description, value_date FROM entry`
+	entryTable = `account, version, posted_at, amount, balance_after, currency, transaction, kind, reference,
+		description, value_date`
+	addEntries = `INSERT INTO entry (` + entryTable + `) SELECT ` + entryTable + `
+		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
+			$8::smallint[], $9::text[], $10::text[], $11::int[]) AS n (` + entryTable + `)`
+	selectEntries = `SELECT ` + entryTable + ` FROM entry`
 
 	selectHoldVersions = `SELECT k.n, h.version FROM unnest($1::text[]) WITH ORDINALITY AS k (id, n)
 		CROSS JOIN LATERAL (SELECT version FROM hold WHERE hold.id = k.id LIMIT 1) AS h`
-	saveHolds = `INSERT INTO hold (id, version, account, customer, currency, amount, captured, remaining, status,
-		reference, created_at, expires_at)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-			$8::bigint[], $9::smallint[], $10::text[], $11::bigint[], $12::bigint[])
+	holdTable = `id, version, account, customer, currency, amount, captured, remaining, status, reference, created_at,
+		expires_at`
+	saveHolds = `INSERT INTO hold (` + holdTable + `) SELECT ` + holdTable + `
+		FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+			$8::bigint[], $9::smallint[], $10::text[], $11::bigint[], $12::bigint[]) AS n (` + holdTable + `)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version,
 		captured = excluded.captured, remaining = excluded.remaining, status = excluded.status`
-	selectHolds = `SELECT id, version, account, customer, currency, amount, captured, remaining, status,
-		reference, created_at, expires_at FROM hold`
+	selectHolds = `SELECT ` + holdTable + ` FROM hold`
 )
 
 // LastEntries implements history.EntryStore.

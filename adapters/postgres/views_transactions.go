@@ -24,8 +24,8 @@ const (
 		$7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[],
 		$15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[],
 		$23::text[], $24::text[], $25::int[], $26::bigint[], $27::bigint[])`
-	addTransactions = `INSERT INTO txn (` + transactionColumns + `) SELECT * FROM ` + transactionRows + `
-		ON CONFLICT (id) DO NOTHING`
+	addTransactions = `INSERT INTO txn (` + transactionColumns + `) SELECT ` + transactionColumns + `
+		FROM ` + transactionRows + ` AS n (` + transactionColumns + `) ON CONFLICT (id) DO NOTHING`
 	// Only what may change is replaced.
 	changeTransactions = `UPDATE txn SET version = n.version, seq = n.seq, time = n.time, status = n.status,
 		reversed = n.reversed, posted_at = n.posted_at, payer_balance = n.payer_balance, payer_version = n.payer_version,
@@ -214,8 +214,8 @@ func transactionsQuery(f app.TransactionFilter) (sql string, args []any) {
 	}
 	q, other := transactionsOf(f, payer, ""), transactionsOf(f, payee, payer)
 	// The second half has the same parameters: its conditions come in the same order.
-	return "SELECT * FROM ((" + q.String() + ") UNION ALL (" + other.String() + ")) AS t" + q.order +
-		" LIMIT " + strconv.Itoa(q.limit), q.args
+	both := "((" + q.String() + ") UNION ALL (" + other.String() + ")) AS t"
+	return "SELECT " + transactionColumns + " FROM " + both + q.order + " LIMIT " + strconv.Itoa(q.limit), q.args
 }
 
 // transactionsOf looks for the filter's account or customer in the column side, when that is set, and not in the column
@@ -284,7 +284,8 @@ func (r *transactionRow) transaction() (t bank.Transaction, err error) {
 	t = bank.Transaction{
 		Kind: bank.TransactionKind(r.kind), Status: bank.TransactionStatus(r.status), Version: bank.Version(r.version),
 		Reversed: r.reversed, Reference: r.reference, Description: r.description, ValueDate: bank.Date(r.valueDate),
-		CorrelationID: r.correlation, CreatedAt: bank.Time(r.createdAt), PostedAt: bank.Time(r.postedAt), Seq: bank.Seq(r.seq),
+		CorrelationID: r.correlation, CreatedAt: bank.Time(r.createdAt), PostedAt: bank.Time(r.postedAt),
+		Seq: bank.Seq(r.seq),
 	}
 	if t.ID, err = bank.ParseID[bank.Transaction](r.id); err != nil {
 		return t, err

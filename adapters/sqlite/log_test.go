@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -112,6 +113,45 @@ func TestReadersDoNotHoldUpTheDecider(t *testing.T) {
 	latest, err := own.Latest(ctx, []string{subject})
 	if err != nil || latest[subject].Seq == 0 {
 		t.Errorf("the latest row of %s is %d, %v", subject, latest[subject].Seq, err)
+	}
+}
+
+func TestReplayIsRead(t *testing.T) {
+	t.Parallel()
+	l, head, ledger := openLog(t)
+	b := next(head, ledger, 300)
+	if err := l.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	end := b.Rows[len(b.Rows)-1].Seq
+	replay := func(after, until bank.Seq) (got []app.Row, err error) {
+		err = l.Replay(t.Context(), after, until, func(chain app.Hash, data string) error {
+			got = append(got, app.Row{Seq: after + bank.Seq(len(got)) + 1, Data: []byte(data), Chain: chain})
+			return nil
+		})
+		return got, err
+	}
+	for _, span := range [][2]bank.Seq{{0, end}, {0, 1}, {7, 7}, {17, 200}, {end - 1, end}} {
+		want, err := l.Read(t.Context(), span[0], int(span[1]-span[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := replay(span[0], span[1]); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("from %d to %d it is not what Read gives, error %v", span[0], span[1], err)
+		}
+	}
+	if _, err := replay(end-1, end+1); err == nil {
+		t.Error("it does not say that the end is not there")
+	}
+	gone := l.Replay(t.Context(), 0, end, func(app.Hash, string) error { return context.Canceled })
+	if !errors.Is(gone, context.Canceled) {
+		t.Errorf("it goes on after %v", gone)
+	}
+	if _, err := l.db.write.ExecContext(t.Context(), "DELETE FROM event WHERE seq = 3"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := replay(1, 5); err == nil {
+		t.Errorf("it says nothing of a gap, and gives %d rows", len(got))
 	}
 }
 

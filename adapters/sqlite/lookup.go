@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"math"
 	"strings"
 	"sync"
@@ -289,4 +291,57 @@ func (p *prepared) get(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	p.stmts[query] = s
 	return s, nil
+}
+
+// selectTexts has one column, because each one takes as long as stepping to a row does.
+const selectTexts = `SELECT chain || data FROM event WHERE seq > ? AND seq <= ? ORDER BY seq`
+
+// Replay implements app.ReplayedLog. It goes by the driver's own connection, as insert does.
+func (l *Log) Replay(
+	ctx context.Context, after, until bank.Seq, each func(chain app.Hash, data string) error,
+) (err error) {
+	conn, err := l.db.read.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("read events: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return conn.Raw(func(on any) error {
+		query, ok := on.(driver.QueryerContext)
+		if !ok {
+			return fmt.Errorf("%T does not query", on)
+		}
+		rows, err := query.QueryContext(ctx, selectTexts, []driver.NamedValue{
+			{Ordinal: 1, Value: clamp(uint64(after))}, {Ordinal: 2, Value: clamp(uint64(until))},
+		})
+		if err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+		n, err := texts(rows, each)
+		if err = errors.Join(err, rows.Close()); err == nil && n != until-after {
+			err = fmt.Errorf("read events: there are %d behind %d up to %d", n, after, until)
+		}
+		return err
+	})
+}
+
+// texts goes over rows of one column.
+func texts(rows driver.Rows, each func(chain app.Hash, data string) error) (n bank.Seq, err error) {
+	var row [1]driver.Value
+	for {
+		err := rows.Next(row[:])
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		text, ok := row[0].(string)
+		if !ok || len(text) < len(app.Hash{}) {
+			return n, fmt.Errorf("expected a hash and an event, not %T of %d bytes", row[0], len(text))
+		}
+		if err := each(app.Hash([]byte(text[:len(app.Hash{})])), text[len(app.Hash{}):]); err != nil {
+			return n, err
+		}
+		n++
+	}
 }

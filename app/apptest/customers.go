@@ -11,8 +11,8 @@ import (
 	"bankforge/app/bank"
 )
 
-// TestCustomers checks all that app.CustomerStore promises. open makes a new store each time. The error names each promise
-// that is broken.
+// TestCustomers checks all that app.CustomerStore promises. open makes a new store each time. The error names each
+// promise that is broken.
 func TestCustomers(ctx context.Context, open func() (app.CustomerStore, error)) error {
 	return runChecks(ctx, customerChecks, open)
 }

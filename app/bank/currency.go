@@ -12,12 +12,41 @@ type Currency struct{ code [3]byte }
 // ParseCurrency reads an upper-case ISO 4217 code that is in use.
 func ParseCurrency(code string) (Currency, error) {
 	if len(code) == 3 {
-		c := Currency{[3]byte([]byte(code))}
-		if _, ok := exponents[c]; ok {
+		c := Currency{[3]byte{code[0], code[1], code[2]}}
+		if c.isKnown() {
 			return c, nil
 		}
 	}
 	return Currency{}, fmt.Errorf("%q is not an ISO 4217 currency code", clip(code))
+}
+
+const letters = 26
+
+// known has a place for each three letters: reading an event asks for several currencies.
+var known = knownOf(exponents)
+
+func knownOf(all map[Currency]int) (is [letters * letters * letters]bool) {
+	for c := range all {
+		place, _ := c.place()
+		is[place] = true
+	}
+	return is
+}
+
+func (c Currency) isKnown() bool {
+	place, ok := c.place()
+	return ok && known[place]
+}
+
+// place is not ok where there are others than upper-case letters.
+func (c Currency) place() (n int, ok bool) {
+	for _, letter := range c.code {
+		if letter < 'A' || letter > 'Z' {
+			return 0, false
+		}
+		n = n*letters + int(letter-'A')
+	}
+	return n, true
 }
 
 // Currencies are all that exist, sorted by code.

@@ -43,7 +43,7 @@ const (
 func ParseID[K kind](text string) (ID[K], error) {
 	var k K
 	digits, ok := strings.CutPrefix(text, k.idPrefix())
-	if ok && len(digits) == idDigits && strings.Trim(digits, idAlphabet) == "" {
+	if ok && len(digits) == idDigits && areDigits(digits) {
 		return ID[K]{text}, nil
 	}
 	if _, isAccount := any(k).(Account); isAccount && len(text) == cashIDWidth && strings.HasPrefix(text, cashPrefix) {
@@ -53,6 +53,24 @@ func ParseID[K kind](text string) (ID[K], error) {
 	}
 	return ID[K]{}, fmt.Errorf("%q is not an id of the form %s followed by %d characters 0-9, a-v",
 		clip(text), k.idPrefix(), idDigits)
+}
+
+// areDigits reports whether all characters are of idAlphabet. It does not branch: what ids are made of is random.
+func areDigits(text string) bool {
+	all := byte(1)
+	for i := range len(text) {
+		all &= isDigit[text[i]]
+	}
+	return all == 1
+}
+
+var isDigit = digitsOf(idAlphabet)
+
+func digitsOf(alphabet string) (is [256]byte) {
+	for i := range len(alphabet) {
+		is[alphabet[i]] = 1
+	}
+	return is
 }
 
 // MakeID forms an id of K from 16 bytes, which the caller makes unique. Ids sort as their bytes do.

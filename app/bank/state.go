@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // State is all that deciding needs to know: every account, every open hold and pending transfer.
@@ -21,7 +22,9 @@ type State struct {
 	holds        table[HoldID, *Hold]
 	transactions table[TransactionID, *Transaction]
 	due          deadlines // of the active holds
-	settled      uint64    // how many times
+	room         room
+	found        []*Account // by Replay
+	settled      uint64     // how many times
 }
 
 // NewState is the state before the first event.
@@ -148,6 +151,92 @@ func (s *State) describe(a *Account, d *Details) {
 	}
 }
 
+// Replay takes events in that have been committed: as Evolve does and then Settle, but it keeps nothing of them, so
+// that their slices and texts may be used for others. The state must have been settled before.
+func (s *State) Replay(events []Event) {
+	s.found = s.found[:0]
+	for i := range events { // all at once: most of this is waiting for memory
+		for l := range events[i].Legs {
+			s.found = append(s.found, s.accounts[events[i].Legs[l].Account])
+		}
+	}
+	at := 0
+	for i := range events {
+		e := &events[i]
+		for l := range e.Legs {
+			s.replayAccount(s.found[at], e, &e.Legs[l])
+			at++
+		}
+		s.replayRest(e)
+	}
+	clear(s.found)
+	s.settled++
+}
+
+// replayAccount is given the account, or nil where it was not there before these events.
+func (s *State) replayAccount(a *Account, e *Event, leg *Leg) {
+	if a == nil {
+		a = s.accounts[leg.Account]
+	}
+	if a == nil {
+		a = s.room.next()
+		a.ID, a.OpenedAt = leg.Account.clone(), e.Time
+		a.Opening = Opening{Customer: leg.Customer.clone(), Currency: leg.Currency}
+		s.accounts[a.ID] = a
+		s.opened = append(s.opened, a)
+	}
+	if e.Opening != nil {
+		a.Opening = *e.Opening
+		a.Opening.Customer = a.Opening.Customer.clone()
+	}
+	if e.Details != nil {
+		s.describe(a, e.Details.clone())
+		s.external.settle(nil)
+	}
+	a.AccountState = leg.After
+	a.UpdatedAt = e.Time
+}
+
+func (s *State) replayRest(e *Event) {
+	for i := range e.Transactions {
+		if t := &e.Transactions[i]; t.Status == PendingReview {
+			own := t.clone()
+			s.transactions.rows[own.ID] = &own
+		} else {
+			delete(s.transactions.rows, t.ID)
+		}
+	}
+	if e.Hold != nil {
+		s.replayHold(e.Hold)
+	}
+	s.seq, s.time = e.Seq, e.Time
+}
+
+func (s *State) replayHold(h *Hold) {
+	if h.Status != HoldActive {
+		delete(s.holds.rows, h.ID)
+		s.due.remove(h.ID)
+		return
+	}
+	own := h.clone()
+	s.holds.rows[own.ID] = &own
+	s.due.follow(&own)
+}
+
+// room is memory for new accounts: there are many at once while a log is replayed or a snapshot read.
+type room struct{ free []Account }
+
+const roomFor = 128 // accounts
+
+func (r *room) next() *Account {
+	if len(r.free) == 0 {
+		r.free = make([]Account, roomFor)
+	}
+	a := &r.free[0]
+	r.free = r.free[1:]
+	return a
+}
+
 // Accounts are all accounts in the order of their opening, as they stand. The state must not change meanwhile.
 func (s *State) Accounts() iter.Seq[Account] {
 	return func(yield func(Account) bool) {
@@ -174,6 +263,7 @@ func (s *State) Len() int { return len(s.opened) }
 
 // RestoreState makes the state again from its seq, its time and what Accounts, Holds and Pending gave. It takes
 // from the three one after the other, each once, so they may read from one stream. It refuses what is no state.
+// Accounts share no text with what they were taken from.
 func RestoreState(
 	seq Seq, t Time, accounts iter.Seq[Account], holds iter.Seq[Hold], pending iter.Seq[Transaction],
 ) (*State, error) {
@@ -182,12 +272,15 @@ func RestoreState(
 		if _, twice := s.accounts[a.ID]; twice {
 			return nil, fmt.Errorf("account %s is there twice", a.ID)
 		}
-		s.add(&a)
+		own := s.room.next()
+		*own = a
+		own.ID, own.Customer = a.ID.clone(), a.Customer.clone()
+		s.add(own)
 		if a.Details != nil {
 			if _, twice := s.external.rows[a.Details.ExternalID]; twice {
 				return nil, fmt.Errorf("account %s has the external id of another", a.ID)
 			}
-			s.describe(&a, a.Details)
+			s.describe(own, a.Details.clone())
 		}
 		s.Settle()
 	}
@@ -215,4 +308,45 @@ func sorted[K kind](rows map[ID[K]]*K, which func(*K) bool) iter.Seq[K] {
 			}
 		}
 	}
+}
+
+// The clones share no text with what they are made of.
+
+func (id ID[K]) clone() ID[K] { return ID[K]{strings.Clone(id.text)} }
+
+func (d *Details) clone() *Details {
+	return &Details{strings.Clone(d.Label), strings.Clone(d.ExternalID), d.Metadata.clone()}
+}
+
+func (m Metadata) clone() Metadata {
+	if m == nil {
+		return nil
+	}
+	own := make(Metadata, len(m))
+	for k, v := range m {
+		own[strings.Clone(k)] = strings.Clone(v)
+	}
+	return own
+}
+
+func (h *Hold) clone() Hold {
+	own := *h
+	own.ID, own.Account, own.Customer = h.ID.clone(), h.Account.clone(), h.Customer.clone()
+	own.Reference = strings.Clone(h.Reference)
+	return own
+}
+
+func (t *Transaction) clone() Transaction {
+	own := *t
+	own.ID, own.From, own.To = t.ID.clone(), t.From.clone(), t.To.clone()
+	own.Reference, own.Description = strings.Clone(t.Reference), strings.Clone(t.Description)
+	own.Metadata = t.Metadata.clone()
+	own.Reverses, own.Hold = t.Reverses.clone(), t.Hold.clone()
+	own.CorrelationID = strings.Clone(t.CorrelationID)
+	own.Entries = nil
+	for _, e := range t.Entries {
+		e.Account, e.Customer = e.Account.clone(), e.Customer.clone()
+		own.Entries = append(own.Entries, e)
+	}
+	return own
 }

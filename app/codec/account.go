@@ -19,7 +19,8 @@ func appendLeg(b []byte, num protowire.Number, l *bank.Leg) []byte {
 	return end(b, at)
 }
 
-func readLeg(r *reader) (l bank.Leg) {
+func readLeg(r *reader, l *bank.Leg) {
+	*l = bank.Leg{}
 	m := r.each("leg")
 	for m.next() {
 		switch m.num {
@@ -36,7 +37,6 @@ func readLeg(r *reader) (l bank.Leg) {
 		}
 	}
 	r.done(&m)
-	return l
 }
 
 // appendAccountState writes the fields 5 to 14, which legs and accounts have in common.
@@ -209,7 +209,7 @@ func EncodeAccount(dst []byte, a *bank.Account) []byte {
 
 // DecodeAccount reads what EncodeAccount has written.
 func DecodeAccount(data []byte) (bank.Account, error) {
-	r := reader{what: "account", data: data}
+	r := reader{what: "account", data: string(data)}
 	a := readAccount(&r)
 	if r.err != nil {
 		return bank.Account{}, r.err

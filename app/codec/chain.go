@@ -11,3 +11,12 @@ func Chain(prev [32]byte, data []byte) (sum [32]byte) {
 	h.Sum(sum[:0])
 	return sum
 }
+
+// Chainer is Chain for who goes over many rows, one after the other.
+type Chainer struct{ buf []byte }
+
+// Chain is as the function is.
+func (c *Chainer) Chain(prev [32]byte, data string) [32]byte {
+	c.buf = append(append(c.buf[:0], prev[:]...), data...)
+	return sha256.Sum256(c.buf)
+}

@@ -140,9 +140,9 @@ func drawTransaction(t *rapid.T, e *bank.Event, m *Meta) bank.Transaction {
 	}
 	switch rapid.IntRange(0, 3).Draw(t, "entries") {
 	case 1:
-		tx.Entries = entriesOf(e.Legs)
+		tx.Entries = entriesOf(nil, e.Legs)
 	case 2:
-		tx.Entries = append(entriesOf(e.Legs), drawEntry(t, e))
+		tx.Entries = append(entriesOf(nil, e.Legs), drawEntry(t, e))
 	case 3:
 		tx.Entries = []bank.Entry{drawEntry(t, e)}
 	}

@@ -49,10 +49,28 @@ func Encode(dst []byte, e *bank.Event, m Meta) []byte {
 func Decode(data []byte) (bank.Event, Meta, error) { return written.decode(data) }
 
 func (d *decoder) decode(data []byte) (e bank.Event, m Meta, err error) {
-	var rest []byte
-	if e.Type, rest, err = d.header(data); err != nil {
-		return bank.Event{}, Meta{}, err
+	err = d.into(string(data), &e, &m)
+	return e, m, err
+}
+
+// DecodeInto is Decode for who reads many events, one after the other: it uses the slices of e again, and all texts in
+// e and m are parts of data. Who keeps one of them beyond data makes a copy. After an error, e and m are empty.
+func DecodeInto(data string, e *bank.Event, m *Meta) error { return written.into(data, e, m) }
+
+func (d *decoder) into(data string, e *bank.Event, m *Meta) error {
+	kind, rest, err := d.header(data)
+	if err == nil {
+		*e, *m = bank.Event{Type: kind, Legs: e.Legs[:0], Transactions: e.Transactions[:0]}, Meta{}
+		err = readEvent(rest, e, m)
 	}
+	if err != nil {
+		*e, *m = bank.Event{}, Meta{}
+	}
+	return err
+}
+
+// readEvent reads the fields behind type and version.
+func readEvent(rest string, e *bank.Event, m *Meta) error {
 	r := reader{what: "event", data: rest, num: 2}
 	for r.next() {
 		switch r.num {
@@ -71,14 +89,16 @@ func (d *decoder) decode(data []byte) (e bank.Event, m Meta, err error) {
 		case 9:
 			m.TraceParent = r.text()
 		case 10:
-			e.Legs = append(grow(e.Legs, 2), readLeg(&r))
+			e.Legs = more(e.Legs, 2)
+			readLeg(&r, &e.Legs[len(e.Legs)-1])
 		case 11:
 			e.Opening = readOpening(&r)
 		case 12:
 			e.Details = readDetails(&r)
 		case 13:
 			in := frame{e.Seq, e.Time, m.CorrelationID, e.Legs}
-			e.Transactions = append(grow(e.Transactions, 1), in.readTransaction(&r))
+			e.Transactions = more(e.Transactions, 1)
+			in.readTransaction(&r, &e.Transactions[len(e.Transactions)-1])
 		case 14:
 			in := frame{e.Seq, e.Time, m.CorrelationID, e.Legs}
 			h := in.readHold(&r)
@@ -89,10 +109,16 @@ func (d *decoder) decode(data []byte) (e bank.Event, m Meta, err error) {
 			r.unknown()
 		}
 	}
-	if r.err != nil {
-		return bank.Event{}, Meta{}, r.err
+	return r.err
+}
+
+// more is s with one more element, which may have been used before; n are as many as there mostly are.
+func more[E any](s []E, n int) []E {
+	if len(s) < cap(s) {
+		return s[:len(s)+1]
 	}
-	return e, m, nil
+	var zero E
+	return append(grow(s, n), zero)
 }
 
 // grow makes room for the usual number of elements at once.

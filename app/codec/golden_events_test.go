@@ -71,7 +71,7 @@ func posted(
 	tx := bank.Transaction{
 		ID: txID(n), Kind: kind, Status: bank.Posted, Version: 1, Amount: amount(tb, minor),
 		ValueDate: noon.Date(), CorrelationID: meta().CorrelationID, CreatedAt: noon, PostedAt: noon, Seq: seq,
-		Entries: entriesOf(legs),
+		Entries: entriesOf(nil, legs),
 	}
 	for _, e := range tx.Entries {
 		switch {

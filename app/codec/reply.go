@@ -13,7 +13,7 @@ func EncodeRefusal(dst []byte, e *bank.Error) []byte {
 
 // DecodeRefusal reads what EncodeRefusal has written.
 func DecodeRefusal(data []byte) (*bank.Error, error) {
-	r := reader{what: "refusal", data: data}
+	r := reader{what: "refusal", data: string(data)}
 	e := readRefusal(&r)
 	if r.err != nil {
 		return nil, r.err
@@ -68,7 +68,7 @@ func EncodeBulk(dst []byte, items []BulkItem) []byte {
 
 // DecodeBulk reads what EncodeBulk has written.
 func DecodeBulk(data []byte) ([]BulkItem, error) {
-	r := reader{what: "bulk", data: data}
+	r := reader{what: "bulk", data: string(data)}
 	var items []BulkItem
 	for r.next() {
 		if r.num != 1 {

@@ -95,7 +95,7 @@ func ReadState(from io.Reader) (*bank.State, error) {
 	s, err := bank.RestoreState(seq, time,
 		read(&r, accountRecord, readAccount),
 		read(&r, holdRecord, alone(func(in *frame, m *reader) bank.Hold { return in.readHold(m) })),
-		read(&r, pendingRecord, alone(func(in *frame, m *reader) bank.Transaction { return in.readTransaction(m) })))
+		read(&r, pendingRecord, alone(readPending)))
 	r.end()
 	switch {
 	case r.err != nil:
@@ -104,6 +104,11 @@ func ReadState(from io.Reader) (*bank.State, error) {
 		return nil, fmt.Errorf("read a state: %w: %w", ErrMalformed, err)
 	}
 	return s, nil
+}
+
+func readPending(in *frame, m *reader) (t bank.Transaction) {
+	in.readTransaction(m, &t)
+	return t
 }
 
 // stateReader stands on one record.
@@ -149,7 +154,7 @@ func (r *stateReader) header() (seq bank.Seq, t bank.Time) {
 	if r.err == nil && r.kind != headerRecord {
 		r.fail(fmt.Errorf("%w: this is no state", ErrMalformed))
 	}
-	m := reader{what: "state", data: r.body}
+	m := reader{what: "state", data: string(r.body)}
 	var schema uint64
 	for m.next() {
 		switch m.num {
@@ -178,7 +183,7 @@ func (r *stateReader) header() (seq bank.Seq, t bank.Time) {
 func read[T any](r *stateReader, kind byte, decode func(*reader) T) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for r.kind == kind {
-			m := reader{what: "state", data: r.body}
+			m := reader{what: "state", data: string(r.body)}
 			v := decode(&m)
 			if m.err != nil {
 				r.fail(m.err)

@@ -49,9 +49,12 @@ func (in *frame) appendTransaction(b []byte, num protowire.Number, t *bank.Trans
 	return end(b, at)
 }
 
-func (in *frame) readTransaction(r *reader) (t bank.Transaction) {
+// readTransaction uses the entries that t had again.
+func (in *frame) readTransaction(r *reader, t *bank.Transaction) {
 	m := r.each("transaction")
-	t.CorrelationID, t.CreatedAt, t.PostedAt, t.Seq = in.correlation, in.time, in.time, in.seq
+	*t = bank.Transaction{
+		CorrelationID: in.correlation, CreatedAt: in.time, PostedAt: in.time, Seq: in.seq, Entries: t.Entries[:0],
+	}
 	var minor int64
 	var currency bank.Currency
 	for m.next() {
@@ -85,12 +88,11 @@ func (in *frame) readTransaction(r *reader) (t bank.Transaction) {
 		case 14:
 			t.Hold = readID(&m, bank.ParseID[bank.Hold])
 		default:
-			in.readOrigin(&m, &t)
+			in.readOrigin(&m, t)
 		}
 	}
 	t.Amount = m.amount(minor, currency)
 	r.done(&m)
-	return t
 }
 
 // readOrigin reads the later fields of a transaction, which say where it comes from and what it moved.
@@ -99,7 +101,7 @@ func (in *frame) readOrigin(m *reader, t *bank.Transaction) {
 	case 15:
 		t.ValueDate = m.date()
 	case 16:
-		if t.CorrelationID = string(m.lone()); t.CorrelationID == in.correlation {
+		if t.CorrelationID = m.lone(); t.CorrelationID == in.correlation {
 			m.fail("repeats the event's")
 		}
 	case 17:
@@ -110,7 +112,7 @@ func (in *frame) readOrigin(m *reader, t *bank.Transaction) {
 		t.Seq = in.seq + bank.Seq(m.int())
 	case 20:
 		m.uint(1)
-		if t.Entries = entriesOf(in.legs); t.Entries == nil {
+		if t.Entries = entriesOf(t.Entries, in.legs); len(t.Entries) == 0 {
 			m.fail("there are no legs that could be entries")
 		}
 	case 21:
@@ -126,9 +128,8 @@ func (in *frame) readOrigin(m *reader, t *bank.Transaction) {
 	}
 }
 
-// entriesOf are the entries of a transaction that moves what the legs move: debits first.
-func entriesOf(legs []bank.Leg) []bank.Entry {
-	var out []bank.Entry
+// entriesOf appends to out the entries of a transaction that moves what the legs move: debits first.
+func entriesOf(out []bank.Entry, legs []bank.Leg) []bank.Entry {
 	for _, debit := range [...]bool{true, false} {
 		for i := range legs {
 			if l := &legs[i]; l.Amount != 0 && l.Amount < 0 == debit {

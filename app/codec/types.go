@@ -47,27 +47,32 @@ type oldForm struct{ number, version uint64 }
 
 // decoder reads all forms that were ever written.
 type decoder struct {
-	types   map[uint64]bank.EventType // by number
-	current map[uint64]uint64         // number → version that is written today
-	lift    map[oldForm]upcaster
+	today []today // by number
+	lift  map[oldForm]upcaster
+}
+
+// today is what is written of a type of event now.
+type today struct {
+	event   bank.EventType
+	version uint64 // 0: there is no such type
 }
 
 // written reads what Encode writes, and what it once wrote.
 var written = newDecoder(forms[:], map[oldForm]upcaster{})
 
 func newDecoder(forms []form, lift map[oldForm]upcaster) *decoder {
-	d := &decoder{types: map[uint64]bank.EventType{}, current: map[uint64]uint64{}, lift: lift}
+	d := &decoder{lift: lift}
 	for t, f := range forms {
-		if f.number != 0 {
-			d.types[f.number] = bank.EventType(t)
-			d.current[f.number] = f.version
+		for uint64(len(d.today)) <= f.number {
+			d.today = append(d.today, today{})
 		}
+		d.today[f.number] = today{bank.EventType(t), f.version}
 	}
 	return d
 }
 
 // header reads type and version, and returns the other fields in today's form.
-func (d *decoder) header(data []byte) (bank.EventType, []byte, error) {
+func (d *decoder) header(data string) (bank.EventType, string, error) {
 	r := reader{what: "event", data: data}
 	var number, version uint64
 	if r.next() && r.num == 1 {
@@ -76,28 +81,32 @@ func (d *decoder) header(data []byte) (bank.EventType, []byte, error) {
 			version = r.varint()
 		}
 	}
-	current, known := d.current[number]
+	var now today
+	if number < uint64(len(d.today)) {
+		now = d.today[number]
+	}
 	switch {
 	case r.err != nil:
-		return 0, nil, r.err
+		return 0, "", r.err
 	case number == 0 || version == 0:
-		return 0, nil, fmt.Errorf("%w: an event without type and version", ErrMalformed)
-	case !known:
-		return 0, nil, fmt.Errorf("%w: unknown type %d of an event", ErrMalformed, number)
-	case version > current:
-		return 0, nil, fmt.Errorf("%w: version %d of event type %d; this program knows %d and earlier",
-			ErrMalformed, version, number, current)
+		return 0, "", fmt.Errorf("%w: an event without type and version", ErrMalformed)
+	case now.version == 0:
+		return 0, "", fmt.Errorf("%w: unknown type %d of an event", ErrMalformed, number)
+	case version > now.version:
+		return 0, "", fmt.Errorf("%w: version %d of event type %d; this program knows %d and earlier",
+			ErrMalformed, version, number, now.version)
 	}
 	rest := r.data
-	for ; version < current; version++ {
+	for ; version < now.version; version++ {
 		lift, ok := d.lift[oldForm{number, version}]
 		if !ok {
-			return 0, nil, fmt.Errorf("%w: no way from version %d of event type %d", ErrMalformed, version, number)
+			return 0, "", fmt.Errorf("%w: no way from version %d of event type %d", ErrMalformed, version, number)
 		}
-		var err error
-		if rest, err = lift(rest); err != nil {
-			return 0, nil, fmt.Errorf("lift version %d of event type %d: %w", version, number, err)
+		lifted, err := lift([]byte(rest))
+		if err != nil {
+			return 0, "", fmt.Errorf("lift version %d of event type %d: %w", version, number, err)
 		}
+		rest = string(lifted)
 	}
-	return d.types[number], rest, nil
+	return now.event, rest, nil
 }

@@ -18,7 +18,7 @@ func lifting() *decoder {
 	now[bank.AccountFrozen].version = 3
 	return newDecoder(now[:], map[oldForm]upcaster{
 		{3, 1}: func(old []byte) ([]byte, error) {
-			r := reader{what: "account.frozen version 1", data: old}
+			r := reader{what: "account.frozen version 1", data: string(old)}
 			var out []byte
 			for r.next() {
 				switch r.num {

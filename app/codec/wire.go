@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -59,7 +60,7 @@ func end(b []byte, at int) []byte {
 // functions write: ascending numbers, shortest varints, no zeros. After an error it stands still.
 type reader struct {
 	what string // the message's name
-	data []byte // what is left
+	data string // what is left
 	num  protowire.Number
 	prev protowire.Number
 	typ  protowire.Type
@@ -71,7 +72,7 @@ func (r *reader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: %s, field %d: %s", ErrMalformed, r.what, r.num, fmt.Sprintf(format, args...))
 	}
-	r.data = nil
+	r.data = ""
 }
 
 // number takes a varint in its shortest form off the data.
@@ -81,12 +82,24 @@ func (r *reader) number() (uint64, bool) {
 		r.data = r.data[1:]
 		return uint64(v), true
 	}
-	v, n := protowire.ConsumeVarint(r.data)
-	if n < 0 || n != protowire.SizeVarint(v) {
-		return 0, false
+	return r.longNumber()
+}
+
+// longNumber takes one of several bytes.
+func (r *reader) longNumber() (v uint64, ok bool) {
+	for i := 0; i < len(r.data) && i < binary.MaxVarintLen64; i++ {
+		c := r.data[i]
+		v |= uint64(c&0x7f) << (7 * i)
+		if c >= 0x80 {
+			continue
+		}
+		if c == 0 || i == binary.MaxVarintLen64-1 && c > 1 {
+			break // it could be shorter, or is too large
+		}
+		r.data = r.data[i+1:]
+		return v, true
 	}
-	r.data = r.data[n:]
-	return v, true
+	return 0, false
 }
 
 // next steps to the next field, whose number is then r.num.
@@ -148,19 +161,19 @@ func (r *reader) date() bank.Date {
 	return bank.Date(v)
 }
 
-// bytes reads a field that may be empty and may repeat. The result is only lent.
-func (r *reader) bytes() []byte {
+// bytes reads a field that may be empty and may repeat. What it returns is a part of what is read.
+func (r *reader) bytes() string {
 	if r.err != nil {
-		return nil
+		return ""
 	}
 	if r.typ != protowire.BytesType {
 		r.fail("has wire type %d instead of that of bytes", r.typ)
-		return nil
+		return ""
 	}
 	size, ok := r.number()
 	if !ok || size > uint64(len(r.data)) {
 		r.fail("is longer than what is there")
-		return nil
+		return ""
 	}
 	v := r.data[:size]
 	r.data = r.data[size:]
@@ -168,7 +181,7 @@ func (r *reader) bytes() []byte {
 }
 
 // lone is bytes for a field that comes once.
-func (r *reader) lone() []byte {
+func (r *reader) lone() string {
 	if r.num == r.prev {
 		r.fail("comes twice")
 	}
@@ -180,11 +193,11 @@ func (r *reader) text() string {
 	if len(v) == 0 {
 		r.fail("is empty")
 	}
-	return string(v)
+	return v
 }
 
 func (r *reader) currency() bank.Currency {
-	c, err := bank.ParseCurrency(string(r.lone()))
+	c, err := bank.ParseCurrency(r.lone())
 	if err != nil {
 		r.fail("%v", err)
 	}
@@ -194,11 +207,11 @@ func (r *reader) currency() bank.Currency {
 // readID reads an id; parse is the right one of bank.ParseID.
 func readID[ID any](r *reader, parse func(string) (ID, error)) ID { return parseID(r, r.lone(), parse) }
 
-func parseID[ID any](r *reader, text []byte, parse func(string) (ID, error)) (id ID) {
+func parseID[ID any](r *reader, text string, parse func(string) (ID, error)) (id ID) {
 	if r.err != nil {
 		return id
 	}
-	id, err := parse(string(text))
+	id, err := parse(text)
 	if err != nil {
 		r.fail("%v", err)
 	}
@@ -212,6 +225,6 @@ func (r *reader) one(what string) reader  { return reader{what: what, data: r.lo
 
 func (r *reader) done(m *reader) {
 	if m.err != nil {
-		r.err, r.data = m.err, nil
+		r.err, r.data = m.err, ""
 	}
 }

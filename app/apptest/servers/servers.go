@@ -1,5 +1,5 @@
-// Package servers tells tests where the real servers are: what the environment says, or else what scripts/services.sh has
-// started. Servers outlive the tests; whoever uses one makes what it needs there under a name of its own.
+// Package servers tells tests where the real servers are: what the environment says, or else what scripts/services.sh
+// has started. Servers outlive the tests; whoever uses one makes what it needs there under a name of its own.
 package servers
 
 import (
@@ -52,7 +52,8 @@ func start(variable, service string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "services.sh"), "up", service)
+	script := filepath.Join(root, "scripts", "services.sh")
+	cmd := exec.CommandContext(ctx, script, "up", service) //nolint:gosec // it is the tree's own
 	cmd.Dir = root
 	var said bytes.Buffer
 	cmd.Stderr = &said

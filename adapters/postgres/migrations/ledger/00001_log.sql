@@ -33,10 +33,11 @@ CREATE TABLE touch (
     PRIMARY KEY (subject, version)
 );
 
--- What became of each command that had a key. Ids are dense, in the order of appending.
+-- What became of each command that had a key. Ids are dense, in the order of appending, which is where rows stand, too: so
+-- a note of which pages have which is enough to find them.
 CREATE TABLE outcome (
-    id          bigint PRIMARY KEY,
-    key         bytea  NOT NULL UNIQUE,
+    id          bigint NOT NULL,
+    key         bytea  PRIMARY KEY,
     fingerprint bytea  NOT NULL,
     seq         bigint NOT NULL,
     events      int    NOT NULL,
@@ -46,6 +47,8 @@ CREATE TABLE outcome (
     command     text   NOT NULL,
     at          bigint NOT NULL
 );
+
+CREATE INDEX outcome_id ON outcome USING brin (id) WITH (pages_per_range = 16, autosummarize = on);
 
 -- One append: all of it, or nothing.
 -- +goose StatementBegin
