@@ -62,6 +62,7 @@ known() {
 
 set -a # docker compose and Mailpit read the environment
 . ./.env
+set +a
 . scripts/tools.sh
 . scripts/servers/software.sh
 . scripts/servers/ports.sh
@@ -101,6 +102,7 @@ case $verb in
         known "$@"
         [ $# -gt 0 ] || set -- "${every[@]}"
         flock 9
+        make_ports
         take_ports
         up "$@"
         lines "$@" >&3
@@ -117,7 +119,7 @@ case $verb in
         install_software "$@"
         ;;
     start | stop | kill | pause | resume)
-        [ $# -ge 1 ] || usage
+        [ $# -eq 1 ] || [ "$verb $#-${2:-}" = "stop 2-now" ] || usage
         known "$1"
         flock 9
         take_ports

@@ -21,10 +21,10 @@ began() {
 
 # pid_of prints the process of a server that runs, or nothing.
 pid_of() {
-    local pid then
+    local pid since
     [ -f "$dir/$1/pid" ] || return 0
-    read -r pid then <"$dir/$1/pid" || return 0
-    if [ -n "$then" ] && [ "$(began "$pid")" = "$then" ]; then echo "$pid"; fi
+    read -r pid since <"$dir/$1/pid" || return 0
+    if [ -n "$since" ] && [ "$(began "$pid")" = "$since" ]; then echo "$pid"; fi
 }
 
 # family prints a process and its children: PostgreSQL has one for each connection.
@@ -208,10 +208,7 @@ down() {
     one_stop postgres # last: FerretDB uses it
 }
 
-one_start() {
-    [ $# -eq 1 ] || usage
-    bring "$1"
-}
+one_start() { bring "$1"; }
 
 one_stop() { # one_stop NAME [now]
     local pid signal=TERM
@@ -221,8 +218,6 @@ one_stop() { # one_stop NAME [now]
         postgres-) signal=INT ;; # without waiting for clients
         postgres-now) signal=QUIT ;;
         *-now) signal=KILL ;;
-        *-) ;;
-        *) usage ;;
     esac
     kill "-$signal" "$pid" 2>/dev/null || true
     # shellcheck disable=SC2046 # words

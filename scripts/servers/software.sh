@@ -5,6 +5,7 @@
 install_software() {
     local name
     mkdir -p "$tools"
+    # shellcheck disable=SC2034 # quietly writes there
     log=$tools/install.log
     (
         flock 8
