@@ -61,7 +61,9 @@ known() {
 }
 
 set -a # docker compose and Mailpit read the environment
+environment=$(export -p)
 . ./.env
+eval "$environment" # it comes first, as it does for docker compose
 set +a
 . scripts/tools.sh
 . scripts/servers/software.sh

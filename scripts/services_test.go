@@ -160,8 +160,8 @@ func TestSetsKeepApart(t *testing.T) {
 	}
 }
 
-// TestPostgresKeeps: what PostgreSQL has acknowledged is there after it was killed with all its processes, and those who
-// were connected hear of it. Its directory may be closed to others.
+// TestPostgresKeeps: what PostgreSQL has acknowledged is there after it was killed with all its processes, and those
+// who were connected hear of it. Its directory may be closed to others.
 func TestPostgresKeeps(t *testing.T) {
 	t.Parallel()
 	s := newSet(t)
