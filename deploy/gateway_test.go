@@ -211,8 +211,11 @@ func TestForwards(t *testing.T) {
 		arrived <- arrival{r, body}
 	})}})
 	sent := strings.Repeat("x", 1<<20)
-	ask(t, "POST", url+"/v1/transfers/bulk?dry_run=true&x=%2F", sent, "Authorization", "Bearer secret",
+	answer := ask(t, "POST", url+"/v1/transfers/bulk?dry_run=true&x=%2F", sent, "Authorization", "Bearer secret",
 		"Idempotency-Key", "k1", "X-Correlation-Id", "c-1", "Prefer", "ack=published", "x_odd", "1")
+	if answer.status != http.StatusOK {
+		t.Fatalf("%d %s", answer.status, answer.body)
+	}
 	got := <-arrived
 	for name, want := range map[string]string{"Authorization": "Bearer secret", "Idempotency-Key": "k1",
 		"X-Correlation-Id": "c-1", "Prefer": "ack=published", "x_odd": "1"} {
@@ -303,7 +306,8 @@ func checkProblem(t *testing.T, answer heard, status int, code string) {
 // TestLive: what is sent live arrives at once, over both channels.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	url := gateway(t, map[string][]string{"live": {server(t, live)}})
+	next := make(chan bool)
+	url := gateway(t, map[string][]string{"live": {server(t, live(next))}})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/accounts/acc_1/live", nil)
@@ -315,8 +319,12 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if line, err := bufio.NewReader(answer.Body).ReadString('\n'); err != nil || line != "id: 1\n" {
-		t.Errorf("%q, %v", line, err)
+	stream := bufio.NewReader(answer.Body)
+	for range 3 {
+		if line, err := stream.ReadString('\n'); err != nil || line != "id: 1\n" {
+			t.Errorf("%q, %v", line, err)
+		}
+		next <- true
 	}
 
 	ws := strings.Replace(url, "http", "ws", 1) + "/v1/live"
@@ -335,14 +343,26 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// live sends one event and no more, or repeats what it hears.
-func live(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/v1/live" {
-		_, _ = io.WriteString(w, "id: 1\n")
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		return
+// live sends one event, and another each time that it is told to; or it repeats what it hears.
+func live(next <-chan bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/live" {
+			repeat(w, r)
+			return
+		}
+		for {
+			_, _ = io.WriteString(w, "id: 1\n")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-next:
+			case <-r.Context().Done():
+				return
+			}
+		}
 	}
+}
+
+func repeat(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ const patience = 10 * time.Minute
 
 func newSet(t *testing.T) *set {
 	t.Helper()
-	s := &set{t: t, dir: t.TempDir()}
+	s := &set{t: t, dir: t.TempDir(), env: []string{"BANKFORGE_ENGINE=none"}}
 	t.Cleanup(func() { s.run(context.Background(), "down") })
 	return s
 }
@@ -236,6 +237,43 @@ func TestRefuses(t *testing.T) {
 	write(t, filepath.Join(s.dir, "ports"), "PORT_REDIS="+port+"\n")
 	if _, said, ok := s.run(t.Context(), "up", "redis"); ok || !strings.Contains(said, "port "+port+" is in use") {
 		t.Errorf("a port in use: %q", said)
+	}
+}
+
+// TestEngine: where a container engine answers, it runs the same servers under the same names and ports.
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	calls := filepath.Join(bin, "calls")
+	docker := filepath.Join(bin, "docker")
+	write(t, docker, "#!/bin/sh\necho \"$PORT_REDIS $*\" >>"+calls+"\necho noise\n")
+	if err := os.Chmod(docker, 0o700); err != nil { //nolint:gosec // it is a program
+		t.Fatal(err)
+	}
+	s := &set{t: t, dir: t.TempDir(), env: []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "BANKFORGE_ENGINE="}}
+	at, err := url.Parse(s.up("redis", "kafka")["BANKFORGE_REDIS"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][]string{{"stop", "redis"}, {"kill", "redis"}, {"pause", "redis"}, {"resume", "redis"},
+		{"start", "redis"}, {"stop", "postgres", "now"}, {"down"}} {
+		s.do(c...)
+	}
+	said, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(said)) {
+		line = regexp.MustCompile(`--project-name bankforge-\w+ `).ReplaceAllString(strings.TrimSpace(line), "")
+		if what, ok := strings.CutPrefix(line, at.Port()+" compose "); ok && what != "version" {
+			got = append(got, what)
+		}
+	}
+	want := []string{"up --detach --wait redis kafka", "stop redis", "kill redis", "pause redis", "unpause redis",
+		"up --detach --wait redis", "kill --signal QUIT postgres", "down"}
+	if !slices.Equal(got, want) {
+		t.Errorf("docker was called with %q, want %q; in full:\n%s", got, want, said)
 	}
 }
 
