@@ -6,7 +6,7 @@ launch() { # launch NAME COMMAND...: in a session of its own, so that it outlive
     local name=$1
     shift
     mkdir -p "$dir/$name"
-    setsid "$@" </dev/null >>"$dir/$name/log" 2>&1 3>&- 9>&- &
+    setsid "$@" </dev/null >>"$dir/$name/log" 2>&1 3>&- 8>&- 9>&- &
     echo "$! $(began $!)" >"$dir/$name/pid"
 }
 
@@ -98,6 +98,10 @@ log.dirs=$dir/kafka/data
 END
 }
 
+# kafka_flags are more for the virtual machine.
+kafka_flags=()
+if [ -f "$(kafka_home)/classes.jsa" ]; then kafka_flags=("-XX:SharedArchiveFile=$(kafka_home)/classes.jsa"); fi
+
 start_kafka() {
     local home=$dir/kafka java
     mkdir -p "$home"
@@ -108,7 +112,7 @@ start_kafka() {
             -t "a$(head -c 16 /dev/urandom | base64 | tr +/ __ | cut -c2-22)" -c "$home/server.properties" \
             >>"$home/log" 2>&1 || return
     fi
-    launch kafka "${java[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
+    launch kafka "${java[@]}" "${kafka_flags[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
         kafka.Kafka "$home/server.properties"
 }
 
