@@ -112,8 +112,8 @@ start_kafka() {
             -t "a$(head -c 16 /dev/urandom | base64 | tr +/ __ | cut -c2-22)" -c "$home/server.properties" \
             >>"$home/log" 2>&1 || return
     fi
-    launch kafka "${java[@]}" "${kafka_flags[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
-        kafka.Kafka "$home/server.properties"
+    launch kafka "${java[@]}" "${kafka_flags[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" \
+        -XX:+UseG1GC -XX:MaxGCPauseMillis=20 kafka.Kafka "$home/server.properties"
 }
 
 answers_kafka() { kcat -b "127.0.0.1:$PORT_KAFKA" -L -m 3 2>/dev/null | grep -q "broker 1 at"; }
