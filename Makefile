@@ -77,4 +77,5 @@ schema: build ## schemathesis against a running server: the API does what its Op
 
 .PHONY: clean
 clean: ## Forget what was built and installed
+	@[ ! -d .tools/services ] || scripts/services.sh down
 	rm -rf bin .tools console/node_modules

@@ -85,8 +85,8 @@ func checkService(t *testing.T, name string, s types.ServiceConfig) {
 	}
 }
 
-// TestOnePlace: what .env says is what docker compose uses, every word of it, and docker-compose.yml has no version and no
-// port of its own.
+// TestOnePlace: what .env says is what docker compose uses, every word of it, and docker-compose.yml has no version
+// and no port of its own.
 func TestOnePlace(t *testing.T) {
 	t.Parallel()
 	text := read(t, "../docker-compose.yml")

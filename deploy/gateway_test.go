@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +32,7 @@ var pools = []string{"commands", "accounts", "transactions", "eventstore", "live
 func gateway(t *testing.T, servers map[string][]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir), os.DirFS(".")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
 		t.Fatal(err)
 	}
 	var upstreams strings.Builder
@@ -53,7 +54,8 @@ func gateway(t *testing.T, servers map[string][]string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if said, err := exec.CommandContext(ctx, "nginx", append(flags, "-t", "-g", directives)...).CombinedOutput(); err != nil {
+	check := exec.CommandContext(ctx, "nginx", append(slices.Clone(flags), "-t", "-g", directives)...)
+	if said, err := check.CombinedOutput(); err != nil {
 		t.Fatalf("nginx -t: %v (make install brings nginx)\n%s", err, said)
 	}
 	run(t, exec.Command("nginx", append(flags, "-g", directives+" daemon off;")...))
@@ -130,8 +132,15 @@ func named(t *testing.T, pool string) string {
 	return server(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Pool", pool) })
 }
 
-// ask sends a request, and returns the answer with its body.
-func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+// heard is an answer.
+type heard struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask sends a request.
+func ask(t *testing.T, method, url, body string, headers ...string) heard {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -152,7 +161,7 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(text)
+	return heard{answer.StatusCode, answer.Header, string(text)}
 }
 
 // TestEveryDoor: what ports/routes.go opens, the gateway brings to a process whose module opens it.
@@ -177,14 +186,14 @@ func TestEveryDoor(t *testing.T) {
 			t.Errorf("%s belongs to %s, which no pool serves", d.path, d.module)
 		}
 		path := strings.NewReplacer("{id}", "acc_06h09h3q657ss5pr9u4kq9irho", "{code}", "not_found").Replace(d.path)
-		answer, _ := ask(t, d.method, url+path+"?limit=3", "")
-		if got := answer.Header.Get("Pool"); got == "" || d.module != "" && got != want {
+		got := ask(t, d.method, url+path+"?limit=3", "").header.Get("Pool")
+		if got == "" || d.module != "" && got != want {
 			t.Errorf("%s %s goes to %q, want %q", d.method, d.path, got, want)
 		}
 	}
 	for _, path := range []string{"/", "/assets/index.js"} {
-		if answer, _ := ask(t, "GET", url+path, ""); answer.Header.Get("Pool") != "page" {
-			t.Errorf("%s goes to %q", path, answer.Header.Get("Pool"))
+		if got := ask(t, "GET", url+path, "").header.Get("Pool"); got != "page" {
+			t.Errorf("%s goes to %q", path, got)
 		}
 	}
 }
@@ -202,8 +211,11 @@ func TestForwards(t *testing.T) {
 		arrived <- arrival{r, body}
 	})}})
 	sent := strings.Repeat("x", 1<<20)
-	ask(t, "POST", url+"/v1/transfers/bulk?dry_run=true&x=%2F", sent, "Authorization", "Bearer secret",
+	answer := ask(t, "POST", url+"/v1/transfers/bulk?dry_run=true&x=%2F", sent, "Authorization", "Bearer secret",
 		"Idempotency-Key", "k1", "X-Correlation-Id", "c-1", "Prefer", "ack=published", "x_odd", "1")
+	if answer.status != http.StatusOK {
+		t.Fatalf("%d %s", answer.status, answer.body)
+	}
 	got := <-arrived
 	for name, want := range map[string]string{"Authorization": "Bearer secret", "Idempotency-Key": "k1",
 		"X-Correlation-Id": "c-1", "Prefer": "ack=published", "x_odd": "1"} {
@@ -238,9 +250,9 @@ func TestDeadProcess(t *testing.T) {
 			})
 			url := gateway(t, map[string][]string{"commands": {first, lives}})
 			for range 4 { // whichever is asked first
-				answer, body := ask(t, "POST", url+"/v1/deposits", `{"a":1}`, "Idempotency-Key", "k")
-				if answer.StatusCode != 200 || body != `k {"a":1}` {
-					t.Fatalf("%d %s", answer.StatusCode, body)
+				answer := ask(t, "POST", url+"/v1/deposits", `{"a":1}`, "Idempotency-Key", "k")
+				if answer.status != 200 || answer.body != `k {"a":1}` {
+					t.Fatalf("%d %s", answer.status, answer.body)
 				}
 			}
 		})
@@ -253,44 +265,49 @@ func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	url := gateway(t, nil)
 	for method, code := range map[string]string{"POST": "outcome_unknown", "GET": "unavailable"} {
-		answer, body := ask(t, method, url+"/v1/holds", "", "X-Correlation-Id", "c-2")
-		checkProblem(t, answer, body, 503, code)
-		if answer.Header.Get("Retry-After") != "1" {
-			t.Errorf("Retry-After: %q", answer.Header.Get("Retry-After"))
+		answer := ask(t, method, url+"/v1/holds", "", "X-Correlation-Id", "c-2")
+		checkProblem(t, answer, 503, code)
+		if after := answer.header.Get("Retry-After"); after != "1" {
+			t.Errorf("Retry-After: %q", after)
 		}
 	}
-	answer, body := ask(t, "POST", url+"/v1/holds", strings.Repeat("x", 3<<20), "X-Correlation-Id", "c-2")
-	checkProblem(t, answer, body, 413, "body_too_large")
-	answer, _ = ask(t, "GET", url+`/v1/holds/a"b`, "", "X-Correlation-Id", `c"2`)
-	if got := answer.Header.Get("X-Correlation-Id"); len(got) != 32 {
+	answer := ask(t, "POST", url+"/v1/holds", strings.Repeat("x", 3<<20), "X-Correlation-Id", "c-2")
+	checkProblem(t, answer, 413, "body_too_large")
+	answer = ask(t, "GET", url+`/v1/holds/a"b`, "", "X-Correlation-Id", `c"2`)
+	if got := answer.header.Get("X-Correlation-Id"); len(got) != 32 || !json.Valid([]byte(answer.body)) {
 		t.Errorf("a bad correlation id becomes %q", got)
 	}
 }
 
-func checkProblem(t *testing.T, answer *http.Response, body string, status int, code string) {
+func checkProblem(t *testing.T, answer heard, status int, code string) {
 	t.Helper()
 	var p struct {
-		Type, Title, Detail, Instance, Code string
-		CorrelationID                       string `json:"correlation_id"`
-		Status                              int
-		Retryable                           bool
-		Errors                              []any
+		Type          string `json:"type"`
+		Title         string `json:"title"`
+		Status        int    `json:"status"`
+		Detail        string `json:"detail"`
+		Instance      string `json:"instance"`
+		Code          string `json:"code"`
+		CorrelationID string `json:"correlation_id"`
+		Retryable     bool   `json:"retryable"`
+		Errors        []any  `json:"errors"`
 	}
-	if err := json.Unmarshal([]byte(body), &p); err != nil {
-		t.Fatalf("%v: %s", err, body)
+	if err := json.Unmarshal([]byte(answer.body), &p); err != nil {
+		t.Fatalf("%v: %s", err, answer.body)
 	}
-	if answer.StatusCode != status || p.Status != status || p.Code != code || p.Type != "/problems/"+code ||
+	if answer.status != status || p.Status != status || p.Code != code || p.Type != "/problems/"+code ||
 		p.Instance != "/v1/holds" || p.CorrelationID != "c-2" || p.Title == "" || p.Detail == "" || p.Errors == nil ||
-		p.Retryable != (status == 503) || answer.Header.Get("Content-Type") != "application/problem+json" ||
-		answer.Header.Get("X-Correlation-Id") != "c-2" {
-		t.Errorf("%d %s: %s", answer.StatusCode, answer.Header.Get("Content-Type"), body)
+		p.Retryable != (status == 503) || answer.header.Get("Content-Type") != "application/problem+json" ||
+		answer.header.Get("X-Correlation-Id") != "c-2" {
+		t.Errorf("%d %v: %s", answer.status, answer.header, answer.body)
 	}
 }
 
 // TestLive: what is sent live arrives at once, over both channels.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	url := gateway(t, map[string][]string{"live": {server(t, live)}})
+	next := make(chan bool)
+	url := gateway(t, map[string][]string{"live": {server(t, live(next))}})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/accounts/acc_1/live", nil)
@@ -302,11 +319,16 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if line, err := bufio.NewReader(answer.Body).ReadString('\n'); err != nil || line != "id: 1\n" {
-		t.Errorf("%q, %v", line, err)
+	stream := bufio.NewReader(answer.Body)
+	for range 3 {
+		if line, err := stream.ReadString('\n'); err != nil || line != "id: 1\n" {
+			t.Errorf("%q, %v", line, err)
+		}
+		next <- true
 	}
 
-	c, _, err := websocket.Dial(ctx, strings.Replace(url, "http", "ws", 1)+"/v1/live", nil)
+	ws := strings.Replace(url, "http", "ws", 1) + "/v1/live"
+	c, _, err := websocket.Dial(ctx, ws, nil) //nolint:bodyclose // there is none
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,14 +343,26 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// live sends one event and no more, or repeats what it hears.
-func live(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/v1/live" {
-		_, _ = io.WriteString(w, "id: 1\n")
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		return
+// live sends one event, and another each time that it is told to; or it repeats what it hears.
+func live(next <-chan bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/live" {
+			repeat(w, r)
+			return
+		}
+		for {
+			_, _ = io.WriteString(w, "id: 1\n")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-next:
+			case <-r.Context().Done():
+				return
+			}
+		}
 	}
+}
+
+func repeat(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return

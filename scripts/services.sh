@@ -61,7 +61,10 @@ known() {
 }
 
 set -a # docker compose and Mailpit read the environment
+environment=$(export -p)
 . ./.env
+eval "$environment" # it comes first, as it does for docker compose
+set +a
 . scripts/tools.sh
 . scripts/servers/software.sh
 . scripts/servers/ports.sh
@@ -101,6 +104,7 @@ case $verb in
         known "$@"
         [ $# -gt 0 ] || set -- "${every[@]}"
         flock 9
+        make_ports
         take_ports
         up "$@"
         lines "$@" >&3
@@ -117,7 +121,7 @@ case $verb in
         install_software "$@"
         ;;
     start | stop | kill | pause | resume)
-        [ $# -ge 1 ] || usage
+        [ $# -eq 1 ] || [ "$verb $#-${2:-}" = "stop 2-now" ] || usage
         known "$1"
         flock 9
         take_ports

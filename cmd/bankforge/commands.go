@@ -148,9 +148,9 @@ func (r *ReadyCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--url: %w", err)
 	}
-	answer, err := http.DefaultClient.Do(ask)
+	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(ask)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", r.URL, err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if _, err := io.Copy(stdout, io.LimitReader(answer.Body, 1<<20)); err != nil {

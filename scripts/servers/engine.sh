@@ -21,7 +21,6 @@ one_stop() { # one_stop NAME [now]
         *-) compose stop "$1" ;;
         postgres-now) compose kill --signal QUIT "$1" ;;
         *-now) compose kill "$1" ;;
-        *) usage ;;
     esac
 }
 

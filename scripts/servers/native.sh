@@ -6,7 +6,7 @@ launch() { # launch NAME COMMAND...: in a session of its own, so that it outlive
     local name=$1
     shift
     mkdir -p "$dir/$name"
-    setsid "$@" </dev/null >>"$dir/$name/log" 2>&1 3>&- 9>&- &
+    setsid "$@" </dev/null >>"$dir/$name/log" 2>&1 3>&- 8>&- 9>&- &
     echo "$! $(began $!)" >"$dir/$name/pid"
 }
 
@@ -21,10 +21,10 @@ began() {
 
 # pid_of prints the process of a server that runs, or nothing.
 pid_of() {
-    local pid then
+    local pid since
     [ -f "$dir/$1/pid" ] || return 0
-    read -r pid then <"$dir/$1/pid" || return 0
-    if [ -n "$then" ] && [ "$(began "$pid")" = "$then" ]; then echo "$pid"; fi
+    read -r pid since <"$dir/$1/pid" || return 0
+    if [ -n "$since" ] && [ "$(began "$pid")" = "$since" ]; then echo "$pid"; fi
 }
 
 # family prints a process and its children: PostgreSQL has one for each connection.
@@ -98,6 +98,10 @@ log.dirs=$dir/kafka/data
 END
 }
 
+# kafka_flags are more for the virtual machine.
+kafka_flags=()
+if [ -f "$(kafka_home)/classes.jsa" ]; then kafka_flags=("-XX:SharedArchiveFile=$(kafka_home)/classes.jsa"); fi
+
 start_kafka() {
     local home=$dir/kafka java
     mkdir -p "$home"
@@ -108,8 +112,8 @@ start_kafka() {
             -t "a$(head -c 16 /dev/urandom | base64 | tr +/ __ | cut -c2-22)" -c "$home/server.properties" \
             >>"$home/log" 2>&1 || return
     fi
-    launch kafka "${java[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
-        kafka.Kafka "$home/server.properties"
+    launch kafka "${java[@]}" "${kafka_flags[@]}" "-Xms$HEAP_KAFKA" "-Xmx$HEAP_KAFKA" \
+        -XX:+UseG1GC -XX:MaxGCPauseMillis=20 kafka.Kafka "$home/server.properties"
 }
 
 answers_kafka() { kcat -b "127.0.0.1:$PORT_KAFKA" -L -m 3 2>/dev/null | grep -q "broker 1 at"; }
@@ -208,10 +212,7 @@ down() {
     one_stop postgres # last: FerretDB uses it
 }
 
-one_start() {
-    [ $# -eq 1 ] || usage
-    bring "$1"
-}
+one_start() { bring "$1"; }
 
 one_stop() { # one_stop NAME [now]
     local pid signal=TERM
@@ -221,8 +222,6 @@ one_stop() { # one_stop NAME [now]
         postgres-) signal=INT ;; # without waiting for clients
         postgres-now) signal=QUIT ;;
         *-now) signal=KILL ;;
-        *-) ;;
-        *) usage ;;
     esac
     kill "-$signal" "$pid" 2>/dev/null || true
     # shellcheck disable=SC2046 # words

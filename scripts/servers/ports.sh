@@ -26,18 +26,20 @@ free_port() {
     echo $port
 }
 
-# take_ports sets PORT_..., and remembers them.
+# make_ports says where a new set listens.
+make_ports() {
+    local name next=${ports:-auto}
+    [[ $next =~ ^(auto|[0-9]+)$ ]] || fail "--ports: $ports is neither auto nor a number"
+    if [ -f "$dir/ports" ] || { [ -z "$ports" ] && [ "$dir" = "$shared" ]; }; then return; fi
+    for name in "${port_names[@]}"; do
+        if [ "${ports:-auto}" = auto ]; then next=$(free_port); fi
+        echo "PORT_$name=$next"
+        next=$((next + 1))
+    done >"$dir/ports.new"
+    mv "$dir/ports.new" "$dir/ports"
+}
+
+# take_ports sets PORT_... to where the set listens.
 take_ports() {
-    local name next=$ports
-    if [ ! -f "$dir/ports" ]; then
-        if [ -z "$ports" ] && [ "$dir" = "$shared" ]; then return; fi
-        [[ ${ports:-auto} =~ ^(auto|[0-9]+)$ ]] || fail "--ports: $ports is neither auto nor a number"
-        for name in "${port_names[@]}"; do
-            if [ "${ports:-auto}" = auto ]; then next=$(free_port); fi
-            echo "PORT_$name=$next"
-            next=$((next + 1))
-        done >"$dir/ports.new"
-        mv "$dir/ports.new" "$dir/ports"
-    fi
-    . "$dir/ports"
+    if [ -f "$dir/ports" ]; then . "$dir/ports"; fi
 }

@@ -34,13 +34,32 @@ kafka_home() { echo "$tools/kafka-$VERSION_KAFKA"; }
 software_kafka() {
     local home
     home=$(kafka_home)
-    [ -d "$home" ] && return
-    say "Kafka $VERSION_KAFKA, from Maven"
-    rm -rf "$home.new"
-    quietly mvn --batch-mode --file scripts/servers/kafka.xml dependency:copy-dependencies \
-        -Dkafka.version="$VERSION_KAFKA" -DincludeScope=runtime -DoutputDirectory="$home.new"
-    mv "$home.new" "$home"
+    if [ ! -d "$home" ]; then
+        say "Kafka $VERSION_KAFKA, from Maven"
+        rm -rf "$home.new"
+        quietly mvn --batch-mode --file scripts/servers/kafka.xml dependency:copy-dependencies \
+            -Dkafka.version="$VERSION_KAFKA" -DincludeScope=runtime -DoutputDirectory="$home.new"
+        mv "$home.new" "$home"
+    fi
+    if [ ! -f "$home/classes.jsa" ]; then archive_kafka; fi
 }
+
+# archive_kafka runs a broker once, and keeps the classes that it loads as an archive: with it a start takes half the
+# processor time. Without one it only takes longer.
+archive_kafka() (
+    home=$(kafka_home)
+    dir=$(mktemp -d)
+    trap 'one_kill kafka; rm -rf "$dir"' EXIT
+    PORT_KAFKA=$(free_port)
+    PORT_KAFKA_CONTROLLER=$(free_port)
+    kafka_flags=("-XX:ArchiveClassesAtExit=$home/classes.new")
+    say "an archive of Kafka's classes"
+    if bring kafka && one_stop kafka && [ -s "$home/classes.new" ]; then
+        mv -f "$home/classes.new" "$home/classes.jsa"
+    else
+        say "there is no archive of Kafka's classes; it starts without"
+    fi
+)
 
 # The name of FerretDB's directory tells what it was built from.
 ferretdb() {
