@@ -104,7 +104,7 @@ func (v *vault) disturb(what string) {
 func (t *shore) mend(b *bench, l *ledger, v *vault, stop func(), first int) error {
 	v.set(func() { v.down, v.fail = nil, nil })
 	defer stop()
-	if !await(b, l) {
+	if !await(b, l) || !becomesComplete(v, b) {
 		return fmt.Errorf("the handler stands at %d of %d: %+v", b.progress.At(b.name), l.head(), b.status(t))
 	}
 	for i := first; i < first+2*accounts; i++ {

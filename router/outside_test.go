@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"testing"
-	"time"
 
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -19,22 +18,6 @@ func TestTheOrderOfTheStepsOutside(t *testing.T) {
 	if got := b.StepNames(handlerName); !reflect.DeepEqual(got, want) {
 		t.Errorf("the steps are %v; want %v: see DESIGN section 4", got, want)
 	}
-}
-
-// eventually polls until what holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(what)
-		}
-	}
-}
-
-// complete reports whether the vault has all of the log.
-func complete(v *vault, b *bench) bool {
-	m, err := v.Mark(context.Background(), outsideStream(b.name))
-	return err == nil && m.Complete() && m.Position == handlers.End(b.ledger.head())
 }
 
 func TestWhatIsLostOutsideIsBuiltFromTheLog(t *testing.T) {
@@ -59,7 +42,9 @@ func TestWhatIsLostOutsideIsBuiltFromTheLog(t *testing.T) {
 			b.await(t)
 			lose(v)
 			l.hints.Wake() // nothing is appended: the handler looks by itself
-			eventually(t, "it is not built again", func() bool { return complete(v, b) })
+			if !becomesComplete(v, b) {
+				t.Error("it is not built again")
+			}
 			v.expect(t, map[int]bank.Version{1: 100, 2: 200, 3: 100})
 		})
 	}
@@ -220,7 +205,7 @@ func overtaken(t *testing.T, plant func(router.Store) router.Store) error {
 		}
 	})
 	l.credit(1)
-	eventually(t, "nothing is taken in", func() bool { return b.progress.At(handlerName) >= 2 })
+	b.await(t)
 	stop()
 	got, err := store.Checkpoint(t.Context(), outsideStream(handlerName))
 	if err == nil && got != far {
