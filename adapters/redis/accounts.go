@@ -30,7 +30,7 @@ func (v *View) AccountVersions(
 	}
 	cmds, err := run(ctx, v.db.write, versions, calls)
 	if err != nil {
-		return nil, fmt.Errorf("redis: read versions of accounts: %w", err)
+		return nil, errorOf("read versions of accounts", err)
 	}
 	out := make(map[bank.AccountID]bank.Version, len(ids))
 	for n, cmd := range cmds {
@@ -67,10 +67,8 @@ func (v *View) SaveAccounts(ctx context.Context, updates []projection.Update) er
 	if err != nil {
 		return err
 	}
-	if _, err := run(ctx, v.db.write, save, calls); err != nil {
-		return fmt.Errorf("redis: write accounts: %w", err)
-	}
-	return nil
+	_, err = run(ctx, v.db.write, save, calls)
+	return errorOf("write accounts", err)
 }
 
 // calls are for n accounts, of which add appends the keys, and so many arguments each.

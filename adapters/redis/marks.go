@@ -30,7 +30,7 @@ func (v *View) Mark(ctx context.Context, s router.Stream) (router.Mark, error) {
 		return router.Mark{}, nil
 	}
 	if err != nil {
-		return router.Mark{}, fmt.Errorf("redis: read a mark: %w", err)
+		return router.Mark{}, errorOf("read a mark", err)
 	}
 	return parseMark(text)
 }
@@ -41,10 +41,7 @@ func (v *View) Move(ctx context.Context, s router.Stream, seen, next router.Mark
 	_, err := run(ctx, v.db.write, move, []call{{
 		keys: []string{v.db.markKey(s)}, args: []any{formatMark(seen), formatMark(next)},
 	}})
-	if err != nil {
-		return fmt.Errorf("redis: move a mark: %w", err)
-	}
-	return nil
+	return errorOf("move a mark", err)
 }
 
 func (db *DB) markKey(s router.Stream) string { return db.marksOf(s) + partitionText(s.Partition) }

@@ -64,7 +64,7 @@ func newBranch(t *testing.T, url string) *branch {
 	var err error
 	b.router, err = router.New("", routes, router.Config{
 		Source: b.log, Progress: b.progress, Poll: 5 * time.Millisecond, Batch: 64, Policy: policy,
-		Classify: []router.Classifier{redis.Classify, sqlite.Classify},
+		Classify: []router.Classifier{sqlite.Classify},
 	})
 	if err != nil {
 		t.Fatal(err)

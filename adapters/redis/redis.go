@@ -7,8 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"bankforge/handlers"
+	"bankforge/router"
 )
 
 // DB is a Redis with the keys of one bank. It is safe for concurrent use.
@@ -68,27 +68,24 @@ func (db *DB) Ping(ctx context.Context) error {
 // Close closes all connections.
 func (db *DB) Close() error { return errors.Join(db.write.Close(), db.read.Close()) }
 
-// Classify says what is to become of errors of Redis: what is away, full, loading or not the leader is waited for.
-func Classify(err error) (c handlers.Class, ok bool) {
-	var network net.Error
+// errorOf says in err what is to become of it: what is away, full, loading or not the leader is waited for.
+func errorOf(what string, err error) error {
 	var reply redis.Error
 	switch {
-	case errors.Is(err, redis.Nil):
-		return handlers.Unknown, false
-	case errors.As(err, &reply):
-		for _, prefix := range []string{
-			"LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS",
-			"NOREPLICAS", "NOPERM", "ERR max number of clients", "EXECABORT", "UNKILLABLE",
-		} {
-			if strings.HasPrefix(reply.Error(), prefix) {
-				return handlers.Unavailable, true
-			}
-		}
-		return handlers.Unknown, false
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
-		return handlers.Unavailable, true
+	case err == nil:
+		return nil
+	case errors.Is(err, router.ErrMoved), errors.Is(err, context.Canceled):
+	case errors.As(err, &reply) && !slices.ContainsFunc(awayReplies, func(prefix string) bool {
+		return strings.HasPrefix(reply.Error(), prefix)
+	}):
 	default:
-		return handlers.Unknown, false
+		err = handlers.As(handlers.Unavailable, err)
 	}
+	return fmt.Errorf("redis: %s: %w", what, err)
+}
+
+// awayReplies is how errors begin that say nothing about what was sent.
+var awayReplies = []string{
+	"LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS",
+	"NOREPLICAS", "NOPERM", "ERR max number of clients", "UNKILLABLE",
 }
