@@ -11,20 +11,28 @@ import (
 	"bankforge/handlers/history"
 )
 
+// A document has what it is looked for by as fields, and all else as JSON in its field "data": servers decode each
+// field of each document that they look at, and for some of them that is most of their work. Times are in microseconds
+// since 1970.
+
 // entryDocument is one entry of an account.
 type entryDocument struct {
-	ID          string `bson:"_id"`
-	Account     string `bson:"account"`
-	Version     int64  `bson:"version"`
-	At          int64  `bson:"at"` // microseconds since 1970, as all times
-	Currency    string `bson:"currency"`
-	Amount      int64  `bson:"amount"`
-	Balance     int64  `bson:"balance"`
-	Transaction string `bson:"transaction"`
-	Kind        int32  `bson:"kind"`
-	Reference   string `bson:"reference,omitempty"`
-	Description string `bson:"description,omitempty"`
-	ValueDate   int32  `bson:"value_date"`
+	ID      string `bson:"_id"`
+	Account string `bson:"account"`
+	Version int64  `bson:"version"`
+	At      int64  `bson:"at"`
+	Data    string `bson:"data"`
+}
+
+type entryData struct {
+	Currency    string `json:"currency"`
+	Amount      int64  `json:"amount"`
+	Balance     int64  `json:"balance"`
+	Transaction string `json:"transaction"`
+	Kind        uint8  `json:"kind"`
+	Reference   string `json:"reference,omitempty"`
+	Description string `json:"description,omitempty"`
+	ValueDate   int32  `json:"value_date"`
 }
 
 // idOf names a version for ever; ids of one thing sort by their version.
@@ -32,130 +40,148 @@ func idOf(id fmt.Stringer, version bank.Version) string {
 	return fmt.Sprintf("%s/%016x", id, uint64(version))
 }
 
-func entryOf(e *history.Entry) entryDocument {
+func entryOf(e *history.Entry) (entryDocument, error) {
+	data, err := json.Marshal(entryData{
+		Currency: e.Currency.String(), Amount: e.Amount, Balance: e.BalanceAfter,
+		Transaction: e.Transaction.String(), Kind: uint8(e.Kind), Reference: e.Reference, Description: e.Description,
+		ValueDate: int32(e.ValueDate),
+	})
 	return entryDocument{
 		ID: idOf(e.Account, e.Version), Account: e.Account.String(), Version: int64(e.Version), At: int64(e.PostedAt),
-		Currency: e.Currency.String(), Amount: e.Amount, Balance: e.BalanceAfter, Transaction: e.Transaction.String(),
-		Kind: int32(e.Kind), Reference: e.Reference, Description: e.Description, ValueDate: int32(e.ValueDate),
-	}
+		Data: string(data),
+	}, err
+}
+
+func (d *entryDocument) last() (history.Last, error) {
+	var k entryData
+	err := json.Unmarshal([]byte(d.Data), &k)
+	return history.Last{Version: bank.Version(d.Version), Balance: k.Balance}, err
 }
 
 func (d *entryDocument) row() (e app.EntryRow, err error) {
-	var r reading
+	var k entryData
+	r := reading{json.Unmarshal([]byte(d.Data), &k)}
 	e = app.EntryRow{
-		Account: read(&r, bank.ParseID[bank.Account], d.Account), Currency: read(&r, bank.ParseCurrency, d.Currency),
-		Version: bank.Version(d.Version), Amount: d.Amount, BalanceAfter: d.Balance, PostedAt: bank.Time(d.At),
-		Transaction: read(&r, bank.ParseID[bank.Transaction], d.Transaction), Kind: bank.TransactionKind(d.Kind),
-		Reference: d.Reference, Description: d.Description, ValueDate: bank.Date(d.ValueDate),
+		Account: read(&r, bank.ParseID[bank.Account], d.Account), Currency: read(&r, bank.ParseCurrency, k.Currency),
+		Version: bank.Version(d.Version), Amount: k.Amount, BalanceAfter: k.Balance, PostedAt: bank.Time(d.At),
+		Transaction: read(&r, bank.ParseID[bank.Transaction], k.Transaction), Kind: bank.TransactionKind(k.Kind),
+		Reference: k.Reference, Description: k.Description, ValueDate: bank.Date(k.ValueDate),
 	}
 	return e, r.err
 }
 
 // holdDocument is one version of a hold.
 type holdDocument struct {
-	ID        string `bson:"_id"`
-	Hold      string `bson:"hold"`
-	Version   int64  `bson:"version"`
-	Account   string `bson:"account"`
-	Customer  string `bson:"customer,omitempty"`
-	Currency  string `bson:"currency"`
-	Amount    int64  `bson:"amount"`
-	Captured  int64  `bson:"captured"`
-	Remaining int64  `bson:"remaining"`
-	Status    int32  `bson:"status"`
-	Reference string `bson:"reference,omitempty"`
-	Created   int64  `bson:"created"`
-	Expires   int64  `bson:"expires"`
+	ID       string `bson:"_id"`
+	Hold     string `bson:"hold"`
+	Version  int64  `bson:"version"`
+	Account  string `bson:"account"`
+	Customer string `bson:"customer,omitempty"`
+	Status   int32  `bson:"status"`
+	Created  int64  `bson:"created"`
+	Data     string `bson:"data"`
 }
 
-func holdOf(h *bank.Hold) holdDocument {
+type holdData struct {
+	Currency  string `json:"currency"`
+	Amount    int64  `json:"amount"`
+	Captured  int64  `json:"captured"`
+	Remaining int64  `json:"remaining"`
+	Reference string `json:"reference,omitempty"`
+	Expires   int64  `json:"expires"`
+}
+
+func holdOf(h *bank.Hold) (holdDocument, error) {
+	data, err := json.Marshal(holdData{
+		Currency: h.Amount.Currency().String(), Amount: h.Amount.Minor(), Captured: h.Captured, Remaining: h.Remaining,
+		Reference: h.Reference, Expires: int64(h.ExpiresAt),
+	})
 	return holdDocument{
 		ID: idOf(h.ID, h.Version), Hold: h.ID.String(), Version: int64(h.Version), Account: h.Account.String(),
-		Customer: h.Customer.String(), Currency: h.Amount.Currency().String(), Amount: h.Amount.Minor(),
-		Captured: h.Captured, Remaining: h.Remaining, Status: int32(h.Status), Reference: h.Reference,
-		Created: int64(h.CreatedAt), Expires: int64(h.ExpiresAt),
-	}
+		Customer: h.Customer.String(), Status: int32(h.Status), Created: int64(h.CreatedAt), Data: string(data),
+	}, err
 }
 
 func (d *holdDocument) place() place { return place{d.Created, d.Hold, d.Version} }
 
 func (d *holdDocument) hold() (h bank.Hold, err error) {
-	var r reading
+	var k holdData
+	r := reading{json.Unmarshal([]byte(d.Data), &k)}
 	h = bank.Hold{
 		ID: read(&r, bank.ParseID[bank.Hold], d.Hold), Account: read(&r, bank.ParseID[bank.Account], d.Account),
-		Customer: read(&r, bank.ParseID[bank.Customer], d.Customer), Amount: r.amount(d.Amount, d.Currency),
-		Captured: d.Captured, Remaining: d.Remaining, Status: bank.HoldStatus(d.Status), Reference: d.Reference,
-		CreatedAt: bank.Time(d.Created), ExpiresAt: bank.Time(d.Expires), Version: bank.Version(d.Version),
+		Customer: read(&r, bank.ParseID[bank.Customer], d.Customer), Amount: r.amount(k.Amount, k.Currency),
+		Captured: k.Captured, Remaining: k.Remaining, Status: bank.HoldStatus(d.Status), Reference: k.Reference,
+		CreatedAt: bank.Time(d.Created), ExpiresAt: bank.Time(k.Expires), Version: bank.Version(d.Version),
 	}
 	return h, r.err
 }
 
 // transactionDocument is one version of a transaction, with what lists are asked for.
 type transactionDocument struct {
-	ID          string         `bson:"_id"`
-	Transaction string         `bson:"transaction"`
-	Version     int64          `bson:"version"`
-	At          int64          `bson:"at"` // its place in lists: when it was posted, or created while it is not
-	Kind        int32          `bson:"kind"`
-	Status      int32          `bson:"status"`
-	Currency    string         `bson:"currency"`
-	Amount      int64          `bson:"amount"`
-	Reversed    int64          `bson:"reversed"`
-	From        string         `bson:"from,omitempty"`
-	To          string         `bson:"to,omitempty"`
-	Reference   string         `bson:"reference,omitempty"`
-	Description string         `bson:"description,omitempty"`
-	Metadata    string         `bson:"metadata,omitempty"` // JSON: its keys are the users' own
-	Reverses    string         `bson:"reverses,omitempty"`
-	Hold        string         `bson:"hold,omitempty"`
-	ValueDate   int32          `bson:"value_date"`
-	Correlation string         `bson:"correlation,omitempty"`
-	Key         string         `bson:"key,omitempty"` // idempotency key of the command that made it
-	Created     int64          `bson:"created"`
-	Posted      int64          `bson:"posted,omitempty"`
-	Seq         int64          `bson:"seq"`
-	Entries     []sideDocument `bson:"entries,omitempty"`
-	Accounts    []string       `bson:"accounts"`
-	Customers   []string       `bson:"customers,omitempty"`
+	ID          string   `bson:"_id"`
+	Transaction string   `bson:"transaction"`
+	Version     int64    `bson:"version"`
+	At          int64    `bson:"at"` // its place in lists: when it was posted, or created while it is not
+	Kind        int32    `bson:"kind"`
+	Status      int32    `bson:"status"`
+	Reference   string   `bson:"reference,omitempty"`
+	Hold        string   `bson:"hold,omitempty"`
+	Correlation string   `bson:"correlation,omitempty"`
+	Key         string   `bson:"key,omitempty"` // idempotency key of the command that made it
+	Accounts    []string `bson:"accounts"`
+	Customers   []string `bson:"customers,omitempty"`
+	Data        string   `bson:"data"`
 }
 
-// sideDocument is an entry within a transaction.
-type sideDocument struct {
-	Account  string `bson:"account"`
-	Customer string `bson:"customer,omitempty"`
-	Amount   int64  `bson:"amount"`
-	Balance  int64  `bson:"balance"`
-	Version  int64  `bson:"version"`
+type transactionData struct {
+	Currency    string        `json:"currency"`
+	Amount      int64         `json:"amount"`
+	Reversed    int64         `json:"reversed,omitempty"`
+	From        string        `json:"from,omitempty"`
+	To          string        `json:"to,omitempty"`
+	Description string        `json:"description,omitempty"`
+	Metadata    bank.Metadata `json:"metadata,omitempty"`
+	Reverses    string        `json:"reverses,omitempty"`
+	ValueDate   int32         `json:"value_date"`
+	Created     int64         `json:"created"`
+	Posted      int64         `json:"posted,omitempty"`
+	Seq         uint64        `json:"seq"`
+	Entries     []entryInData `json:"entries,omitempty"`
+}
+
+// entryInData is an entry within a transaction.
+type entryInData struct {
+	Account  string `json:"account"`
+	Customer string `json:"customer,omitempty"`
+	Amount   int64  `json:"amount"`
+	Balance  int64  `json:"balance"`
+	Version  uint64 `json:"version"`
 }
 
 func transactionOf(t *history.Transaction) (transactionDocument, error) {
 	d := transactionDocument{
 		ID: idOf(t.ID, t.Version), Transaction: t.ID.String(), Version: int64(t.Version),
-		At: int64(cmp.Or(t.PostedAt, t.CreatedAt)), Kind: int32(t.Kind), Status: int32(t.Status),
-		Currency: t.Amount.Currency().String(), Amount: t.Amount.Minor(), Reversed: t.Reversed,
-		From: t.From.String(), To: t.To.String(), Reference: t.Reference, Description: t.Description,
-		Reverses: t.Reverses.String(), Hold: t.Transaction.Hold.String(), ValueDate: int32(t.ValueDate),
-		Correlation: t.CorrelationID, Key: t.IdempotencyKey, Created: int64(t.CreatedAt), Posted: int64(t.PostedAt),
-		Seq: int64(t.Seq), Accounts: make([]string, 0, 2),
+		At: int64(cmp.Or(t.PostedAt, t.CreatedAt)), Kind: int32(t.Kind), Status: int32(t.Status), Reference: t.Reference,
+		Hold: t.Transaction.Hold.String(), Correlation: t.CorrelationID, Key: t.IdempotencyKey,
+		Accounts: with(with(make([]string, 0, 2), t.From.String()), t.To.String()),
 	}
-	d.Accounts = with(with(d.Accounts, d.From), d.To)
 	d.Customers = with(d.Customers, t.Payer.String())
+	k := transactionData{
+		Currency: t.Amount.Currency().String(), Amount: t.Amount.Minor(), Reversed: t.Reversed, From: t.From.String(),
+		To: t.To.String(), Description: t.Description, Metadata: t.Metadata, Reverses: t.Reverses.String(),
+		ValueDate: int32(t.ValueDate), Created: int64(t.CreatedAt), Posted: int64(t.PostedAt), Seq: uint64(t.Seq),
+		Entries: make([]entryInData, 0, len(t.Entries)),
+	}
 	for i := range t.Entries {
 		e := &t.Entries[i]
-		d.Entries = append(d.Entries, sideDocument{
-			e.Account.String(), e.Customer.String(), e.Amount, e.BalanceAfter, int64(e.Version),
+		k.Entries = append(k.Entries, entryInData{
+			e.Account.String(), e.Customer.String(), e.Amount, e.BalanceAfter, uint64(e.Version),
 		})
-		d.Accounts = with(d.Accounts, e.Account.String())
-		d.Customers = with(d.Customers, e.Customer.String())
+		d.Accounts, d.Customers = with(d.Accounts, e.Account.String()), with(d.Customers, e.Customer.String())
 	}
-	if len(t.Metadata) > 0 {
-		text, err := json.Marshal(t.Metadata)
-		if err != nil {
-			return d, fmt.Errorf("metadata of transaction %s: %w", t.ID, err)
-		}
-		d.Metadata = string(text)
-	}
-	return d, nil
+	data, err := json.Marshal(&k)
+	d.Data = string(data)
+	return d, err
 }
 
 // with adds a text that is not empty, and not there yet.
@@ -174,27 +200,25 @@ func with(all []string, text string) []string {
 func (d *transactionDocument) place() place { return place{d.At, d.Transaction, d.Version} }
 
 func (d *transactionDocument) transaction() (t bank.Transaction, err error) {
-	var r reading
+	var k transactionData
+	r := reading{json.Unmarshal([]byte(d.Data), &k)}
 	t = bank.Transaction{
 		ID: read(&r, bank.ParseID[bank.Transaction], d.Transaction), Kind: bank.TransactionKind(d.Kind),
 		Status: bank.TransactionStatus(d.Status), Version: bank.Version(d.Version),
-		Amount: r.amount(d.Amount, d.Currency), Reversed: d.Reversed,
-		From: read(&r, bank.ParseID[bank.Account], d.From), To: read(&r, bank.ParseID[bank.Account], d.To),
-		Reference: d.Reference, Description: d.Description,
-		Reverses: read(&r, bank.ParseID[bank.Transaction], d.Reverses), Hold: read(&r, bank.ParseID[bank.Hold], d.Hold),
-		ValueDate: bank.Date(d.ValueDate), CorrelationID: d.Correlation, CreatedAt: bank.Time(d.Created),
-		PostedAt: bank.Time(d.Posted), Seq: bank.Seq(d.Seq),
+		Amount: r.amount(k.Amount, k.Currency), Reversed: k.Reversed,
+		From: read(&r, bank.ParseID[bank.Account], k.From), To: read(&r, bank.ParseID[bank.Account], k.To),
+		Reference: d.Reference, Description: k.Description, Metadata: k.Metadata,
+		Reverses: read(&r, bank.ParseID[bank.Transaction], k.Reverses), Hold: read(&r, bank.ParseID[bank.Hold], d.Hold),
+		ValueDate: bank.Date(k.ValueDate), CorrelationID: d.Correlation, CreatedAt: bank.Time(k.Created),
+		PostedAt: bank.Time(k.Posted), Seq: bank.Seq(k.Seq),
 	}
-	for i := range d.Entries {
-		e := &d.Entries[i]
+	for i := range k.Entries {
+		e := &k.Entries[i]
 		t.Entries = append(t.Entries, bank.Entry{
 			Account:  read(&r, bank.ParseID[bank.Account], e.Account),
 			Customer: read(&r, bank.ParseID[bank.Customer], e.Customer),
 			Amount:   e.Amount, BalanceAfter: e.Balance, Version: bank.Version(e.Version),
 		})
-	}
-	if r.err == nil && d.Metadata != "" {
-		r.err = json.Unmarshal([]byte(d.Metadata), &t.Metadata)
 	}
 	return t, r.err
 }

@@ -82,7 +82,9 @@ func (v *View) LastEntries(
 		return nil, errorOf("read the last entries of accounts", err)
 	}
 	for id, d := range newest {
-		known[id] = history.Last{Version: bank.Version(d.Version), Balance: d.Balance}
+		if known[id], err = d.last(); err != nil {
+			return nil, fmt.Errorf("last entry of %s: %w", id, err)
+		}
 	}
 	v.ends.keep(f, known)
 	return known, nil
@@ -98,7 +100,9 @@ func (v *View) AddEntries(ctx context.Context, rows []history.Entry) error {
 	last := make(map[bank.AccountID]history.Last, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		documents[i] = entryOf(e)
+		if documents[i], err = entryOf(e); err != nil {
+			return err
+		}
 		last[e.Account] = history.Last{Version: e.Version, Balance: e.BalanceAfter}
 	}
 	if err := insert(ctx, in, documents); err != nil {
@@ -130,7 +134,9 @@ func (v *View) SaveHolds(ctx context.Context, rows []bank.Hold) error {
 	}
 	documents := make([]any, len(rows))
 	for i := range rows {
-		documents[i] = holdOf(&rows[i])
+		if documents[i], err = holdOf(&rows[i]); err != nil {
+			return err
+		}
 	}
 	return errorOf("add versions of holds", insert(ctx, in, documents))
 }
