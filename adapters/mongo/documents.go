@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"bankforge/app"
@@ -124,14 +125,19 @@ type transactionDocument struct {
 	At          int64    `bson:"at"` // its place in lists: when it was posted, or created while it is not
 	Kind        int32    `bson:"kind"`
 	Status      int32    `bson:"status"`
-	Reference   string   `bson:"reference,omitempty"`
-	Hold        string   `bson:"hold,omitempty"`
-	Correlation string   `bson:"correlation,omitempty"`
-	Key         string   `bson:"key,omitempty"` // idempotency key of the command that made it
-	Accounts    []string `bson:"accounts"`
-	Customers   []string `bson:"customers,omitempty"`
+	Tags        []string `bson:"tags"` // all else that is asked for, each with its kind before it: one index finds them
 	Data        string   `bson:"data"`
 }
+
+// The kinds of tags.
+const (
+	ofAccount     = "account:"
+	ofCustomer    = "customer:"
+	ofReference   = "reference:"
+	ofHold        = "hold:"
+	ofCorrelation = "correlation:"
+	ofKey         = "key:"
+)
 
 type transactionData struct {
 	Currency    string        `json:"currency"`
@@ -139,7 +145,11 @@ type transactionData struct {
 	Reversed    int64         `json:"reversed,omitempty"`
 	From        string        `json:"from,omitempty"`
 	To          string        `json:"to,omitempty"`
+	Reference   string        `json:"reference,omitempty"`
 	Description string        `json:"description,omitempty"`
+	Hold        string        `json:"hold,omitempty"`
+	Correlation string        `json:"correlation,omitempty"`
+	Key         string        `json:"key,omitempty"` // idempotency key of the command that made it
 	Metadata    bank.Metadata `json:"metadata,omitempty"`
 	Reverses    string        `json:"reverses,omitempty"`
 	ValueDate   int32         `json:"value_date"`
@@ -158,17 +168,24 @@ type entryInData struct {
 	Version  uint64 `json:"version"`
 }
 
-func transactionOf(t *history.Transaction) (transactionDocument, error) {
+// transactionOf is a document; later versions have the key of the first one.
+func transactionOf(t *history.Transaction, key string) (transactionDocument, error) {
 	d := transactionDocument{
 		ID: idOf(t.ID, t.Version), Transaction: t.ID.String(), Version: int64(t.Version),
-		At: int64(cmp.Or(t.PostedAt, t.CreatedAt)), Kind: int32(t.Kind), Status: int32(t.Status), Reference: t.Reference,
-		Hold: t.Transaction.Hold.String(), Correlation: t.CorrelationID, Key: t.IdempotencyKey,
-		Accounts: with(with(make([]string, 0, 2), t.From.String()), t.To.String()),
+		At: int64(cmp.Or(t.PostedAt, t.CreatedAt)), Kind: int32(t.Kind), Status: int32(t.Status),
+		Tags: make([]string, 0, 8),
 	}
-	d.Customers = with(d.Customers, t.Payer.String())
+	d.tag(ofAccount, t.From.String())
+	d.tag(ofAccount, t.To.String())
+	d.tag(ofCustomer, t.Payer.String())
+	d.tag(ofReference, t.Reference)
+	d.tag(ofHold, t.Transaction.Hold.String())
+	d.tag(ofCorrelation, t.CorrelationID)
+	d.tag(ofKey, key)
 	k := transactionData{
 		Currency: t.Amount.Currency().String(), Amount: t.Amount.Minor(), Reversed: t.Reversed, From: t.From.String(),
-		To: t.To.String(), Description: t.Description, Metadata: t.Metadata, Reverses: t.Reverses.String(),
+		To: t.To.String(), Reference: t.Reference, Description: t.Description, Hold: t.Transaction.Hold.String(),
+		Correlation: t.CorrelationID, Key: key, Metadata: t.Metadata, Reverses: t.Reverses.String(),
 		ValueDate: int32(t.ValueDate), Created: int64(t.CreatedAt), Posted: int64(t.PostedAt), Seq: uint64(t.Seq),
 		Entries: make([]entryInData, 0, len(t.Entries)),
 	}
@@ -177,24 +194,26 @@ func transactionOf(t *history.Transaction) (transactionDocument, error) {
 		k.Entries = append(k.Entries, entryInData{
 			e.Account.String(), e.Customer.String(), e.Amount, e.BalanceAfter, uint64(e.Version),
 		})
-		d.Accounts, d.Customers = with(d.Accounts, e.Account.String()), with(d.Customers, e.Customer.String())
+		d.tag(ofAccount, e.Account.String())
+		d.tag(ofCustomer, e.Customer.String())
 	}
 	data, err := json.Marshal(&k)
 	d.Data = string(data)
 	return d, err
 }
 
-// with adds a text that is not empty, and not there yet.
-func with(all []string, text string) []string {
-	for _, have := range all {
-		if have == text {
-			return all
-		}
+// tag adds a text that is not empty, once.
+func (d *transactionDocument) tag(kind, text string) {
+	if text != "" && !slices.Contains(d.Tags, kind+text) {
+		d.Tags = append(d.Tags, kind+text)
 	}
-	if text == "" {
-		return all
-	}
-	return append(all, text)
+}
+
+// key is the idempotency key of the command that made the transaction.
+func (d *transactionDocument) key() (string, error) {
+	var k transactionData
+	err := json.Unmarshal([]byte(d.Data), &k)
+	return k.Key, err
 }
 
 func (d *transactionDocument) place() place { return place{d.At, d.Transaction, d.Version} }
@@ -207,9 +226,9 @@ func (d *transactionDocument) transaction() (t bank.Transaction, err error) {
 		Status: bank.TransactionStatus(d.Status), Version: bank.Version(d.Version),
 		Amount: r.amount(k.Amount, k.Currency), Reversed: k.Reversed,
 		From: read(&r, bank.ParseID[bank.Account], k.From), To: read(&r, bank.ParseID[bank.Account], k.To),
-		Reference: d.Reference, Description: k.Description, Metadata: k.Metadata,
-		Reverses: read(&r, bank.ParseID[bank.Transaction], k.Reverses), Hold: read(&r, bank.ParseID[bank.Hold], d.Hold),
-		ValueDate: bank.Date(k.ValueDate), CorrelationID: d.Correlation, CreatedAt: bank.Time(k.Created),
+		Reference: k.Reference, Description: k.Description, Metadata: k.Metadata,
+		Reverses: read(&r, bank.ParseID[bank.Transaction], k.Reverses), Hold: read(&r, bank.ParseID[bank.Hold], k.Hold),
+		ValueDate: bank.Date(k.ValueDate), CorrelationID: k.Correlation, CreatedAt: bank.Time(k.Created),
 		PostedAt: bank.Time(k.Posted), Seq: bank.Seq(k.Seq),
 	}
 	for i := range k.Entries {

@@ -169,12 +169,12 @@ func (h *History) Transactions(ctx context.Context, f app.TransactionFilter) ([]
 		l := list[transactionDocument, *transactionDocument]{
 			in: h.db.of(transactions, incarnation), page: f.Page, time: "at", id: "transaction",
 		}
-		l.equal("accounts", f.Account.String())
-		l.equal("customers", f.Customer.String())
-		l.equal("reference", f.Reference)
-		l.equal("hold", f.Hold.String())
-		l.equal("correlation", f.CorrelationID)
-		l.equal("key", f.IdempotencyKey)
+		l.tagged(ofAccount, f.Account.String())
+		l.tagged(ofCustomer, f.Customer.String())
+		l.tagged(ofReference, f.Reference)
+		l.tagged(ofHold, f.Hold.String())
+		l.tagged(ofCorrelation, f.CorrelationID)
+		l.tagged(ofKey, f.IdempotencyKey)
 		l.is("kind", int32(f.Kind))
 		l.is("status", int32(f.Status))
 		return rows(ctx, &l, (*transactionDocument).transaction)

@@ -23,9 +23,22 @@ type list[D any, P version[D]] struct {
 	page     app.Page
 	time, id string // the fields that the list is ordered by
 	filter   bson.D
+	more     bson.A // tags but for the first one
 }
 
-// equal selects documents in which a field has a value, or has it among others. The empty one selects all.
+// tagged selects documents with a tag. The empty text selects all.
+func (l *list[D, P]) tagged(kind, text string) {
+	is := bson.E{Key: "tags", Value: kind + text}
+	switch {
+	case text == "":
+	case len(l.filter) == 0:
+		l.filter = append(l.filter, is)
+	default:
+		l.more = append(l.more, bson.D{is})
+	}
+}
+
+// equal selects documents in which a field has a value. The empty one selects all.
 func (l *list[D, P]) equal(field, value string) {
 	if value != "" {
 		l.filter = append(l.filter, bson.E{Key: field, Value: value})
@@ -81,6 +94,9 @@ func (l *list[D, P]) read(ctx context.Context, behind *place) (out []D, err erro
 		direction, beyond = 1, "$gt"
 	}
 	filter := append(bson.D{}, l.filter...)
+	if len(l.more) > 0 {
+		filter = append(filter, bson.E{Key: "$and", Value: l.more})
+	}
 	if r := between(l.page.From, l.page.To); r != nil {
 		filter = append(filter, bson.E{Key: l.time, Value: r})
 	}

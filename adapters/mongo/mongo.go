@@ -91,12 +91,7 @@ var indexes = map[string][]bson.D{
 	transactions: {
 		{{Key: "transaction", Value: 1}, {Key: "version", Value: 1}},
 		{{Key: "at", Value: 1}, {Key: "transaction", Value: 1}},
-		{{Key: "accounts", Value: 1}, {Key: "at", Value: 1}},
-		{{Key: "customers", Value: 1}, {Key: "at", Value: 1}},
-		{{Key: "reference", Value: 1}, {Key: "at", Value: 1}},
-		{{Key: "hold", Value: 1}, {Key: "at", Value: 1}},
-		{{Key: "correlation", Value: 1}, {Key: "at", Value: 1}},
-		{{Key: "key", Value: 1}, {Key: "at", Value: 1}},
+		{{Key: "tags", Value: 1}, {Key: "at", Value: 1}},
 	},
 }
 

@@ -175,30 +175,39 @@ func (v *View) SaveTransactions(ctx context.Context, rows []history.Transaction)
 	}
 	documents := make([]any, len(rows))
 	for i := range rows {
-		d, err := transactionOf(&rows[i])
-		if err != nil {
+		key := rows[i].IdempotencyKey
+		if was, ok := earlier[rows[i].ID]; ok {
+			if key, err = was.key(); err != nil {
+				return fmt.Errorf("key of %s: %w", rows[i].ID, err)
+			}
+		}
+		if documents[i], err = transactionOf(&rows[i], key); err != nil {
 			return err
 		}
-		if was, ok := earlier[rows[i].ID]; ok {
-			d.Key = was.Key
-		}
-		documents[i] = d
 	}
 	return errorOf("add versions of transactions", insert(ctx, in, documents))
 }
 
-// insertedAtOnce is how many documents one command inserts.
-const insertedAtOnce = 1000
+// insertedAtOnce is how many documents one command inserts, and inserting is how many commands are under way.
+const (
+	insertedAtOnce = 500
+	inserting      = 4
+)
 
-// insert adds documents; those whose ids are there already are what they are.
+// insert adds documents, in any order; those whose ids are there already are what they are.
 func insert(ctx context.Context, in *mongo.Collection, documents []any) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(inserting)
 	for chunk := range slices.Chunk(documents, insertedAtOnce) {
-		_, err := in.InsertMany(ctx, chunk, options.InsertMany().SetOrdered(false))
-		if err != nil && !onlyDuplicates(err) {
-			return err
-		}
+		group.Go(func() error {
+			_, err := in.InsertMany(ctx, chunk, options.InsertMany().SetOrdered(false))
+			if err != nil && !onlyDuplicates(err) {
+				return err
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 func onlyDuplicates(err error) bool {
