@@ -67,13 +67,8 @@ func open(tb testing.TB) (*mongo.DB, *driver.Database) {
 
 func openAt(tb testing.TB, address string) (*mongo.DB, *driver.Database) {
 	tb.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	name := fmt.Sprintf("test_%d_%d_%d", os.Getpid(), time.Now().UnixNano(), databases.Add(1))
-	u.Path = "/" + name
-	db, err := mongo.Open(u.String())
+	db, err := mongo.Open(withDatabase(tb, address, name))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -91,6 +86,17 @@ func openAt(tb testing.TB, address string) (*mongo.DB, *driver.Database) {
 		}
 	})
 	return db, client.Database(name)
+}
+
+// withDatabase is the address of another database on the same server.
+func withDatabase(tb testing.TB, address, name string) string {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }
 
 // memory is a log in memory.
