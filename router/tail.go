@@ -123,7 +123,7 @@ func (t *Tail) session(parent context.Context, topic string, out chan<- *message
 func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Message) {
 	at, ok := t.start(ctx, topic)
 	for ok {
-		hint := t.c.Hints.next()
+		hint := t.c.Hints.Next()
 		msg, through, err := t.c.Feed.Next(ctx, topic, at)
 		switch {
 		case err != nil:
@@ -234,8 +234,8 @@ func (h *Hints) Wake() {
 	h.ch = make(chan struct{})
 }
 
-// next is closed with the next Wake.
-func (h *Hints) next() <-chan struct{} {
+// Next is closed with the next Wake.
+func (h *Hints) Next() <-chan struct{} {
 	if h == nil {
 		return nil
 	}

@@ -1,0 +1,59 @@
+package kafka_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"bankforge/adapters/kafka"
+)
+
+func TestMain(m *testing.M) {
+	// Watermill's suite abandons these with a message in hand when it has seen enough, and some subscribers with them.
+	const multiplied = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe"
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction(multiplied+".func2"), goleak.IgnoreAnyFunction(multiplied+".func3"),
+		goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+// services runs scripts/services.sh, and returns what it prints.
+func services(args ...string) (string, error) {
+	out, err := exec.Command("../../scripts/services.sh", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("scripts/services.sh %s: %w", strings.Join(args, " "), err)
+	}
+	return string(out), nil
+}
+
+// brokerIn is the address of Kafka in what services.sh printed.
+func brokerIn(lines string) string {
+	for line := range strings.Lines(lines) {
+		if address, ok := strings.CutPrefix(strings.TrimSpace(line), "export BANKFORGE_KAFKA="); ok {
+			return address
+		}
+	}
+	return ""
+}
+
+var shared = sync.OnceValues(func() (string, error) {
+	if address := os.Getenv("BANKFORGE_KAFKA"); address != "" {
+		return address, nil
+	}
+	lines, err := services("up", "kafka")
+	return brokerIn(lines), err
+})
+
+// broker is a real Kafka that all tests share: the one in the environment, or else one that is started.
+func broker(t testing.TB) kafka.Config {
+	t.Helper()
+	address, err := shared()
+	if err != nil || address == "" {
+		t.Fatalf("no Kafka at %q: %v", address, err)
+	}
+	return kafka.Config{Brokers: strings.Split(address, ",")}
+}
