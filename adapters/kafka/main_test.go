@@ -57,3 +57,20 @@ func broker(t testing.TB) kafka.Config {
 	}
 	return kafka.Config{Brokers: strings.Split(address, ",")}
 }
+
+// ownBroker is a real Kafka that is the test's alone, and what restarts it.
+func ownBroker(t *testing.T) (c kafka.Config, restart []string) {
+	t.Helper()
+	dir := t.TempDir()
+	lines, err := services("--dir", dir, "up", "kafka")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := services("--dir", dir, "down"); err != nil {
+			t.Error(err)
+		}
+	})
+	const again = `../../scripts/services.sh --dir "$0" kill kafka && ../../scripts/services.sh --dir "$0" start kafka`
+	return kafka.Config{Brokers: []string{brokerIn(lines)}}, []string{"bash", "-c", again, dir}
+}

@@ -81,3 +81,21 @@ func TestASubscriberWithoutGroupPassesWatermillsSuite(t *testing.T) {
 		return publisher(t, c), sub
 	})
 }
+
+// The restarts are of a server of its own: others would not understand.
+func TestTheSubscriberOutlivesRestartsOfTheBroker(t *testing.T) {
+	t.Parallel()
+	c, restart := ownBroker(t)
+	f := features
+	f.RestartServiceCommand = restart
+	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(batching(c)))
+	f.ConsumerGroups = true
+	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(oneByOne(c)))
+}
+
+func pubSubOf(pubSub open) tests.PubSubConstructor {
+	return func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return pubSub(t, t.Name())
+	}
+}
