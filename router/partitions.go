@@ -3,7 +3,9 @@ package router
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -21,6 +23,9 @@ type Broker struct {
 	// Published knows how far the relay has come. It is needed with Partitions: else nobody could tell a partition that is
 	// silent from one that is behind.
 	Published *Published
+	// Patience is how long a partition may stand still behind the relay until what is missing is read from the log: a
+	// broker that lost the end of a partition brings nothing that could tell so. Default 10 s.
+	Patience time.Duration
 }
 
 // subscribe makes what w reads from.
@@ -46,12 +51,67 @@ func (r *Router) follow(ctx context.Context) (end func()) {
 	var all sync.WaitGroup
 	for _, w := range r.workers {
 		if w.partitions > 0 {
-			all.Go(func() { w.progress.follow(ctx, w.Name, r.c.Poll) })
+			all.Go(func() { w.follow(ctx, r.c.Broker, min(r.c.Poll, r.c.Broker.patience())) })
 		}
 	}
 	return func() {
 		cancel()
 		all.Wait()
+	}
+}
+
+func (b *Broker) patience() time.Duration {
+	if b.Patience == 0 {
+		return 10 * time.Second
+	}
+	return b.Patience
+}
+
+// follow looks up the checkpoints of the handler's partitions, and helps those that stand still.
+func (w *worker) follow(ctx context.Context, b *Broker, every time.Duration) {
+	if w.Kind == Newest {
+		w.progress.begin(ctx, w.Name, every)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	still := map[Stream]stillness{}
+	for {
+		w.progress.look(ctx, w.Name)
+		for _, p := range w.progress.behind(w.Name) {
+			s := still[p.Stream]
+			if s.have != p.have || s.since.IsZero() {
+				s = stillness{p.have, time.Now()}
+			}
+			if w.Kind == Kept && time.Since(s.since) >= b.patience() {
+				s.since = time.Now()
+				w.help(ctx, p)
+			}
+			still[p.Stream] = s
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// stillness is where a partition stands, and since when.
+type stillness struct {
+	have  handlers.Position
+	since time.Time
+}
+
+// help lets the handler take in what the relay has sent to a partition, whether or not the broker still has it: a delivery
+// without facts that says what came before it.
+func (w *worker) help(ctx context.Context, p lagging) {
+	d := &Delivery{Incarnation: p.incarnation, Partition: p.Partition, Prev: p.last, Through: p.last}
+	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
+	for _, s := range slices.Backward(w.steps()) {
+		h = s.wrap(h)
+	}
+	if _, err := h(NewMessage(ctx, d)); err != nil && !w.over(ctx) {
+		w.log.WarnContext(ctx, "a partition stands still", "handler", w.Name, "partition", p.Partition, "error", err)
 	}
 }
 
@@ -127,7 +187,7 @@ func (c *Cursor) complete(topic bank.Topic, have []handlers.Position) bank.Seq {
 
 // place says which partition a delivery of a broker comes from.
 func (w *worker) place(ctx context.Context, d *Delivery) {
-	if w.partitions == 0 {
+	if w.partitions == 0 || len(d.Facts) == 0 {
 		return
 	}
 	var ok bool

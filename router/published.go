@@ -201,7 +201,7 @@ func (p *Progress) wait(ctx context.Context, handler string, s *parts, moved <-c
 
 // look reads the checkpoints of the partitions that seem to be behind: somebody else may have moved them.
 func (p *Progress) look(ctx context.Context, handler string) {
-	for _, of := range p.behind(handler) {
+	for _, of := range p.toLookUp(handler) {
 		c, err := of.store.Checkpoint(ctx, of.Stream)
 		if err != nil {
 			return // the next one looks again
@@ -212,12 +212,8 @@ func (p *Progress) look(ctx context.Context, handler string) {
 	}
 }
 
-type standingAt struct {
-	Stream
-	store Store
-}
-
-func (p *Progress) behind(handler string) (out []standingAt) {
+// toLookUp is behind for one of those who want to know at once.
+func (p *Progress) toLookUp(handler string) []lagging {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := p.view(handler)
@@ -225,10 +221,33 @@ func (p *Progress) behind(handler string) (out []standingAt) {
 		return nil
 	}
 	v.parts.looked = time.Now()
+	return v.behind(handler)
+}
+
+// lagging is a partition in which the relay is further than a handler.
+type lagging struct {
+	Stream
+	store       Store
+	incarnation string
+	have, last  handlers.Position
+}
+
+func (p *Progress) behind(handler string) []lagging {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view(handler).behind(handler)
+}
+
+func (v *view) behind(handler string) (out []lagging) {
 	c, _ := v.parts.published.at()
 	for i, last := range c.Last[v.parts.topic] {
-		if i >= len(v.parts.have) || v.parts.have[i].Before(last) || v.parts.incarnation != c.Incarnation {
-			out = append(out, standingAt{Stream{Handler: handler, Topic: v.parts.topic, Partition: i}, v.store})
+		var have handlers.Position
+		if i < len(v.parts.have) && v.parts.incarnation == c.Incarnation {
+			have = v.parts.have[i]
+		}
+		if have.Before(last) {
+			of := Stream{Handler: handler, Topic: v.parts.topic, Partition: i}
+			out = append(out, lagging{of, v.store, c.Incarnation, have, last})
 		}
 	}
 	return out
@@ -242,15 +261,24 @@ func (p *Progress) partitioned(handler string, topic bank.Topic, b *Broker) {
 	p.view(handler).parts = &parts{topic: topic, published: b.Published, have: have}
 }
 
-// follow keeps what is known of a handler's partitions up to date until ctx ends.
-func (p *Progress) follow(ctx context.Context, handler string, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+// begin lets a handler that only wants what is new begin where the relay stands.
+func (p *Progress) begin(ctx context.Context, handler string, every time.Duration) {
+	p.mu.Lock()
+	s := p.view(handler).parts
+	p.mu.Unlock()
 	for {
-		p.look(ctx, handler)
+		c, err := s.published.store.Cursor(ctx)
+		if err == nil {
+			for i, last := range c.Last[s.topic] {
+				p.took(handler, i, Checkpoint{c.Incarnation, last})
+			}
+			return
+		}
+		timer := time.NewTimer(every)
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
 	}

@@ -18,6 +18,7 @@ import (
 // Config says where Kafka is.
 type Config struct {
 	Brokers []string     // host:port of some brokers; they know of the others
+	Prefix  string       // of all topics and groups: several banks can share a cluster
 	Log     *slog.Logger // default: discarded
 }
 
@@ -59,7 +60,7 @@ func (t *Topics) Ensure(ctx context.Context, partitions map[bank.Topic]int) (mad
 	}
 	defer admin.Close() //nolint:errcheck // it has done its work
 	for topic, want := range partitions {
-		have, err := count(admin, topic)
+		have, err := t.count(admin, topic)
 		if err == nil && have == 0 {
 			if err = t.create(admin, topic, want); err == nil {
 				made = append(made, topic)
@@ -68,11 +69,11 @@ func (t *Topics) Ensure(ctx context.Context, partitions map[bank.Topic]int) (mad
 		}
 		switch {
 		case err != nil:
-			return made, fmt.Errorf("topic %s: %w", topic, err)
+			return made, fmt.Errorf("topic %s%s: %w", t.Prefix, topic, err)
 		case have != want:
-			return made, fmt.Errorf("%w: %s has %d partitions in Kafka, and its messages are made for %d; "+
+			return made, fmt.Errorf("%w: %s%s has %d partitions in Kafka, and its messages are made for %d; "+
 				"configure %d if nothing was published there yet, else delete the topic: it is made anew and filled from the log",
-				relay.ErrPartitions, topic, have, want, have)
+				relay.ErrPartitions, t.Prefix, topic, have, want, have)
 		}
 	}
 	return made, nil
@@ -83,7 +84,7 @@ func (t *Topics) create(admin sarama.ClusterAdmin, topic bank.Topic, partitions 
 	if replicas == 0 {
 		replicas = -1
 	}
-	err := admin.CreateTopic(string(topic), &sarama.TopicDetail{
+	err := admin.CreateTopic(t.Prefix+string(topic), &sarama.TopicDetail{
 		NumPartitions: int32(partitions), ReplicationFactor: replicas,
 	}, false)
 	if errors.Is(err, sarama.ErrTopicAlreadyExists) {
@@ -93,8 +94,8 @@ func (t *Topics) create(admin sarama.ClusterAdmin, topic bank.Topic, partitions 
 }
 
 // count is how many partitions the topic has; 0: there is no such topic.
-func count(admin sarama.ClusterAdmin, topic bank.Topic) (int, error) {
-	all, err := admin.DescribeTopics([]string{string(topic)})
+func (t *Topics) count(admin sarama.ClusterAdmin, topic bank.Topic) (int, error) {
+	all, err := admin.DescribeTopics([]string{t.Prefix + string(topic)})
 	switch {
 	case err != nil:
 		return 0, err
@@ -112,7 +113,7 @@ func (t *Topics) await(ctx context.Context, admin sarama.ClusterAdmin, topic ban
 	ctx, cancel := context.WithTimeout(ctx, topicPatience)
 	defer cancel()
 	for {
-		if have, err := count(admin, topic); err != nil || have > 0 {
+		if have, err := t.count(admin, topic); err != nil || have > 0 {
 			return have, err
 		}
 		if !pause(ctx, 50*time.Millisecond) {

@@ -71,6 +71,7 @@ func ownBroker(t *testing.T) (c kafka.Config, restart []string) {
 			t.Error(err)
 		}
 	})
-	const again = `../../scripts/services.sh --dir "$0" kill kafka && ../../scripts/services.sh --dir "$0" start kafka`
+	const again = `services() { ../../scripts/services.sh --dir "$0" "$1" kafka; }
+		services kill && for try in {1..50}; do services start && exit; sleep 0.1; done; exit 1`
 	return kafka.Config{Brokers: []string{brokerIn(lines)}}, []string{"bash", "-c", again, dir}
 }

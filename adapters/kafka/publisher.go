@@ -18,7 +18,7 @@ type PublisherConfig struct {
 	Config
 	Compression sarama.CompressionCodec // default: none
 	// Retries is how often a message is sent again before Publish gives up; between them is a tenth of a second.
-	// Default 30.
+	// Default 100: a broker may restart meanwhile.
 	Retries int
 }
 
@@ -46,7 +46,7 @@ type producer struct {
 // NewPublisher makes a publisher. It connects when it is used first, and again after a failure.
 func NewPublisher(c PublisherConfig) *Publisher {
 	if c.Retries == 0 {
-		c.Retries = 30
+		c.Retries = 100
 	}
 	return &Publisher{c: c, marshal: wmkafka.NewWithPartitioningMarshaler(
 		func(_ string, msg *message.Message) (string, error) { return keyOf(msg), nil },
@@ -94,7 +94,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	}
 	all := make([]*sarama.ProducerMessage, len(messages))
 	for i, msg := range messages {
-		m, err := p.marshal.Marshal(topic, msg)
+		m, err := p.marshal.Marshal(p.c.Prefix+topic, msg)
 		if err != nil {
 			return fmt.Errorf("message %s: %w", msg.UUID, err)
 		}

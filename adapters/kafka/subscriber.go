@@ -100,7 +100,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 			follow = s.followAll
 		}
 		for ctx.Err() == nil {
-			if err := follow(ctx, topic, out); err != nil && ctx.Err() == nil {
+			if err := follow(ctx, s.c.Prefix+topic, out); err != nil && ctx.Err() == nil {
 				s.c.log().WarnContext(ctx, "reading from Kafka begins again", "group", s.c.Group, "topic", topic, "error", err)
 			}
 			pause(ctx, s.c.Again)
@@ -138,7 +138,7 @@ func (s *Subscriber) Close() error {
 
 // followGroup is a member of the group until ctx ends or something fails.
 func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *message.Message) error {
-	group, err := sarama.NewConsumerGroup(s.c.Brokers, s.c.Group, consumer())
+	group, err := sarama.NewConsumerGroup(s.c.Brokers, s.c.Prefix+s.c.Group, consumer())
 	if err != nil {
 		return err
 	}
@@ -268,6 +268,7 @@ func initialize(c Config, topic string, partitions int) error {
 
 // NewOneByOne is watermill-kafka's subscriber, for handlers that take one message at a time and have no need of more:
 // cooperative, from the oldest message on, and with an unmarshaler that takes everything.
+// Its topics are named in full: it knows no prefix.
 func NewOneByOne(c SubscriberConfig) (message.Subscriber, error) {
 	return wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
 		Brokers: c.Brokers, ConsumerGroup: c.Group, OverwriteSaramaConfig: consumer(),

@@ -68,7 +68,7 @@ func New(c Config) (*Relay, error) {
 	if c.Again == 0 {
 		c.Again = 500 * time.Millisecond
 	}
-	if c.Batch == 0 {
+	if c.Batch <= 0 {
 		c.Batch = 4096
 	}
 	if c.Saw == nil {
