@@ -20,6 +20,7 @@ func (l *Ledger) load(ctx context.Context) error {
 		return err
 	}
 	l.head = head
+	l.keepLease()
 	if l.state, l.saved, err = l.restore(ctx, head); err != nil {
 		return err
 	}
