@@ -195,8 +195,8 @@ type Records interface {
 
 type recordsKey struct{}
 
-// NewBatch is one message of many for delivery within this process, as Batch makes one that can go anywhere: the records
-// travel in the message's context, and the payload only says how many there are.
+// NewBatch is one message of many for delivery within this process, as Batch makes one that can go anywhere: the
+// records travel in the message's context, and the payload only says how many there are.
 func NewBatch(ctx context.Context, uuid string, r Records) *message.Message {
 	payload := fmt.Appendf(nil, `{"records":%d}`, r.Len())
 	return message.NewMessageWithContext(context.WithValue(ctx, recordsKey{}, r), uuid, payload)

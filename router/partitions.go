@@ -102,8 +102,8 @@ type stillness struct {
 	since time.Time
 }
 
-// help lets the handler take in what the relay has sent to a partition, whether or not the broker still has it: a delivery
-// without facts that says what came before it.
+// help lets the handler take in what the relay has sent to a partition, whether or not the broker still has it: a
+// delivery without facts that says what came before it.
 func (w *worker) help(ctx context.Context, p lagging) {
 	d := &Delivery{Incarnation: p.incarnation, Partition: p.Partition, Prev: p.last, Through: p.last}
 	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }

@@ -10,8 +10,8 @@ import (
 	"bankforge/handlers"
 )
 
-// Published knows how far the relay of a broker has come, wherever that runs: it is app.Publisher. While somebody waits, it
-// looks again and again; a relay in the same process tells it by itself. It is safe for concurrent use.
+// Published knows how far the relay of a broker has come, wherever that runs: it is app.Publisher. While somebody
+// waits, it looks again and again; a relay in the same process tells it by itself. It is safe for concurrent use.
 type Published struct {
 	store Cursors
 	every time.Duration // while somebody waits
@@ -139,11 +139,11 @@ func (p *Published) AwaitPublished(ctx context.Context, seq bank.Seq) bool {
 	}
 }
 
-// parts is how far a handler is that reads partitions. What this process reads itself it knows at once; other partitions
-// may be read by others, so their checkpoints are looked up.
+// parts is how far a handler is that reads partitions. What this process reads itself it knows at once; other
+// partitions may be read by others, so their checkpoints are looked up.
 //
-// A partition in which nothing happens brings nothing that could tell so. But the relay's cursor says which was the last
-// message of each: a handler that has come there has everything up to the cursor.
+// A partition in which nothing happens brings nothing that could tell so. But the relay's cursor says which was the
+// last message of each: a handler that has come there has everything up to the cursor.
 type parts struct {
 	topic     bank.Topic
 	published *Published

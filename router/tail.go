@@ -253,8 +253,8 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// drainer is a subscriber that can end in peace: Drain ends delivery, and returns once what was delivered is acknowledged
-// or refused, or when ctx ends. Its sessions stay open.
+// drainer is a subscriber that can end in peace: Drain ends delivery, and returns once what was delivered is
+// acknowledged or refused, or when ctx ends. Its sessions stay open.
 type drainer interface{ Drain(ctx context.Context) }
 
 // drained makes a drainer of any subscriber: once it drains, it hands out nothing more of what the other one brings.

@@ -76,7 +76,7 @@ func (l *transfers) add() {
 	e := bank.Event{
 		Seq: bank.Seq(seq), Type: bank.TransactionMade, Time: at, Legs: []bank.Leg{debit, credit},
 		Transactions: []bank.Transaction{{
-			ID:   bank.MakeID[bank.Transaction]([16]byte{12: byte(seq >> 24), 13: byte(seq >> 16), 14: byte(seq >> 8), 15: byte(seq)}),
+			ID:   bank.MakeID[bank.Transaction]([16]byte{13: byte(seq >> 16), 14: byte(seq >> 8), 15: byte(seq)}),
 			Kind: bank.TransferKind, Status: bank.Posted, Version: 1, Amount: amount, From: debit.Account, To: credit.Account,
 			Reference: "INV-2026-000017", ValueDate: at.Date(), CorrelationID: m.CorrelationID,
 			CreatedAt: at, PostedAt: at, Seq: bank.Seq(seq), Entries: []bank.Entry{

@@ -22,9 +22,9 @@ type PublisherConfig struct {
 	Retries int
 }
 
-// Publisher is a message.Publisher that returns once all replicas have the messages. Those of one Publish to a partition
-// stay in their order. A message goes to the partition that its context says (see router.WithPartition), or else to the
-// one of its metadata "key". It is safe for concurrent use.
+// Publisher is a message.Publisher that returns once all replicas have the messages. Those of one Publish to a
+// partition stay in their order. A message goes to the partition that its context says (see router.WithPartition),
+// or else to the one of its metadata "key". It is safe for concurrent use.
 type Publisher struct {
 	c       PublisherConfig
 	marshal wmkafka.Marshaler

@@ -106,8 +106,8 @@ const (
 	late                // nothing is handed out any more
 )
 
-// deliver hands the records out until they are acknowledged; false: the partition is not ours any more. Meanwhile it reads
-// ahead, because only so does it learn that.
+// deliver hands the records out until they are acknowledged; false: the partition is not ours any more. Meanwhile it
+// reads ahead, because only so does it learn that.
 func (r *reader) deliver(ctx context.Context, records []*sarama.ConsumerMessage) bool {
 	for {
 		inner, cancel := context.WithCancel(ctx)
@@ -175,8 +175,8 @@ func released(msg *message.Message) bool {
 	return false
 }
 
-// readAhead keeps a record; false: the partition is not ours any more. Enough of them, and nothing more is fetched; what
-// was fetched still comes.
+// readAhead keeps a record; false: the partition is not ours any more. Enough of them, and nothing more is fetched;
+// what was fetched still comes.
 func (r *reader) readAhead(m *sarama.ConsumerMessage, ok bool) bool {
 	if !ok {
 		r.gone = true

@@ -28,8 +28,8 @@ type SubscriberConfig struct {
 	Partitions int
 }
 
-// Subscriber is a message.Subscriber whose messages carry many records of one partition, in order. Of each partition one
-// message is under way; what it brought is committed, within a second, once it is acknowledged; refused, it
+// Subscriber is a message.Subscriber whose messages carry many records of one partition, in order. Of each partition
+// one message is under way; what it brought is committed, within a second, once it is acknowledged; refused, it
 // comes again. When the partition goes to another member, the message's context ends.
 type Subscriber struct {
 	c        SubscriberConfig
@@ -241,7 +241,8 @@ func (s *Subscriber) followOne(
 		}
 	}()
 	r := reader{
-		s: s, out: out, in: claim.Messages(), partition: partition, pause: claim.Pause, resume: claim.Resume, done: func(int64) {},
+		s: s, out: out, in: claim.Messages(), partition: partition, pause: claim.Pause, resume: claim.Resume,
+		done: func(int64) {}, // nothing is remembered
 	}
 	r.read(ctx)
 	if ctx.Err() == nil {

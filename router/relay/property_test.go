@@ -80,8 +80,7 @@ type stage struct {
 	stop      func() error
 }
 
-// begin starts a relay, under another name than those before it. It outlives its process as a zombie does: what is on the
-// way still arrives.
+// begin starts a relay, under another name than those before it.
 func (s *stage) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.kill = cancel

@@ -1,5 +1,5 @@
-// Package relay brings the log to a broker: every event in the order of the log, as the messages that it is made of, at
-// least once. One relay is active; others stand by.
+// Package relay brings the log to a broker: every event in the order of the log, as the messages that it is made of,
+// at least once. One relay is active; others stand by.
 package relay
 
 import (
@@ -21,8 +21,8 @@ import (
 
 // Topics are the broker's.
 type Topics interface {
-	// Ensure makes the topics that are not there, with so many partitions each, and reports which it has made. A topic that
-	// is there with another number is an error that says so; nothing about it is changed.
+	// Ensure makes the topics that are not there, with so many partitions each, and reports which it has made. A topic
+	// that is there with another number is an error that says so; nothing about it is changed.
 	Ensure(ctx context.Context, partitions map[bank.Topic]int) (made []bank.Topic, err error)
 }
 
