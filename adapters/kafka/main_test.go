@@ -2,15 +2,14 @@ package kafka_test
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"bankforge/adapters/kafka"
+	"bankforge/app/apptest/servers"
 )
 
 func TestMain(m *testing.M) {
@@ -18,6 +17,7 @@ func TestMain(m *testing.M) {
 	const multiplied = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe"
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction(multiplied+".func2"), goleak.IgnoreAnyFunction(multiplied+".func3"),
+		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"),
 		goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
@@ -40,22 +40,10 @@ func brokerIn(lines string) string {
 	return ""
 }
 
-var shared = sync.OnceValues(func() (string, error) {
-	if address := os.Getenv("BANKFORGE_KAFKA"); address != "" {
-		return address, nil
-	}
-	lines, err := services("up", "kafka")
-	return brokerIn(lines), err
-})
-
-// broker is a real Kafka that all tests share: the one in the environment, or else one that is started.
-func broker(t testing.TB) kafka.Config {
-	t.Helper()
-	address, err := shared()
-	if err != nil || address == "" {
-		t.Fatalf("no Kafka at %q: %v", address, err)
-	}
-	return kafka.Config{Brokers: strings.Split(address, ",")}
+// broker is a real Kafka that all tests share.
+func broker(tb testing.TB) kafka.Config {
+	tb.Helper()
+	return kafka.Config{Brokers: servers.Kafka(tb)}
 }
 
 // ownBroker is a real Kafka that is the test's alone, and what restarts it.

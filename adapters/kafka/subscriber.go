@@ -66,7 +66,7 @@ func consumer() *sarama.Config {
 	s.Consumer.Offsets.AutoCommit.Interval = time.Second
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	s.Consumer.Group.Rebalance.Timeout = 20 * time.Second
-	s.Consumer.Group.Session.Timeout = 10 * time.Second
+	s.Consumer.Group.Session.Timeout = 6 * time.Second
 	s.Consumer.Group.Heartbeat.Interval = time.Second
 	return s
 }
@@ -151,8 +151,13 @@ func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *
 	defer logging.Wait()
 	defer group.Close() //nolint:errcheck // what it could not commit comes again
 	for ctx.Err() == nil {
-		if err := group.Consume(ctx, []string{topic}, member{s, group, out}); err != nil {
+		err := group.Consume(ctx, []string{topic}, member{s, group, out})
+		switch {
+		case errors.Is(err, sarama.ErrClosedConsumerGroup), errors.Is(err, sarama.ErrClosedClient):
 			return err
+		case err != nil && ctx.Err() == nil: // as the same member, it need not wait until its old self is given up
+			s.c.log().WarnContext(ctx, "reading from Kafka", "group", s.c.Group, "topic", topic, "error", err)
+			pause(ctx, s.c.Again)
 		}
 	}
 	return nil
