@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
 	"bankforge/router/relay"
@@ -41,8 +40,8 @@ func client() *sarama.Config {
 	return c
 }
 
-// keyOf is what a message's topic is ordered by.
-func keyOf(msg *message.Message) string { return msg.Metadata.Get("key") }
+// keyName is the metadata that says what a message's topic is ordered by.
+const keyName = "key"
 
 // Topics makes topics, and checks how many partitions they have.
 type Topics struct {
@@ -52,45 +51,55 @@ type Topics struct {
 
 const topicPatience = 15 * time.Second // until a topic that was made is seen
 
-// Ensure makes the topics that are not there.
-func (t *Topics) Ensure(ctx context.Context, partitions map[bank.Topic]int) (made []bank.Topic, err error) {
-	admin, err := sarama.NewClusterAdmin(t.Brokers, client())
-	if err != nil {
-		return nil, fmt.Errorf("Kafka at %v: %w", t.Brokers, err)
-	}
-	defer admin.Close() //nolint:errcheck // it has done its work
-	for topic, want := range partitions {
-		have, err := t.count(admin, topic)
-		if err == nil && have == 0 {
-			if err = t.create(admin, topic, want); err == nil {
-				made = append(made, topic)
-				have, err = t.await(ctx, admin, topic)
+// Missing returns those of the topics that are not there, and refuses those with another number of partitions.
+func (t *Topics) Missing(_ context.Context, partitions map[bank.Topic]int) (missing []bank.Topic, err error) {
+	err = t.admin(func(admin sarama.ClusterAdmin) error {
+		for topic, want := range partitions {
+			have, err := t.count(admin, topic)
+			switch {
+			case err != nil:
+				return fmt.Errorf("topic %s%s: %w", t.Prefix, topic, err)
+			case have == 0:
+				missing = append(missing, topic)
+			case have != want:
+				return fmt.Errorf("%w: %s%s has %d in Kafka, and its messages are made for %d; configure %d if nothing was "+
+					"published there yet, else delete the topic: it is made anew and filled from the log",
+					relay.ErrPartitions, t.Prefix, topic, have, want, have)
 			}
 		}
-		switch {
-		case err != nil:
-			return made, fmt.Errorf("topic %s%s: %w", t.Prefix, topic, err)
-		case have != want:
-			return made, fmt.Errorf("%w: %s%s has %d partitions in Kafka, and its messages are made for %d; "+
-				"configure %d if nothing was published there yet, else delete the topic: it is made anew and filled from the log",
-				relay.ErrPartitions, t.Prefix, topic, have, want, have)
-		}
-	}
-	return made, nil
+		return nil
+	})
+	return missing, err
 }
 
-func (t *Topics) create(admin sarama.ClusterAdmin, topic bank.Topic, partitions int) error {
-	replicas := t.Replicas
-	if replicas == 0 {
-		replicas = -1
+// Make makes a topic, and returns once it can be written to.
+func (t *Topics) Make(ctx context.Context, topic bank.Topic, partitions int) error {
+	return t.admin(func(admin sarama.ClusterAdmin) error {
+		replicas := t.Replicas
+		if replicas == 0 {
+			replicas = -1
+		}
+		err := admin.CreateTopic(t.Prefix+string(topic), &sarama.TopicDetail{
+			NumPartitions: int32(partitions), ReplicationFactor: replicas,
+		}, false)
+		if err == nil || errors.Is(err, sarama.ErrTopicAlreadyExists) { // somebody else may have been faster
+			err = t.await(ctx, admin, topic)
+		}
+		if err != nil {
+			return fmt.Errorf("make topic %s%s: %w", t.Prefix, topic, err)
+		}
+		return nil
+	})
+}
+
+// admin does something with a connection that can change topics.
+func (t *Topics) admin(do func(sarama.ClusterAdmin) error) error {
+	admin, err := sarama.NewClusterAdmin(t.Brokers, client())
+	if err != nil {
+		return fmt.Errorf("Kafka at %v: %w", t.Brokers, err)
 	}
-	err := admin.CreateTopic(t.Prefix+string(topic), &sarama.TopicDetail{
-		NumPartitions: int32(partitions), ReplicationFactor: replicas,
-	}, false)
-	if errors.Is(err, sarama.ErrTopicAlreadyExists) {
-		return nil // somebody was faster: the number of partitions is compared
-	}
-	return err
+	defer admin.Close() //nolint:errcheck // it has done its work
+	return do(admin)
 }
 
 // count is how many partitions the topic has; 0: there is no such topic.
@@ -109,15 +118,15 @@ func (t *Topics) count(admin sarama.ClusterAdmin, topic bank.Topic) (int, error)
 	return len(all[0].Partitions), nil
 }
 
-func (t *Topics) await(ctx context.Context, admin sarama.ClusterAdmin, topic bank.Topic) (int, error) {
+func (t *Topics) await(ctx context.Context, admin sarama.ClusterAdmin, topic bank.Topic) error {
 	ctx, cancel := context.WithTimeout(ctx, topicPatience)
 	defer cancel()
 	for {
 		if have, err := t.count(admin, topic); err != nil || have > 0 {
-			return have, err
+			return err
 		}
 		if !pause(ctx, 50*time.Millisecond) {
-			return 0, errors.New("it was made, and does not appear")
+			return errors.New("it was made, and does not appear")
 		}
 	}
 }

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -15,6 +16,7 @@ const incarnation = "inc_0123456789abcdef"
 // transfers is a log of transfers among some accounts, in its stored form.
 type transfers struct {
 	app.Log
+	mu       sync.Mutex
 	rows     []app.Row
 	versions []bank.Version // of the accounts
 }
@@ -31,10 +33,14 @@ func newTransfers(n, accounts int) *transfers {
 func (l *transfers) source() router.Source { return router.FromLog(l) }
 
 func (l *transfers) Head(context.Context) (app.Head, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return app.Head{Incarnation: incarnation, Term: 1, Seq: bank.Seq(len(l.rows))}, nil
 }
 
 func (l *transfers) Read(_ context.Context, after bank.Seq, limit int) ([]app.Row, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	from := min(int(after), len(l.rows))
 	return l.rows[from:min(from+limit, len(l.rows))], nil
 }

@@ -48,9 +48,7 @@ func NewPublisher(c PublisherConfig) *Publisher {
 	if c.Retries == 0 {
 		c.Retries = 100
 	}
-	return &Publisher{c: c, marshal: wmkafka.NewWithPartitioningMarshaler(
-		func(_ string, msg *message.Message) (string, error) { return keyOf(msg), nil },
-	)}
+	return &Publisher{c: c, marshal: newMarshaler()}
 }
 
 // ErrClosed means that a publisher or subscriber has been closed.
@@ -77,9 +75,12 @@ func (chosen) Partition(m *sarama.ProducerMessage, n int32) (int32, error) {
 	if p, ok := m.Metadata.(int32); ok {
 		return p, nil
 	}
-	key, err := m.Key.Encode()
-	if err != nil {
-		return 0, err
+	var key []byte
+	if m.Key != nil {
+		var err error
+		if key, err = m.Key.Encode(); err != nil {
+			return 0, err
+		}
 	}
 	return int32(router.PartitionOf(string(key), int(n))), nil
 }

@@ -9,13 +9,8 @@ import (
 	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"bankforge/app/bank"
 	"bankforge/router"
 )
-
-func topicOf(topic string, partitions int) map[bank.Topic]int {
-	return map[bank.Topic]int{bank.Topic(topic): partitions}
-}
 
 // reader hands out what a partition brings, one message at a time.
 type reader struct {

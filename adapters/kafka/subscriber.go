@@ -11,6 +11,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/app/bank"
 )
 
 // SubscriberConfig says what to read, and how much at once.
@@ -39,6 +41,11 @@ type Subscriber struct {
 	mu       sync.Mutex // orders Subscribe, handing out, Drain and Close
 	sessions sync.WaitGroup
 	busy     sync.WaitGroup
+	warned   struct {
+		sync.Mutex
+		text string
+		at   time.Time
+	}
 }
 
 // NewSubscriber makes a subscriber. It connects when it is subscribed, and again after a failure.
@@ -73,7 +80,8 @@ func consumer() *sarama.Config {
 
 // SubscribeInitialize makes the topic if it is not there.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
-	return initialize(s.c.Config, topic, s.c.Partitions)
+	topics := Topics{Config: s.c.Config}
+	return topics.Make(context.Background(), bank.Topic(topic), s.c.Partitions)
 }
 
 // Subscribe starts a session. Its channel is closed when ctx ends, or by Close.
@@ -101,7 +109,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		}
 		for ctx.Err() == nil {
 			if err := follow(ctx, s.c.Prefix+topic, out); err != nil && ctx.Err() == nil {
-				s.c.log().WarnContext(ctx, "reading from Kafka begins again", "group", s.c.Group, "topic", topic, "error", err)
+				s.warn(ctx, topic, err)
 			}
 			pause(ctx, s.c.Again)
 		}
@@ -136,6 +144,19 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
+// warn logs what fails, but not the same again and again: a broker that is away is told of by every try.
+func (s *Subscriber) warn(ctx context.Context, topic string, err error) {
+	s.warned.Lock()
+	defer s.warned.Unlock()
+	if text := err.Error(); text != s.warned.text || time.Since(s.warned.at) > sameAgain {
+		s.warned.text, s.warned.at = text, time.Now()
+		s.c.log().WarnContext(ctx, "cannot read from Kafka", "group", s.c.Group, "topic", topic, "error", err)
+	}
+}
+
+// sameAgain is how often the same failure is logged.
+const sameAgain = 30 * time.Second
+
 // followGroup is a member of the group until ctx ends or something fails.
 func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *message.Message) error {
 	group, err := sarama.NewConsumerGroup(s.c.Brokers, s.c.Prefix+s.c.Group, consumer())
@@ -145,7 +166,7 @@ func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *
 	var logging sync.WaitGroup
 	logging.Go(func() {
 		for err := range group.Errors() {
-			s.c.log().WarnContext(ctx, "reading from Kafka", "group", s.c.Group, "error", err)
+			s.warn(ctx, topic, err)
 		}
 	})
 	defer logging.Wait()
@@ -156,7 +177,7 @@ func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *
 		case errors.Is(err, sarama.ErrClosedConsumerGroup), errors.Is(err, sarama.ErrClosedClient):
 			return err
 		case err != nil && ctx.Err() == nil: // as the same member, it need not wait until its old self is given up
-			s.c.log().WarnContext(ctx, "reading from Kafka", "group", s.c.Group, "topic", topic, "error", err)
+			s.warn(ctx, topic, err)
 			pause(ctx, s.c.Again)
 		}
 	}
@@ -242,7 +263,7 @@ func (s *Subscriber) followOne(
 	defer context.AfterFunc(ctx, claim.AsyncClose)()
 	go func() {
 		for err := range claim.Errors() {
-			s.c.log().WarnContext(ctx, "reading from Kafka", "topic", topic, "partition", partition, "error", err)
+			s.warn(ctx, topic, err)
 		}
 	}()
 	r := reader{
@@ -263,13 +284,6 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// initialize makes a topic if it is not there, for subscribers that come before the relay.
-func initialize(c Config, topic string, partitions int) error {
-	topics := Topics{Config: c}
-	_, err := topics.Ensure(context.Background(), topicOf(topic, partitions))
-	return err
 }
 
 // NewOneByOne is watermill-kafka's subscriber, for handlers that take one message at a time and have no need of more:

@@ -21,9 +21,11 @@ import (
 
 // Topics are the broker's.
 type Topics interface {
-	// Ensure makes the topics that are not there, with so many partitions each, and reports which it has made. A topic
-	// that is there with another number is an error that says so; nothing about it is changed.
-	Ensure(ctx context.Context, partitions map[bank.Topic]int) (made []bank.Topic, err error)
+	// Missing returns those of the topics that are not there. One that is there with another number of partitions is an
+	// ErrPartitions, which says what to do.
+	Missing(ctx context.Context, partitions map[bank.Topic]int) ([]bank.Topic, error)
+	// Make makes a topic, and returns once it can be written to. One that is there already is left as it is.
+	Make(ctx context.Context, topic bank.Topic, partitions int) error
 }
 
 // Config is what a Relay needs. Fields without a default are required.
@@ -105,25 +107,27 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // reign is one time of being the relay.
 func (r *Relay) reign(ctx context.Context) error {
-	term, cursor, err := r.c.Store.Acquire(ctx, r.c.Owner, r.c.Lease)
+	term, saved, err := r.c.Store.Acquire(ctx, r.c.Owner, r.c.Lease)
 	if err != nil {
 		return err
 	}
-	cursor, err = r.begin(ctx, cursor)
+	cursor, err := r.begin(ctx, term, saved)
 	if err == nil {
 		r.c.Log.InfoContext(ctx, "relaying", "owner", r.c.Owner, "term", term, "after", cursor.Seq)
-		cursor, err = r.relay(ctx, term, cursor)
+		saved, err = r.relay(ctx, term, cursor)
 	}
-	if ctx.Err() != nil { // the end, and nothing that failed: the next one need not wait
+	if ctx.Err() != nil || errors.Is(err, ErrPartitions) { // the end of this one: the next one need not wait
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.c.Lease)
 		defer cancel()
-		return r.c.Store.Save(release, term, cursor, 0)
+		if failed := r.c.Store.Save(release, term, saved, 0); err == nil {
+			err = failed
+		}
 	}
 	return err
 }
 
 // begin checks that topics, log and cursor belong together, and says where to go on.
-func (r *Relay) begin(ctx context.Context, c router.Cursor) (router.Cursor, error) {
+func (r *Relay) begin(ctx context.Context, term uint64, c router.Cursor) (router.Cursor, error) {
 	head, err := r.c.Source.Head(ctx)
 	if err != nil {
 		return c, err
@@ -131,7 +135,7 @@ func (r *Relay) begin(ctx context.Context, c router.Cursor) (router.Cursor, erro
 	if err := r.recorded(c); err != nil {
 		return c, err
 	}
-	made, err := r.c.Topics.Ensure(ctx, r.c.Partitions)
+	missing, err := r.c.Topics.Missing(ctx, r.c.Partitions)
 	switch {
 	case err != nil:
 		return c, err
@@ -140,8 +144,8 @@ func (r *Relay) begin(ctx context.Context, c router.Cursor) (router.Cursor, erro
 	case c.Seq > head.Seq:
 		return c, fmt.Errorf("the cursor is at event %d, and the log ends with %d: "+
 			"the log was restored without the relay's cursor; rebuild the topics", c.Seq, head.Seq)
-	case len(made) > 0 && c.Seq > 0:
-		r.c.Log.WarnContext(ctx, "topics were lost, and are filled again from the log", "topics", made)
+	case len(missing) > 0 && c.Seq > 0:
+		r.c.Log.WarnContext(ctx, "topics were lost, and are filled again from the log", "topics", missing)
 		c = router.Cursor{}
 	}
 	if c.Last == nil {
@@ -152,6 +156,16 @@ func (r *Relay) begin(ctx context.Context, c router.Cursor) (router.Cursor, erro
 	}
 	// Of another incarnation, cursor and log were restored together: up to the cursor, they say the same.
 	c.Incarnation = head.Incarnation
+	if len(missing) > 0 { // before there are topics that look as if they had everything
+		if err := r.save(ctx, term, c); err != nil {
+			return c, err
+		}
+	}
+	for _, topic := range missing {
+		if err := r.c.Topics.Make(ctx, topic, r.c.Partitions[topic]); err != nil {
+			return c, err
+		}
+	}
 	return c, nil
 }
 

@@ -103,19 +103,27 @@ func newBroker() *broker {
 
 var errBroker = errors.New("the broker has a bad day")
 
-func (b *broker) Ensure(_ context.Context, want map[bank.Topic]int) (made []bank.Topic, _ error) {
+func (b *broker) Missing(_ context.Context, want map[bank.Topic]int) (missing []bank.Topic, _ error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.down {
 		return nil, errBroker
 	}
-	for topic, n := range want {
+	for topic := range want {
 		if b.topics[string(topic)] == nil {
-			b.topics[string(topic)] = make([][]*message.Message, n)
-			made = append(made, topic)
+			missing = append(missing, topic)
 		}
 	}
-	return made, nil
+	return missing, nil
+}
+
+func (b *broker) Make(_ context.Context, topic bank.Topic, partitions int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.topics[string(topic)] == nil {
+		b.topics[string(topic)] = make([][]*message.Message, partitions)
+	}
+	return nil
 }
 
 // Publish keeps all, or what the fault leaves of it.
