@@ -77,16 +77,20 @@ func (w *worker) outside(next message.HandlerFunc) message.HandlerFunc {
 		if err != nil {
 			return nil, err
 		}
+		if s.rest == nil && s.at.Incarnation != "" && s.at.Incarnation != d.Incarnation { // of a log that is gone
+			w.took(d.Partition, s.at)
+			return nil, nil
+		}
 		mark, err := w.stands(ctx, d, s.at)
 		if err != nil {
 			return nil, err
 		}
 		if s.rest == nil {
-			w.took(s.at.Position)
+			w.took(d.Partition, s.at)
 			return nil, nil
 		}
 		if len(s.rest.Facts) > 0 {
-			fenced := WithFence(ctx, Fence{w.stream(), mark})
+			fenced := WithFence(ctx, Fence{w.stream(d.Partition), mark})
 			if err := w.call(fenced, msg, next, s.rest); err != nil {
 				return nil, err
 			}
@@ -103,7 +107,7 @@ func (w *worker) outside(next message.HandlerFunc) message.HandlerFunc {
 		for range s.blocked.Facts {
 			w.metrics.Parked(w.Name, Waiting)
 		}
-		w.took(d.Through)
+		w.took(d.Partition, d.checkpoint())
 		return nil, nil
 	}
 }
@@ -132,7 +136,7 @@ func (w *worker) look(ctx context.Context, d *Delivery) (s sight, err error) {
 
 // stands is the mark, if it says that what stands outside has all that the checkpoint says.
 func (w *worker) stands(ctx context.Context, d *Delivery, at Checkpoint) (Mark, error) {
-	m, err := w.Outside.Mark(ctx, w.stream())
+	m, err := w.Outside.Mark(ctx, w.stream(d.Partition))
 	if err != nil {
 		return m, err
 	}
@@ -148,14 +152,14 @@ func (w *worker) mark(ctx context.Context, d *Delivery, seen Mark) error {
 	if next.Position.Before(d.Through) {
 		next.Position = d.Through
 	}
-	return w.Outside.Move(ctx, w.stream(), seen, next)
+	return w.Outside.Move(ctx, w.stream(d.Partition), seen, next)
 }
 
 // settle is the last step: it advances the checkpoint and parks what belongs behind something parked, if both are
 // still as they were seen.
 func (w *worker) settle(ctx context.Context, d *Delivery, s sight) error {
 	return w.Store.InTx(ctx, func(ctx context.Context) error {
-		at, err := w.Store.Checkpoint(ctx, w.stream())
+		at, err := w.Store.Checkpoint(ctx, w.stream(d.Partition))
 		switch {
 		case err != nil:
 			return err
@@ -172,7 +176,7 @@ func (w *worker) settle(ctx context.Context, d *Delivery, s sight) error {
 		if err := w.parkAll(ctx, s.blocked); err != nil {
 			return err
 		}
-		return w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
+		return w.Store.Advance(ctx, w.stream(d.Partition), d.checkpoint())
 	})
 }
 
@@ -181,7 +185,7 @@ func (w *worker) outsideToo(ctx context.Context, d *Delivery) error {
 	if w.Outside == nil {
 		return nil
 	}
-	seen, err := w.Outside.Mark(ctx, w.stream())
+	seen, err := w.Outside.Mark(ctx, w.stream(d.Partition))
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (w *worker) rewind(ctx context.Context, d *Delivery) (*gap, error) {
 	if head.Incarnation != d.Incarnation {
 		return nil, ErrOtherLog // of what was delivered, nothing belongs into this log's view
 	}
-	seen, err := w.Outside.Mark(ctx, w.stream())
+	seen, err := w.Outside.Mark(ctx, w.stream(d.Partition))
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +56,12 @@ func (w *worker) rewind(ctx context.Context, d *Delivery) (*gap, error) {
 		has = seen.Checkpoint
 	}
 	target := handlers.End(head.Seq)
-	if err := w.Outside.Move(ctx, w.stream(), seen, Mark{has, target}); err != nil {
+	if err := w.Outside.Move(ctx, w.stream(d.Partition), seen, Mark{has, target}); err != nil {
 		return nil, err
 	}
 	from := has.Position
 	err = w.Store.InTx(ctx, func(ctx context.Context) error {
-		at, err := w.Store.Checkpoint(ctx, w.stream())
+		at, err := w.Store.Checkpoint(ctx, w.stream(d.Partition))
 		if err != nil {
 			return err
 		}
@@ -69,12 +69,12 @@ func (w *worker) rewind(ctx context.Context, d *Delivery) (*gap, error) {
 			from = at.Position // it has forgotten what stands outside, or both agree
 			return nil
 		}
-		return w.Store.Rewind(ctx, w.stream(), has)
+		return w.Store.Rewind(ctx, w.stream(d.Partition), has)
 	})
 	if err != nil {
 		return nil, err
 	}
-	w.took(from)
+	w.took(d.Partition, Checkpoint{head.Incarnation, from})
 	return &gap{from, target}, nil
 }
 
