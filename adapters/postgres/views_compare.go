@@ -16,8 +16,8 @@ import (
 	"bankforge/router"
 )
 
-// ViewsCheck compares the views with the log, cell by cell: it builds them anew in a schema of its own, up to where they
-// stand. It may be used beside a running bank; what is parked is left out on both sides.
+// ViewsCheck compares the views with the log, cell by cell: it builds them anew in a schema of its own, up to where
+// they stand. It may be used beside a running bank; what is parked is left out on both sides.
 type ViewsCheck struct {
 	views  *Schema
 	source router.Source
@@ -154,8 +154,8 @@ func (d *differences) add(p *place, subject, what string) {
 // compare has the server put the tables of the views in two schemas side by side.
 func (d *differences) compare(ctx context.Context, tx pgx.Tx, at []place, want, got string) error {
 	// Here everything is looked at, so that indexes are no help.
-	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on; SET LOCAL work_mem = '64MB'`,
-		pgx.QueryExecModeSimpleProtocol); err != nil {
+	const all = `SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL work_mem = '64MB'`
+	if _, err := tx.Exec(ctx, all, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
 	for i := range at {
@@ -195,8 +195,8 @@ func columnsIn(ctx context.Context, tx pgx.Tx, schema, table string) (names []st
 		err := scan(&name)
 		names = append(names, name)
 		return err
-	}, `SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
-		schema+"."+table)
+	}, `SELECT attname FROM pg_attribute
+		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, schema+"."+table)
 	return names, err
 }
 
