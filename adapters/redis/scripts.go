@@ -25,7 +25,8 @@ for i = 2, #KEYS do
 end
 return out`)
 
-	save = redis.NewScript(`
+	save = redis.NewScript( //nolint:dupword // blocks of Lua end one after another
+		`
 local mark = redis.call('GET', KEYS[1])
 if mark ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
 local own = ARGV[2]
@@ -45,7 +46,7 @@ for i = 2, #KEYS do
 		end
 		if d == '-' then redis.call('HDEL', key, 'd') end
 		if d ~= '-' and d ~= '' then redis.call('HSET', key, 'd', d) end
-	end -- a newer version
+	end
 end
 return 1`)
 
