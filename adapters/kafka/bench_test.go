@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -12,8 +13,12 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/adapters/kafka"
+	"bankforge/adapters/postgres"
 	"bankforge/app/apptest"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
+	"bankforge/handlers/history"
+	"bankforge/handlers/projection"
 	"bankforge/router"
 	"bankforge/router/relay"
 )
@@ -108,4 +113,57 @@ func recordsIn(msg *message.Message) int {
 		return 1
 	}
 	return said.Records
+}
+
+// BenchmarkViews is what a message costs on the way from Kafka into the views in PostgreSQL, checkpoints included. Each of
+// three handlers takes each message of its topic.
+func BenchmarkViews(b *testing.B) {
+	c := broker(b)
+	c.Prefix = prefix()
+	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
+	defer p.Close()
+	l, cursors := newTransfers(b.N/5+1, 1000), &apptest.MemoryRelayStore{}
+	relayAll(b, l, relay.Config{
+		Publisher: p, Topics: &kafka.Topics{Config: c}, Store: cursors, Partitions: topicsOf(partitions),
+	})
+	db, err := postgres.Open(b.Context(), servers.Postgres(b), postgres.Options{Prefix: servers.Name() + "_", MaxConns: 32})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Drop(context.Background()) //nolint:errcheck // it is a benchmark
+	published := router.NewPublished(router.PublishedConfig{Cursors: cursors})
+	go published.Run(b.Context()) //nolint:errcheck // it never fails
+	views, progress := db.Views(), router.NewProgress()
+	routes := router.Routes(router.Reactions{
+		Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
+	}, router.Stores{Views: postgres.NewHandlerStore(db.Derived())})
+	kept := slices.DeleteFunc(routes, func(r router.Route) bool { return r.Kind == router.Newest })
+	r, err := router.New("", kept, router.Config{
+		Source: l.source(), Progress: progress, Classify: []router.Classifier{postgres.Classify},
+		Broker: &router.Broker{
+			Subscribe: func(r router.Route) (message.Subscriber, error) {
+				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: r.Name}), nil
+			},
+			Partitions: topicsOf(partitions), Published: published,
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	for _, route := range kept {
+		if !progress.Await(b.Context(), route.Name, bank.Seq(len(l.rows))) {
+			b.Fatal(route.Name)
+		}
+	}
+	b.StopTimer()
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 }

@@ -231,8 +231,8 @@ func TestALostTopicIsFilledAgain(t *testing.T) {
 	progress, _ = h.process(t, partitions)
 	h.await(t, progress)
 	h.check(t)
-	got := records(t, h.broker, bank.AccountsTopic, partitions, 400)
-	if len(got) < 400 {
-		t.Errorf("the topic has %d of 400 messages", len(got))
+	got := records(t, h.broker, bank.AccountsTopic, partitions, 420)
+	if len(got) < 420 {
+		t.Errorf("the topic has %d of 420 messages", len(got))
 	}
 }

@@ -21,13 +21,34 @@ type transfers struct {
 	versions []bank.Version // of the accounts
 }
 
-// newTransfers makes a log of n events.
+// newTransfers makes a log that opens the accounts, and has n transfers among them.
 func newTransfers(n, accounts int) *transfers {
 	l := &transfers{versions: make([]bank.Version, accounts)}
+	for i := range accounts {
+		l.open(i)
+	}
 	for range n {
 		l.add()
 	}
 	return l
+}
+
+func euro() bank.Currency {
+	c, err := bank.ParseCurrency("EUR")
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (l *transfers) open(i int) {
+	at := bank.Time(1_767_225_600_000_000)
+	leg := l.leg(i, 0, euro(), at.Date())
+	e := bank.Event{
+		Seq: bank.Seq(len(l.rows) + 1), Type: bank.AccountOpened, Time: at, Legs: []bank.Leg{leg},
+		Opening: &bank.Opening{Customer: leg.Customer, Currency: leg.Currency, Type: bank.Current},
+	}
+	l.rows = append(l.rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e, app.Meta{Actor: "usr_teller"})})
 }
 
 func (l *transfers) source() router.Source { return router.FromLog(l) }
@@ -62,10 +83,7 @@ func (l *transfers) leg(i int, amount int64, c bank.Currency, day bank.Date) ban
 
 // add appends a transfer of two accounts.
 func (l *transfers) add() {
-	c, err := bank.ParseCurrency("EUR")
-	if err != nil {
-		panic(err)
-	}
+	c := euro()
 	seq := len(l.rows) + 1
 	from := seq % len(l.versions)
 	to := (from + 1 + seq/len(l.versions)%(len(l.versions)-1)) % len(l.versions)

@@ -125,7 +125,7 @@ func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
 		Partitions: topicsOf(partitions),
 	})
 	documented := schemas(t)
-	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 100, bank.TransactionsTopic: 50} {
+	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 110, bank.TransactionsTopic: 50} {
 		for _, m := range records(t, c, topic, partitions, n) {
 			headers := map[string]any{}
 			for _, h := range m.Headers {

@@ -1,3 +1,5 @@
+// Package payload is what messages say, as JSON: it is written and read more often than anything else, and so without
+// reflection. The schemas are in api/asyncapi.yaml.
 package payload
 
 import (

@@ -9,6 +9,102 @@ import (
 
 // What Append must write, said with encoding/json.
 
+// accountPayload is told on the topic of accounts.
+type accountPayload struct {
+	Account     accountJSON      `json:"account"`
+	Amount      moneyJSON        `json:"amount"` // signed change of the balance
+	Opening     *openingJSON     `json:"opening,omitempty"`
+	Details     *detailsJSON     `json:"details,omitempty"`
+	Hold        *holdJSON        `json:"hold,omitempty"`
+	Transaction *transactionJSON `json:"transaction,omitempty"`
+	Reason      string           `json:"reason,omitempty"`
+}
+
+// transactionPayload is told on the topic of transactions.
+type transactionPayload struct {
+	Transaction transactionJSON `json:"transaction"`
+	Payer       string          `json:"payer_customer_id,omitempty"` // whose account the transaction takes from
+	Reason      string          `json:"reason,omitempty"`
+}
+
+type moneyJSON struct {
+	Amount   string `json:"amount"`
+	Currency string `json:"currency"`
+}
+
+type accountJSON struct {
+	ID              string       `json:"id"`
+	Customer        string       `json:"customer_id,omitempty"`
+	Version         bank.Version `json:"version"`
+	Status          string       `json:"status"`
+	Balance         moneyJSON    `json:"balance"`
+	Held            moneyJSON    `json:"held"`
+	Available       moneyJSON    `json:"available"`
+	OverdraftLimit  moneyJSON    `json:"overdraft_limit"`
+	DailyDebitLimit *moneyJSON   `json:"daily_debit_limit"`
+	ReviewAbove     *moneyJSON   `json:"review_above"`
+	Day             string       `json:"day"`
+	DebitedToday    moneyJSON    `json:"debited_today"`
+	DetailsVersion  bank.Version `json:"details_version"`
+}
+
+type openingJSON struct {
+	Customer string `json:"customer_id,omitempty"`
+	Currency string `json:"currency"`
+	Type     string `json:"type"`
+}
+
+type detailsJSON struct {
+	Label      string        `json:"label"`
+	ExternalID string        `json:"external_id,omitempty"`
+	Metadata   bank.Metadata `json:"metadata,omitempty"`
+}
+
+type holdJSON struct {
+	ID        string       `json:"id"`
+	Account   string       `json:"account_id"`
+	Customer  string       `json:"customer_id,omitempty"`
+	Amount    moneyJSON    `json:"amount"`
+	Captured  moneyJSON    `json:"captured"`
+	Remaining moneyJSON    `json:"remaining"`
+	Status    string       `json:"status"`
+	Reference string       `json:"reference,omitempty"`
+	CreatedAt string       `json:"created_at"`
+	ExpiresAt string       `json:"expires_at"`
+	Version   bank.Version `json:"version"`
+}
+
+type transactionJSON struct {
+	ID            string        `json:"id"`
+	Kind          string        `json:"kind"`
+	Status        string        `json:"status"`
+	Version       bank.Version  `json:"version"`
+	Amount        moneyJSON     `json:"amount"`
+	Reversed      moneyJSON     `json:"reversed_amount"`
+	From          string        `json:"from_account_id,omitempty"`
+	To            string        `json:"to_account_id,omitempty"`
+	Reference     string        `json:"reference,omitempty"`
+	Description   string        `json:"description,omitempty"`
+	Metadata      bank.Metadata `json:"metadata,omitempty"`
+	Reverses      string        `json:"reverses,omitempty"`
+	Hold          string        `json:"hold_id,omitempty"`
+	ValueDate     string        `json:"value_date"`
+	CorrelationID string        `json:"correlation_id,omitempty"`
+	CreatedAt     string        `json:"created_at"`
+	PostedAt      string        `json:"posted_at,omitempty"`
+	Seq           bank.Seq      `json:"seq"`
+	Entries       []entryJSON   `json:"entries,omitempty"`
+}
+
+type entryJSON struct {
+	Account      string       `json:"account_id"`
+	Customer     string       `json:"customer_id,omitempty"`
+	Direction    string       `json:"direction"`
+	Amount       moneyJSON    `json:"amount"`
+	BalanceAfter moneyJSON    `json:"balance_after"`
+	Version      bank.Version `json:"version"`
+}
+
 func payloadOf(c *bank.Change) any {
 	if c.Leg == nil {
 		return transactionPayload{
@@ -80,9 +176,11 @@ func transactionOf(t *bank.Transaction) *transactionJSON {
 	return out
 }
 
-func minor(n int64, c bank.Currency) money { return money{strconv.FormatInt(n, 10), c.String()} }
+func minor(n int64, c bank.Currency) moneyJSON {
+	return moneyJSON{strconv.FormatInt(n, 10), c.String()}
+}
 
-func limit(l bank.Limit, c bank.Currency) *money {
+func limit(l bank.Limit, c bank.Currency) *moneyJSON {
 	if l == bank.NoLimit {
 		return nil
 	}
