@@ -34,6 +34,7 @@ type CLI struct {
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
 	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
 	Bench    BenchCmd    `cmd:"" help:"Load a running server, and print throughput, latencies and errors."`
+	Ready    ReadyCmd    `cmd:"" help:"Ask a running process whether each of its modules is ready; exit 1 if one is not."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`
 	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
 	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
