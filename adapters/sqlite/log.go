@@ -52,7 +52,7 @@ const (
 // Acquire takes the ledger over.
 func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, takeHead, rand.Text(), owner); err != nil {
 			return err
 		}
@@ -115,22 +115,19 @@ func (l *Log) mayWrite(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the
-// caller would not know what became of it. committing says that an error is that of COMMIT itself.
-func (l *Log) commit(ctx context.Context, fn func(context.Context, *sql.Tx) error) (committing bool, err error) {
+// commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the caller would not know
+// what became of it.
+func (l *Log) commit(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	if err := l.mayWrite(ctx); err != nil {
-		return false, err
+		return err
 	}
-	err = l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
+	return l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
 		tx, err := l.db.tx(ctx)
 		if err != nil {
 			return err
 		}
-		err = fn(ctx, tx)
-		committing = err == nil
-		return err
+		return fn(ctx, tx)
 	})
-	return committing, err
 }
 
 // exactlyOne turns an update of the head that met no row into ErrFenced.
@@ -148,7 +145,7 @@ func exactlyOne(r driver.Result, err error) error {
 // Resolve takes a new term, which also writes over what a failed commit may have left on the disk.
 func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := exactlyOne(tx.ExecContext(ctx, refreshHead, int64(b.Term))); err != nil {
 			return err
 		}
