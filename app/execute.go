@@ -318,10 +318,10 @@ func (l *Ledger) expiry() <-chan time.Time {
 	return l.alarm.C
 }
 
-// The decider lets others run before it begins with a batch that is not full: those who have just been answered, or have
-// just read a request, get into the queue meanwhile. Twice as many commands then share a commit, and where nobody else
-// has something to do, it costs nothing. But where others have much to do that is no command, it only waits for them;
-// so it goes on once that has taken a while.
+// The decider lets others run before it begins with a batch that is not full: those who have just been answered, or
+// have just read a request, get into the queue meanwhile. Twice as many commands then share a commit, and where nobody
+// else has something to do, it costs nothing. But where others have much to do that is no command, it only waits for
+// them; so it goes on once that has taken a while.
 const (
 	yields      = 3
 	yieldWithin = 500 * time.Microsecond
