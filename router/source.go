@@ -43,7 +43,7 @@ type page struct {
 
 const (
 	pageEvents = 512
-	pagesKept  = 16
+	pagesKept  = 32 // two long deliveries: handlers that are behind are not all at the same one
 )
 
 // Read returns decoded events.
@@ -115,7 +115,8 @@ func (p *page) read(ctx context.Context, log app.Log, before, after bank.Seq, li
 	return p.events[from:to:to], nil
 }
 
-// facts turns the log into deliveries of one topic.
+// facts turns the log into deliveries of one topic. They end at multiples of the number of events, so that for who is far
+// behind each of them is such a stretch of the log: views are made of stretches, and write one at once with less effort.
 type facts struct {
 	source Source
 	events int  // read at once
@@ -136,7 +137,8 @@ func (f facts) Next(ctx context.Context, topic string, after bank.Seq) (*message
 
 // read returns what stands on the topic behind the event after; nil: nothing was written since.
 func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Delivery, error) {
-	events, err := f.source.Read(ctx, after, f.events)
+	limit := f.events - int(after%bank.Seq(f.events))
+	events, err := f.source.Read(ctx, after, limit)
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Del
 	d := &Delivery{
 		Incarnation: head.Incarnation,
 		Prev:        handlers.End(after), Through: handlers.End(events[len(events)-1].Seq),
-		Facts: make([]handlers.Fact, 0, 2*len(events)),
+		Facts: make([]handlers.Fact, 0, 2*len(events)), more: len(events) == f.events && f.events >= pageEvents,
 	}
 	for i := range events {
 		if i%pageEvents == 0 {

@@ -23,6 +23,9 @@ type Views struct {
 	db     *DB
 	writes map[string]*sql.Stmt // by their text; empty on a file that is open for reading only
 	reads  *prepared
+
+	accounts *notes[accountRow]
+	ends     *notes[endRow]
 }
 
 var (
@@ -36,6 +39,7 @@ var (
 // NewViews gives access to the views in db, which must be the ViewsFile.
 func NewViews(ctx context.Context, db *DB) (*Views, error) {
 	v := &Views{db: db, writes: map[string]*sql.Stmt{}, reads: prepare(db.read)}
+	v.accounts, v.ends = db.notes()
 	if db.write == nil {
 		return v, nil
 	}
@@ -100,9 +104,12 @@ func (t table) insert(rows int) string {
 // binds are n parameters in brackets.
 func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
-// insert writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
-func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
-	err := v.db.directly(ctx, func(ctx context.Context, on *inserts) error {
+// insertRows writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
+func (d *DB) insertRows(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
+	if n == 0 {
+		return nil
+	}
+	err := d.directly(ctx, func(ctx context.Context, on *inserts) error {
 		args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
 		done := 0
 		for _, size := range rowsAtOnce {

@@ -29,6 +29,21 @@ type recent struct {
 	// Of the transaction that is under way; DB.writing sees to it that there is one at a time.
 	changed []projection.Update // without what is only lent
 	all     bool                // it changes more than it says
+
+	followers []follower // also remember what is committed
+}
+
+// follower is told when a transaction begins, and what became of it: not ok when that is not known, or when it
+// has changed more than it says.
+type follower interface {
+	begin()
+	committed(ok bool)
+}
+
+func (r *recent) follow(f follower) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.followers = append(r.followers, f)
 }
 
 func newRecent() *recent {
@@ -41,6 +56,9 @@ func (r *recent) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.changed, r.all = r.changed[:0], false
+	for _, f := range r.followers {
+		f.begin()
+	}
 }
 
 // change tells what the transaction writes.
@@ -69,6 +87,9 @@ func (r *recent) committing() {
 func (r *recent) committed(ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, f := range r.followers {
+		f.committed(ok && !r.all)
+	}
 	r.commits++
 	clear(r.clear)
 	if !ok || r.all {

@@ -1,0 +1,458 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+)
+
+// A movement of money changes a row of each account that it touches. Among many accounts each of those rows is on
+// another page, and pages are what a commit costs. So when many have changed, it is only noted what they are now: in the
+// order of the log, a few rows for a whole delivery, and in memory. Once much is noted, the rows are written in the order
+// of their table, so that a page is written once for many changes, and the notes go.
+//
+// Who reads takes what is noted first and the row then, and the newer one of them counts. A row is there for
+// every account that has notes.
+
+// accountKey is the text of an account's id, filled up with zeros: the collector of garbage need not look at it.
+type accountKey [30]byte
+
+func keyOf(id bank.AccountID) (k accountKey) {
+	copy(k[:], id.String())
+	return k
+}
+
+func (k accountKey) String() string { return strings.TrimRight(string(k[:]), "\x00") }
+
+// noteLimits say when rows are noted, and when they are written.
+type noteLimits struct {
+	from   int // changed rows in a delivery: fewer are written at once
+	open   int // rows that differ from their notes, in a bank that keeps up
+	behind int // the same while much more waits: about 250 bytes of memory for each
+	step   int // rows that are written with a delivery
+}
+
+var usualNotes = noteLimits{from: 256, open: 1 << 18, behind: 1 << 20, step: 1 << 13}
+
+const (
+	noteBytes   = 3900    // of one note: it fits on a page
+	fewChanges  = 1 << 16 // that notes may tell of, however few rows they are of
+	manyChanges = 4       // times as many changes as rows are told by notes at most
+)
+
+// known is what is remembered of a row.
+type known[V any] struct {
+	row  V
+	note int64 // the last note of it; 0: the table has it
+}
+
+// changed is what a row becomes.
+type changed[V any] struct {
+	key accountKey
+	row V
+}
+
+// writer writes rows to their table; they are in its order.
+type writer[V any] func(ctx context.Context, rows []changed[V]) error
+
+// notes keep the rows of one table. The writer's methods belong into a transaction; the others are for everybody.
+type notes[V any] struct {
+	db     *DB
+	table  string // of the notes
+	of     string // the table of the rows
+	fields func(p *packing, row *V)
+	write  writer[V]
+	limits noteLimits
+
+	mu       sync.RWMutex // guards the rest but tx
+	loaded   bool
+	complete bool // a row that is not known is not there
+	rows     map[accountKey]known[V]
+	drops    uint64 // counts when rows were forgotten
+	last     int64  // the newest note
+	changes  int    // that the notes tell of
+	open     int    // rows that have notes
+	turn     turn
+
+	tx noting[V] // the writer's
+}
+
+// turn is a round of writing rows down.
+type turn struct {
+	keys    []accountKey // that are left
+	through int64        // the notes that go at its end
+	changes int          // that those tell of
+}
+
+// noting is what a transaction does.
+type noting[V any] struct {
+	rows    map[accountKey]known[V]
+	more    bool // much more waits
+	last    int64
+	changes int
+	turn    turn
+	written []accountKey // of which the notes up to turn.through are done with
+	through int64
+}
+
+// viewNotes are those of a file, whoever uses it.
+type viewNotes struct {
+	once     sync.Once
+	accounts *notes[accountRow]
+	ends     *notes[endRow]
+}
+
+// notes are those of the views' file.
+func (d *DB) notes() (*notes[accountRow], *notes[endRow]) {
+	n := &d.noted
+	n.once.Do(func() {
+		n.accounts = &notes[accountRow]{
+			db: d, table: "account_note", of: "account", limits: usualNotes,
+			fields: func(p *packing, row *accountRow) { row.fields(p) },
+			write:  func(ctx context.Context, rows []changed[accountRow]) error { return d.writeAccounts(ctx, rows, nil) },
+		}
+		n.ends = &notes[endRow]{
+			db: d, table: "entry_end_note", of: "entry_end", limits: usualNotes,
+			fields: func(p *packing, row *endRow) { row.fields(p) }, write: d.writeEnds,
+		}
+		if d.recent != nil {
+			d.recent.follow(n.accounts)
+			d.recent.follow(n.ends)
+		}
+	})
+	return n.accounts, n.ends
+}
+
+// begin and committed are told by the transactions of the file.
+func (n *notes[V]) begin() { n.tx = noting[V]{} }
+
+func (n *notes[V]) committed(ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	tx := &n.tx
+	if !ok {
+		n.loaded, n.rows = false, nil
+		n.drops++
+	}
+	if !n.loaded || tx.rows == nil {
+		return
+	}
+	for key, is := range tx.rows {
+		n.put(key, is)
+	}
+	for _, key := range tx.written {
+		if is := n.rows[key]; is.note != 0 && is.note <= tx.through {
+			n.put(key, known[V]{row: is.row})
+		}
+	}
+	n.last, n.changes, n.turn = tx.last, tx.changes, tx.turn
+	if limit := n.limit(); len(n.rows) > limit && n.open <= limit/2 {
+		n.drop()
+	}
+}
+
+// limit is how many rows may differ from their notes.
+func (n *notes[V]) limit() int {
+	if n.tx.more {
+		return n.limits.behind
+	}
+	return n.limits.open
+}
+
+func (n *notes[V]) put(key accountKey, is known[V]) {
+	was := n.rows[key]
+	n.open += btoi(is.note != 0) - btoi(was.note != 0)
+	n.rows[key] = is
+}
+
+// drop forgets what the table has.
+func (n *notes[V]) drop() {
+	kept := make(map[accountKey]known[V], n.open)
+	for key, is := range n.rows {
+		if is.note != 0 {
+			kept[key] = is
+		}
+	}
+	n.rows, n.complete = kept, false
+	n.drops++
+}
+
+// load reads the notes that are there, unless it is known what they tell.
+func (n *notes[V]) load(ctx context.Context) error {
+	n.mu.RLock()
+	loaded := n.loaded
+	n.mu.RUnlock()
+	if loaded {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded {
+		return nil
+	}
+	n.rows, n.last, n.changes, n.open, n.turn = map[accountKey]known[V]{}, 0, 0, 0, turn{}
+	q := querier(n.db.read) // not a snapshot that ctx carries: that may be of long ago
+	if n.db.writes(ctx) {
+		q = n.db.querier(ctx)
+	}
+	err := q.QueryRowContext(ctx, `SELECT NOT EXISTS (SELECT 1 FROM `+n.of+`)`).Scan(&n.complete)
+	if err != nil {
+		return fmt.Errorf("read notes of %s: %w", n.of, err)
+	}
+	err = eachNote(ctx, q, n.table, func(note int64, p *packing) {
+		var id string
+		is := known[V]{note: note}
+		p.text("id", &id)
+		n.fields(p, &is.row)
+		var key accountKey
+		copy(key[:], id)
+		n.put(key, is)
+		n.last, n.changes = note, n.changes+1
+	})
+	if err != nil {
+		return fmt.Errorf("read notes of %s: %w", n.of, err)
+	}
+	n.loaded = n.db.write != nil // who only reads does not hear of changes
+	return nil
+}
+
+// eachNote reads the notes in a table, the oldest first. read takes one change after the other out of each.
+func eachNote(ctx context.Context, q querier, table string, read func(note int64, p *packing)) error {
+	rows, err := q.QueryContext(ctx, `SELECT n, data FROM `+table+` ORDER BY n`)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, func(scan func(...any) error) error {
+		var note int64
+		p := packing{reading: true}
+		if err := scan(&note, &p.data); err != nil {
+			return err
+		}
+		for len(p.data) > 0 {
+			read(note, &p)
+		}
+		if p.broken {
+			return fmt.Errorf("note %d: %w", note, errBroken)
+		}
+		return nil
+	})
+}
+
+// peek is what is noted or remembered of an account. To be read before the row.
+func (n *notes[V]) peek(ctx context.Context, id bank.AccountID) (row V, ok bool, err error) {
+	if err := n.load(ctx); err != nil {
+		return row, false, err
+	}
+	key := keyOf(id)
+	if n.db.writes(ctx) {
+		if is, ok := n.tx.rows[key]; ok {
+			return is.row, true, nil
+		}
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	is, ok := n.rows[key]
+	return is.row, ok, nil
+}
+
+// dropped counts when something was forgotten: who has read rows first must read them again if it has risen.
+func (n *notes[V]) dropped() uint64 {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.drops
+}
+
+// start is called before a transaction uses anything.
+func (n *notes[V]) start(ctx context.Context) error {
+	if n.tx.rows != nil {
+		return nil
+	}
+	if err := n.load(ctx); err != nil {
+		return err
+	}
+	n.tx = noting[V]{rows: map[accountKey]known[V]{}, last: n.last, changes: n.changes, turn: n.turn}
+	return nil
+}
+
+// known is what is known of a row in the transaction. n.mu is held.
+func (n *notes[V]) known(key accountKey) (is known[V], ok bool) {
+	if is, ok = n.tx.rows[key]; !ok {
+		is, ok = n.rows[key]
+	}
+	return is, ok
+}
+
+// lookUp calls found with what is known, and returns those of which nothing is known although there may be a row.
+func (n *notes[V]) lookUp(
+	ctx context.Context, ids []bank.AccountID, found func(id bank.AccountID, row *V),
+) (unknown []bank.AccountID, err error) {
+	if err := n.start(ctx); err != nil {
+		return nil, err
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for _, id := range ids {
+		is, ok := n.known(keyOf(id))
+		switch {
+		case ok:
+			found(id, &is.row)
+		case !n.complete:
+			unknown = append(unknown, id)
+		}
+	}
+	return unknown, nil
+}
+
+// save saves changes, each of another row. Those that must be in the table are written by write, and so are few ones;
+// the rest is noted.
+func (n *notes[V]) save(
+	ctx context.Context, changes []changed[V], must func(i int, was *V) bool, write writer[V],
+) error {
+	if err := n.start(ctx); err != nil {
+		return err
+	}
+	noted, kept := n.split(changes, must)
+	if len(noted) < n.limits.from {
+		kept, noted = append(kept, noted...), noted[:0]
+	}
+	slices.SortFunc(kept, compareKeys)
+	if err := write(ctx, kept); err != nil {
+		return err
+	}
+	for _, c := range kept {
+		if is, _ := n.known(c.key); is.note != 0 { // a note must not be older than the row
+			noted = append(noted, c)
+			continue
+		}
+		n.tx.rows[c.key] = known[V]{row: c.row}
+	}
+	if err := n.note(ctx, noted); err != nil {
+		return err
+	}
+	return n.turnOver(ctx, 2*len(changes))
+}
+
+func (n *notes[V]) split(changes []changed[V], must func(i int, was *V) bool) (noted, kept []changed[V]) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	noted = make([]changed[V], 0, len(changes))
+	for i, c := range changes {
+		is, ok := n.known(c.key)
+		was := &is.row
+		if !ok {
+			was = nil
+		}
+		if must(i, was) {
+			kept = append(kept, c)
+		} else {
+			noted = append(noted, c)
+		}
+	}
+	return noted, kept
+}
+
+func compareKeys[V any](a, b changed[V]) int { return bytes.Compare(a.key[:], b.key[:]) }
+
+// note adds notes.
+func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
+	var full [][]byte
+	first := n.tx.last + 1
+	data := make([]byte, 0, noteBytes+512)
+	for i := range changes {
+		c := &changes[i]
+		id := c.key.String()
+		p := packing{data: data}
+		p.text("id", &id)
+		n.fields(&p, &c.row)
+		data = p.data
+		n.tx.rows[c.key] = known[V]{c.row, first + int64(len(full))}
+		if len(data) >= noteBytes || i == len(changes)-1 {
+			full = append(full, data)
+			data = make([]byte, 0, noteBytes+512)
+		}
+	}
+	n.tx.last += int64(len(full))
+	n.tx.changes += len(changes)
+	into := table{name: n.table, columns: 2}
+	return n.db.insertRows(ctx, into, len(full), func(args []any, i int) []any {
+		return append(args, first+int64(i), full[i])
+	})
+}
+
+// turnOver writes down some of what is noted, at least step rows, when it is time; all when it is too much for a bank
+// that keeps up.
+func (n *notes[V]) turnOver(ctx context.Context, step int) error {
+	tx := &n.tx
+	tx.more = handlers.More(ctx)
+	begin := n.limit()
+	switch step = max(step, n.limits.step); {
+	case tx.more || n.open > begin:
+		step = n.open
+	default:
+		begin /= 2
+	}
+	if len(tx.turn.keys) == 0 && n.open > 0 && (n.open >= begin || n.changes >= fewChanges+manyChanges*n.open) {
+		tx.turn = n.round()
+	}
+	if len(tx.turn.keys) == 0 {
+		return nil
+	}
+	keys := tx.turn.keys[:min(step, len(tx.turn.keys))]
+	rows := make([]changed[V], len(keys))
+	n.mu.RLock()
+	for i, key := range keys {
+		is, _ := n.known(key)
+		rows[i] = changed[V]{key, is.row}
+	}
+	n.mu.RUnlock()
+	if err := n.write(ctx, rows); err != nil {
+		return err
+	}
+	tx.written, tx.through = keys, tx.turn.through
+	tx.turn.keys = tx.turn.keys[len(keys):]
+	if len(tx.turn.keys) > 0 {
+		return nil
+	}
+	tx.changes -= tx.turn.changes
+	tx.turn = turn{}
+	on, err := n.db.tx(ctx)
+	if err == nil {
+		_, err = on.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE n <= ?`, tx.through)
+	}
+	return err
+}
+
+// round is one of all that is noted before this transaction.
+func (n *notes[V]) round() turn {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	t := turn{keys: make([]accountKey, 0, n.open), through: n.last, changes: n.changes}
+	for key, is := range n.rows {
+		if is.note != 0 {
+			t.keys = append(t.keys, key)
+		}
+	}
+	slices.SortFunc(t.keys, func(a, b accountKey) int { return bytes.Compare(a[:], b[:]) })
+	return t
+}
+
+// settle writes down everything that is noted.
+func (n *notes[V]) settle(ctx context.Context) error {
+	if err := n.start(ctx); err != nil {
+		return err
+	}
+	n.tx.turn = n.round()
+	return n.turnOver(ctx, n.open)
+}
+
+// settle writes down everything that is noted.
+func (v *Views) settle(ctx context.Context) error {
+	return errors.Join(v.accounts.settle(ctx), v.ends.settle(ctx))
+}
