@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -43,25 +44,30 @@ type page struct {
 
 const (
 	pageEvents = 512
-	pagesKept  = 32 // two long deliveries: handlers that are behind are not all at the same one
+	pagesKept  = 32 // two long deliveries: handlers that are behind are not all at the same one, see Progress.abreast
 )
 
 // Read returns decoded events.
 func (d *decoded) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	out := make([]app.Recorded, 0, min(limit, 64))
-	for len(out) < limit {
+	var parts [][]app.Recorded
+	count := 0
+	for count < limit {
 		n := after / pageEvents
-		events, err := d.page(n).read(ctx, d.Log, n*pageEvents, after, limit-len(out))
+		events, err := d.page(n).read(ctx, d.Log, n*pageEvents, after, limit-count)
 		if err != nil {
 			return nil, err
 		}
 		if len(events) == 0 {
 			break
 		}
-		out = append(out, events...)
+		parts = append(parts, events)
+		count += len(events)
 		after += bank.Seq(len(events))
 	}
-	return out, nil
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
+	return slices.Concat(parts...), nil
 }
 
 func (d *decoded) page(n bank.Seq) *page {

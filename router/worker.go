@@ -72,7 +72,7 @@ const (
 func (w *worker) gather(after, through bank.Seq, took time.Duration) (time.Duration, <-chan struct{}) {
 	switch {
 	case through%bank.Seq(w.feed.events) == 0: // it ends there, not with the log
-		return 0, nil
+		return w.progress.abreast(through, bank.Seq(w.feed.events))
 	case through-after < gatherFrom:
 		return gatherLittle - took, w.progress.asked(w.Name)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -45,7 +44,7 @@ func NewViews(ctx context.Context, db *DB) (*Views, error) {
 	}
 	// All are prepared now: within a transaction there is no other connection to prepare them on.
 	queries := []string{forgetDetails, updateTransaction, selectLastTransaction, selectFound, forgetIndex}
-	for _, select1 := range []string{selectAccountVersions, selectEnds, selectHoldVersions, selectTransactionVersions} {
+	for _, select1 := range []string{selectStatuses, selectEnds, selectHoldVersions, selectTransactionVersions} {
 		for _, n := range chunks {
 			queries = append(queries, select1+binds(n))
 		}
@@ -81,61 +80,6 @@ func (v *Views) exec(ctx context.Context, query string, args ...any) error {
 	}
 	if n, err := r.RowsAffected(); err != nil || n != 1 {
 		return errors.Join(fmt.Errorf("%d rows changed, not one", n), err)
-	}
-	return nil
-}
-
-// table is what rows are inserted into.
-type table struct {
-	name    string
-	columns int
-	upsert  string // what to do about a row that is there
-}
-
-// rowsAtOnce are how many rows one statement inserts: few sizes, so that all of them stay prepared.
-var rowsAtOnce = [...]int{128, 8, 1}
-
-func (t table) insert(rows int) string {
-	row := binds(t.columns)
-	// When it fails, the whole transaction is given up: so SQLite need not remember how pages were before the statement.
-	return "INSERT OR FAIL INTO " + t.name + " VALUES " + row + strings.Repeat(","+row, rows-1) + t.upsert
-}
-
-// binds are n parameters in brackets.
-func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
-
-// insertRows writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
-func (d *DB) insertRows(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
-	if n == 0 {
-		return nil
-	}
-	err := d.directly(ctx, func(ctx context.Context, on *inserts) error {
-		args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
-		done := 0
-		for _, size := range rowsAtOnce {
-			if n-done < size {
-				continue
-			}
-			s, err := on.get(ctx, t.insert(size))
-			if err != nil {
-				return err
-			}
-			for n-done >= size {
-				args = args[:0]
-				for range size {
-					args = row(args, done)
-					done++
-				}
-				runtime.Gosched() // a view can wait; who asks for a decision should not
-				if err := s.run(ctx, args...); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("write to view %s: %w", t.name, err)
 	}
 	return nil
 }

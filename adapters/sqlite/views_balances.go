@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -23,8 +22,8 @@ var (
 )
 
 const (
-	selectAccountVersions = `SELECT id, version FROM account WHERE id IN `
-	forgetDetails         = `DELETE FROM account_details WHERE account = ?`
+	selectStatuses = `SELECT id, version, status FROM account WHERE id IN `
+	forgetDetails  = `DELETE FROM account_details WHERE account = ?`
 
 	selectAccounts = `SELECT a.id, a.version, a.customer, a.currency, a.type, a.status, a.balance, a.held,
 		a.overdraft_limit, a.daily_debit_limit, a.review_above, a.day, a.debited_today, a.details_version,
@@ -68,9 +67,14 @@ func (v *Views) AccountVersions(
 	out := make(map[bank.AccountID]bank.Version, len(ids))
 	unknown, err := v.accounts.lookUp(ctx, ids, func(id bank.AccountID, row *accountRow) { out[id] = row.Version })
 	if err == nil {
-		var read map[bank.AccountID]bank.Version
-		read, err = versionsOf(ctx, v, selectAccountVersions, unknown)
-		maps.Copy(out, read)
+		err = lookUp(ctx, v, selectStatuses, unknown, func(scan func(...any) error, id map[string]bank.AccountID) error {
+			var text string
+			var row accountRow
+			err := scan(&text, &row.Version, &row.Status)
+			out[id[text]] = row.Version
+			v.accounts.remember(id[text], row)
+			return err
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read versions of accounts: %w", err)

@@ -139,7 +139,12 @@ func takeAll(b *testing.B, l *log, batch int, which string) int {
 			if which != "all" && which != h.Handler {
 				continue
 			}
-			take := func(ctx context.Context) error { return h.handle(ctx, facts[h.Topic]) }
+			take := func(ctx context.Context) error {
+				if batch >= 8192 {
+					ctx = handlers.WithMore(ctx)
+				}
+				return h.handle(ctx, facts[h.Topic])
+			}
 			if err := db.InTx(b.Context(), take); err != nil {
 				b.Fatal(err)
 			}

@@ -60,9 +60,10 @@ func (v *Views) LastEntries(
 	if err == nil {
 		err = lookUp(ctx, v, selectEnds, unknown, func(scan func(...any) error, id map[string]bank.AccountID) error {
 			var text string
-			var last history.Last
-			err := scan(&text, &last.Version, &last.Balance)
-			out[id[text]] = last
+			var row endRow
+			err := scan(&text, &row.Version, &row.Balance)
+			out[id[text]] = row.Last
+			v.ends.remember(id[text], row)
 			return err
 		})
 	}

@@ -310,6 +310,9 @@ func (n *notes[V]) lookUp(
 	return unknown, nil
 }
 
+// remember takes what the table has of a row; it may be only what is looked up.
+func (n *notes[V]) remember(id bank.AccountID, row V) { n.tx.rows[keyOf(id)] = known[V]{row: row} }
+
 // save saves changes, each of another row. Those that must be in the table are written by write, and so are few ones;
 // the rest is noted.
 func (n *notes[V]) save(
@@ -362,6 +365,9 @@ func compareKeys[V any](a, b changed[V]) int { return bytes.Compare(a.key[:], b.
 
 // note adds notes.
 func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
+	if len(n.tx.rows) == 0 {
+		n.tx.rows = make(map[accountKey]known[V], len(changes))
+	}
 	var full [][]byte
 	first := n.tx.last + 1
 	data := make([]byte, 0, noteBytes+512)
