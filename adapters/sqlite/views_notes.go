@@ -34,17 +34,17 @@ func (k accountKey) String() string { return strings.TrimRight(string(k[:]), "\x
 // noteLimits say when rows are noted, and when they are written.
 type noteLimits struct {
 	from   int // changed rows in a delivery: fewer are written at once
+	few    int // changes that notes may tell of, however few rows they are of
 	open   int // rows that differ from their notes, in a bank that keeps up
 	behind int // the same while much more waits: about 250 bytes of memory for each
-	step   int // rows that are written with a delivery
+	step   int // rows that are written with a delivery, at least
 }
 
-var usualNotes = noteLimits{from: 256, open: 1 << 18, behind: 1 << 20, step: 1 << 13}
+var usualNotes = noteLimits{from: 256, few: 1 << 16, open: 1 << 18, behind: 1 << 20, step: 1 << 13}
 
 const (
-	noteBytes   = 3900    // of one note: it fits on a page
-	fewChanges  = 1 << 16 // that notes may tell of, however few rows they are of
-	manyChanges = 4       // times as many changes as rows are told by notes at most
+	noteBytes   = 3900 // of one note: it fits on a page
+	manyChanges = 4    // times as many changes as rows are told by notes at most
 )
 
 // known is what is remembered of a row.
@@ -404,7 +404,7 @@ func (n *notes[V]) turnOver(ctx context.Context, step int) error {
 	default:
 		begin /= 2
 	}
-	if len(tx.turn.keys) == 0 && n.open > 0 && (n.open >= begin || n.changes >= fewChanges+manyChanges*n.open) {
+	if len(tx.turn.keys) == 0 && n.open > 0 && (n.open >= begin || n.changes >= n.limits.few+manyChanges*n.open) {
 		tx.turn = n.round()
 	}
 	if len(tx.turn.keys) == 0 {
