@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,9 +44,9 @@ func TestNotesOutliveTheProcess(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 3))
 			path, n := filepath.Join(t.TempDir(), "views.db"), bank.Seq(len(l.events))
 			for at := bank.Seq(0); at < n; {
-				db, v := reopened(t, path, random.IntN(4) > 0)
-				for range random.IntN(5) {
-					at = min(n, at+1+bank.Seq(random.IntN(60)))
+				db, v := reopened(t, path, random.IntN(2) > 0)
+				for range random.IntN(4) {
+					at = min(n, at+1+bank.Seq(random.IntN(16)))
 					for _, h := range all(v) {
 						if random.IntN(2) == 0 {
 							h = behind(h)
@@ -89,6 +90,14 @@ func sameAccounts(t *testing.T, v *sqlite.Views, l *log, at bank.Seq) {
 	if err != nil || len(listed) != len(want) {
 		t.Fatalf("%d of %d accounts are listed, %v", len(listed), len(want), err)
 	}
+	for _, status := range []bank.AccountStatus{bank.Active, bank.Frozen, bank.Closed} {
+		f := app.AccountFilter{Status: status, Page: app.Page{Limit: len(want) + 1}}
+		some, err := v.Accounts(t.Context(), f)
+		others := slices.ContainsFunc(some, func(a bank.Account) bool { return a.Status != status })
+		if err != nil || others || len(some) != count(want, status) {
+			t.Errorf("%d accounts are listed as %s, not %d: %v", len(some), status, count(want, status), err)
+		}
+	}
 	for _, a := range listed {
 		if a.AccountState != want[a.ID] {
 			t.Errorf("listed %s as %+v, not %+v", a.ID, a.AccountState, want[a.ID])
@@ -101,6 +110,15 @@ func sameAccounts(t *testing.T, v *sqlite.Views, l *log, at bank.Seq) {
 			t.Errorf("the newest entry of %s is %+v, %v, not version %d", a.ID, newest, err, moved[a.ID])
 		}
 	}
+}
+
+func count(all map[bank.AccountID]bank.AccountState, of bank.AccountStatus) (n int) {
+	for _, s := range all {
+		if s.Status == of {
+			n++
+		}
+	}
+	return n
 }
 
 // noted is how many notes there are.
