@@ -15,9 +15,9 @@ func (d *DB) Tamper(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-// NoteSoon makes notes of few rows already, and writes them down soon.
-func (v *Views) NoteSoon() {
-	limits := noteLimits{from: 1, few: 20, open: 8, behind: 30, step: 3}
+// NoteUntil makes notes of single rows already, and writes them down once so many are open.
+func (v *Views) NoteUntil(open int) {
+	limits := noteLimits{from: 1, few: 2 * open, open: open, behind: 4 * open, step: 3}
 	v.accounts.limits, v.ends.limits = limits, limits
 }
 

@@ -28,7 +28,7 @@ func reopened(t *testing.T, path string, noting bool) (*sqlite.DB, *sqlite.Views
 		t.Fatal(err)
 	}
 	if noting {
-		v.NoteSoon()
+		v.NoteUntil(8)
 	}
 	return db, v
 }

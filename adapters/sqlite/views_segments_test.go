@@ -40,7 +40,8 @@ func TestListsGoOverSegments(t *testing.T) {
 	})
 	t.Run("noted", func(t *testing.T) {
 		t.Parallel()
-		db, v := openNoting(t)
+		db, v := openViews(t)
+		v.NoteUntil(1 << 20)
 		goOverSegments(t, db, v)
 	})
 }

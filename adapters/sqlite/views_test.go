@@ -35,7 +35,7 @@ func openViews(t *testing.T) (*sqlite.DB, *sqlite.Views) {
 func openNoting(t *testing.T) (*sqlite.DB, *sqlite.Views) {
 	t.Helper()
 	db, v := openViews(t)
-	v.NoteSoon()
+	v.NoteUntil(8)
 	return db, v
 }
 
