@@ -339,7 +339,7 @@ func (n *notes[V]) save(
 	if err := n.note(ctx, noted); err != nil {
 		return err
 	}
-	return n.turnOver(ctx, 2*len(changes))
+	return n.turnOver(ctx, 2*len(changes), len(noted) == 0)
 }
 
 func (n *notes[V]) split(changes []changed[V], must func(i int, was *V) bool) (noted, kept []changed[V]) {
@@ -392,9 +392,9 @@ func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
 	})
 }
 
-// turnOver writes down some of what is noted, at least step rows, when it is time; all when it is too much for a bank
-// that keeps up.
-func (n *notes[V]) turnOver(ctx context.Context, step int) error {
+// turnOver writes down some of what is noted, at least step rows, when it is time: when there is much, or little else to
+// do. It is all when it is too much for a bank that keeps up.
+func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 	tx := &n.tx
 	tx.more = handlers.More(ctx)
 	begin := n.limit()
@@ -404,7 +404,8 @@ func (n *notes[V]) turnOver(ctx context.Context, step int) error {
 	default:
 		begin /= 2
 	}
-	if len(tx.turn.keys) == 0 && n.open > 0 && (n.open >= begin || n.changes >= n.limits.few+manyChanges*n.open) {
+	full := n.open >= begin || n.changes >= n.limits.few+manyChanges*n.open
+	if len(tx.turn.keys) == 0 && n.open > 0 && (idle || full) {
 		tx.turn = n.round()
 	}
 	if len(tx.turn.keys) == 0 {
@@ -455,7 +456,7 @@ func (n *notes[V]) settle(ctx context.Context) error {
 		return err
 	}
 	n.tx.turn = n.round()
-	return n.turnOver(ctx, n.open)
+	return n.turnOver(ctx, n.open, true)
 }
 
 // settle writes down everything that is noted.

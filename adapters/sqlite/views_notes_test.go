@@ -37,10 +37,10 @@ func reopened(t *testing.T, path string, noting bool) (*sqlite.DB, *sqlite.Views
 // which note and some of which don't. What they leave, and what is read from it, is what the log says.
 func TestNotesOutliveTheProcess(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			l := newLog(seed, 400)
+			l := newLog(seed, 250)
 			random := rand.New(rand.NewPCG(seed, 3))
 			path, n := filepath.Join(t.TempDir(), "views.db"), bank.Seq(len(l.events))
 			for at := bank.Seq(0); at < n; {

@@ -27,10 +27,6 @@ CREATE INDEX account_customer ON account (customer, opened_at) WHERE customer <>
 CREATE INDEX account_currency ON account (currency, opened_at);
 CREATE INDEX account_inactive ON account (status, opened_at) WHERE status <> 1;
 
--- What many accounts are now that money has moved, in the order of the log: packed, and newer than their rows, to which
--- it is written later.
-CREATE TABLE account_note (n INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-
 -- What users write about an account; no row: nothing.
 CREATE TABLE account_details (
     account     TEXT PRIMARY KEY,
@@ -43,5 +39,4 @@ CREATE INDEX account_external ON account_details (external_id) WHERE external_id
 
 -- +goose Down
 DROP TABLE account_details;
-DROP TABLE account_note;
 DROP TABLE account;

@@ -17,9 +17,6 @@ CREATE TABLE entry_end (
     balance INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
--- Where those of many accounts end now, as account_note.
-CREATE TABLE entry_end_note (n INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-
 CREATE TABLE hold (
     id         TEXT    PRIMARY KEY,
     version    INTEGER NOT NULL,
@@ -59,6 +56,5 @@ CREATE TABLE txn_index (slot INTEGER PRIMARY KEY) STRICT;
 DROP TABLE txn_index;
 DROP TABLE txn;
 DROP TABLE hold;
-DROP TABLE entry_end_note;
 DROP TABLE entry_end;
 DROP TABLE entry;
