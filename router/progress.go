@@ -76,15 +76,15 @@ func (p *Progress) asked(handler string) <-chan struct{} {
 	return asked
 }
 
-// Handlers that are far behind go on side by side, so that the log is read and decoded once for all of them. Nobody waits
-// long for one that does not move.
+// Handlers that are far behind go on side by side, so that the log is read and decoded once for all of them. Nobody
+// waits long for one that does not move.
 const (
 	patience = 100 * time.Millisecond
 	stuck    = time.Second
 )
 
-// abreast says how long a handler that has come to seq waits for those that are more than window events behind
-// it, and what ends the wait.
+// abreast says how long a handler that has come to seq waits for those that are more than window events behind it,
+// and what ends the wait.
 func (p *Progress) abreast(seq, window bank.Seq) (wait time.Duration, moved <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

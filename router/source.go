@@ -121,8 +121,8 @@ func (p *page) read(ctx context.Context, log app.Log, before, after bank.Seq, li
 	return p.events[from:to:to], nil
 }
 
-// facts turns the log into deliveries of one topic. They end at multiples of the number of events, so that for who is far
-// behind each of them is such a stretch of the log: views are made of stretches, and write one at once with less effort.
+// facts turns the log into deliveries of one topic. They end at multiples of the number of events, so that for who is
+// far behind each of them is such a stretch of the log: views are made of stretches, and one is best written at once.
 type facts struct {
 	source Source
 	events int  // read at once

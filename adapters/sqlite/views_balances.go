@@ -65,17 +65,9 @@ func (v *Views) AccountVersions(
 	ctx context.Context, ids []bank.AccountID,
 ) (map[bank.AccountID]bank.Version, error) {
 	out := make(map[bank.AccountID]bank.Version, len(ids))
-	unknown, err := v.accounts.lookUp(ctx, ids, func(id bank.AccountID, row *accountRow) { out[id] = row.Version })
-	if err == nil {
-		err = lookUp(ctx, v, selectStatuses, unknown, func(scan func(...any) error, id map[string]bank.AccountID) error {
-			var text string
-			var row accountRow
-			err := scan(&text, &row.Version, &row.Status)
-			out[id[text]] = row.Version
-			v.accounts.remember(id[text], row)
-			return err
-		})
-	}
+	err := v.accounts.lookUp(ctx, v, ids, selectStatuses,
+		func(row *accountRow) []any { return []any{&row.Version, &row.Status} },
+		func(id bank.AccountID, row *accountRow) { out[id] = row.Version })
 	if err != nil {
 		return nil, fmt.Errorf("read versions of accounts: %w", err)
 	}

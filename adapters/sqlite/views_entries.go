@@ -56,17 +56,9 @@ func (v *Views) LastEntries(
 	ctx context.Context, accounts []bank.AccountID,
 ) (map[bank.AccountID]history.Last, error) {
 	out := make(map[bank.AccountID]history.Last, len(accounts))
-	unknown, err := v.ends.lookUp(ctx, accounts, func(id bank.AccountID, row *endRow) { out[id] = row.Last })
-	if err == nil {
-		err = lookUp(ctx, v, selectEnds, unknown, func(scan func(...any) error, id map[string]bank.AccountID) error {
-			var text string
-			var row endRow
-			err := scan(&text, &row.Version, &row.Balance)
-			out[id[text]] = row.Last
-			v.ends.remember(id[text], row)
-			return err
-		})
-	}
+	err := v.ends.lookUp(ctx, v, accounts, selectEnds,
+		func(row *endRow) []any { return []any{&row.Version, &row.Balance} },
+		func(id bank.AccountID, row *endRow) { out[id] = row.Last })
 	if err != nil {
 		return nil, fmt.Errorf("read the last entries of accounts: %w", err)
 	}

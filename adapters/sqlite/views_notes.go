@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,9 +13,9 @@ import (
 )
 
 // A movement of money changes a row of each account that it touches. Among many accounts each of those rows is on
-// another page, and pages are what a commit costs. So when many have changed, it is only noted what they are now: in the
-// order of the log, a few rows for a whole delivery, and in memory. Once much is noted, the rows are written in the order
-// of their table, so that a page is written once for many changes, and the notes go.
+// another page, and pages are what a commit costs. So when many have changed, it is only noted what they are now: in
+// the order of the log, a few rows for a whole delivery, and in memory. Once much is noted, the rows are written in
+// the order of their table, so that a page is written once for many changes, and the notes go.
 //
 // Who reads takes what is noted first and the row then, and the newer one of them counts. A row is there for
 // every account that has notes.
@@ -66,6 +65,7 @@ type writer[V any] func(ctx context.Context, rows []changed[V]) error
 type notes[V any] struct {
 	db     *DB
 	table  string // of the notes
+	forget string // takes away those up to a number
 	of     string // the table of the rows
 	fields func(p *packing, row *V)
 	write  writer[V]
@@ -100,88 +100,6 @@ type noting[V any] struct {
 	turn    turn
 	written []accountKey // of which the notes up to turn.through are done with
 	through int64
-}
-
-// viewNotes are those of a file, whoever uses it.
-type viewNotes struct {
-	once     sync.Once
-	accounts *notes[accountRow]
-	ends     *notes[endRow]
-}
-
-// notes are those of the views' file.
-func (d *DB) notes() (*notes[accountRow], *notes[endRow]) {
-	n := &d.noted
-	n.once.Do(func() {
-		n.accounts = &notes[accountRow]{
-			db: d, table: "account_note", of: "account", limits: usualNotes,
-			fields: func(p *packing, row *accountRow) { row.fields(p) },
-			write:  func(ctx context.Context, rows []changed[accountRow]) error { return d.writeAccounts(ctx, rows, nil) },
-		}
-		n.ends = &notes[endRow]{
-			db: d, table: "entry_end_note", of: "entry_end", limits: usualNotes,
-			fields: func(p *packing, row *endRow) { row.fields(p) }, write: d.writeEnds,
-		}
-		if d.recent != nil {
-			d.recent.follow(n.accounts)
-			d.recent.follow(n.ends)
-		}
-	})
-	return n.accounts, n.ends
-}
-
-// begin and committed are told by the transactions of the file.
-func (n *notes[V]) begin() { n.tx = noting[V]{} }
-
-func (n *notes[V]) committed(ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	tx := &n.tx
-	if !ok {
-		n.loaded, n.rows = false, nil
-		n.drops++
-	}
-	if !n.loaded || tx.rows == nil {
-		return
-	}
-	for key, is := range tx.rows {
-		n.put(key, is)
-	}
-	for _, key := range tx.written {
-		if is := n.rows[key]; is.note != 0 && is.note <= tx.through {
-			n.put(key, known[V]{row: is.row})
-		}
-	}
-	n.last, n.changes, n.turn = tx.last, tx.changes, tx.turn
-	if limit := n.limit(); len(n.rows) > limit && n.open <= limit/2 {
-		n.drop()
-	}
-}
-
-// limit is how many rows may differ from their notes.
-func (n *notes[V]) limit() int {
-	if n.tx.more {
-		return n.limits.behind
-	}
-	return n.limits.open
-}
-
-func (n *notes[V]) put(key accountKey, is known[V]) {
-	was := n.rows[key]
-	n.open += btoi(is.note != 0) - btoi(was.note != 0)
-	n.rows[key] = is
-}
-
-// drop forgets what the table has.
-func (n *notes[V]) drop() {
-	kept := make(map[accountKey]known[V], n.open)
-	for key, is := range n.rows {
-		if is.note != 0 {
-			kept[key] = is
-		}
-	}
-	n.rows, n.complete = kept, false
-	n.drops++
 }
 
 // load reads the notes that are there, unless it is known what they tell.
@@ -289,15 +207,17 @@ func (n *notes[V]) known(key accountKey) (is known[V], ok bool) {
 	return is, ok
 }
 
-// lookUp calls found with what is known, and returns those of which nothing is known although there may be a row.
+// lookUp calls found with what is known of the rows that there are. Where that is nothing, query tells it, of which
+// into are the columns behind the key.
 func (n *notes[V]) lookUp(
-	ctx context.Context, ids []bank.AccountID, found func(id bank.AccountID, row *V),
-) (unknown []bank.AccountID, err error) {
+	ctx context.Context, v *Views, ids []bank.AccountID, query string, into func(row *V) []any,
+	found func(id bank.AccountID, row *V),
+) error {
 	if err := n.start(ctx); err != nil {
-		return nil, err
+		return err
 	}
+	var unknown []bank.AccountID
 	n.mu.RLock()
-	defer n.mu.RUnlock()
 	for _, id := range ids {
 		is, ok := n.known(keyOf(id))
 		switch {
@@ -307,13 +227,19 @@ func (n *notes[V]) lookUp(
 			unknown = append(unknown, id)
 		}
 	}
-	return unknown, nil
+	n.mu.RUnlock()
+	return lookUp(ctx, v, query, unknown, func(scan func(...any) error, byText map[string]bank.AccountID) error {
+		var text string
+		var is known[V]
+		err := scan(append([]any{&text}, into(&is.row)...)...)
+		id := byText[text]
+		n.tx.rows[keyOf(id)] = is
+		found(id, &is.row)
+		return err
+	})
 }
 
-// remember takes what the table has of a row; it may be only what is looked up.
-func (n *notes[V]) remember(id bank.AccountID, row V) { n.tx.rows[keyOf(id)] = known[V]{row: row} }
-
-// save saves changes, each of another row. Those that must be in the table are written by write, and so are few ones;
+// save saves changes, each of another row. Those that must be in the table are written by write, and so are few ones:
 // the rest is noted.
 func (n *notes[V]) save(
 	ctx context.Context, changes []changed[V], must func(i int, was *V) bool, write writer[V],
@@ -392,8 +318,8 @@ func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
 	})
 }
 
-// turnOver writes down some of what is noted, at least step rows, when it is time: when there is much, or little else to
-// do. It is all when it is too much for a bank that keeps up.
+// turnOver writes down some of what is noted, at least step rows, when it is time: when there is much, or little else
+// to do. It is all when it is too much for a bank that keeps up.
 func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 	tx := &n.tx
 	tx.more = handlers.More(ctx)
@@ -431,7 +357,7 @@ func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 	tx.turn = turn{}
 	on, err := n.db.tx(ctx)
 	if err == nil {
-		_, err = on.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE n <= ?`, tx.through)
+		_, err = on.ExecContext(ctx, n.forget, tx.through)
 	}
 	return err
 }
@@ -457,9 +383,4 @@ func (n *notes[V]) settle(ctx context.Context) error {
 	}
 	n.tx.turn = n.round()
 	return n.turnOver(ctx, n.open, true)
-}
-
-// settle writes down everything that is noted.
-func (v *Views) settle(ctx context.Context) error {
-	return errors.Join(v.accounts.settle(ctx), v.ends.settle(ctx))
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,12 +34,12 @@ func reopened(t *testing.T, path string, noting bool) (*sqlite.DB, *sqlite.Views
 	return db, v
 }
 
-// TestNotesOutliveTheProcess takes a log in with deliveries of many lengths, with processes that end in between, some of
-// which note and some of which don't. What they leave, and what is read from it, is what the log says.
+// TestNotesOutliveTheProcess takes a log in with deliveries of many lengths, with processes that end in between, some
+// of which note and some of which don't. What they leave, and what is read from it, is what the log says.
 func TestNotesOutliveTheProcess(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			l := newLog(seed, 250)
 			random := rand.New(rand.NewPCG(seed, 3))
