@@ -216,12 +216,17 @@ func (n *notes[V]) lookUp(
 	if err := n.start(ctx); err != nil {
 		return err
 	}
+	if len(n.tx.rows) == 0 {
+		n.tx.rows = make(map[accountKey]known[V], len(ids))
+	}
 	var unknown []bank.AccountID
 	n.mu.RLock()
 	for _, id := range ids {
-		is, ok := n.known(keyOf(id))
+		key := keyOf(id)
+		is, ok := n.known(key)
 		switch {
 		case ok:
+			n.tx.rows[key] = is // which is near by, while all rows are not
 			found(id, &is.row)
 		case !n.complete:
 			unknown = append(unknown, id)
@@ -291,9 +296,6 @@ func compareKeys[V any](a, b changed[V]) int { return bytes.Compare(a.key[:], b.
 
 // note adds notes.
 func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
-	if len(n.tx.rows) == 0 {
-		n.tx.rows = make(map[accountKey]known[V], len(changes))
-	}
 	var full [][]byte
 	first := n.tx.last + 1
 	data := make([]byte, 0, noteBytes+512)
