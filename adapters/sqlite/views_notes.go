@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -42,8 +43,9 @@ type noteLimits struct {
 var usualNotes = noteLimits{from: 256, few: 1 << 16, open: 1 << 18, behind: 1 << 20, step: 1 << 13}
 
 const (
-	noteBytes   = 3900 // of one note: it fits on a page
-	manyChanges = 4    // times as many changes as rows are told by notes at most
+	noteBytes   = 3900            // of one note: it fits on a page
+	manyChanges = 4               // times as many changes as rows are told by notes at most
+	turnWithin  = 5 * time.Second // rows are written in one transaction: a handler's has half a minute
 )
 
 // known is what is remembered of a row.
@@ -321,38 +323,41 @@ func (n *notes[V]) note(ctx context.Context, changes []changed[V]) error {
 }
 
 // turnOver writes down some of what is noted, at least step rows, when it is time: when there is much, or little else
-// to do. It is all when it is too much for a bank that keeps up.
+// to do. It goes on with it when it is too much for a bank that keeps up.
 func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 	tx := &n.tx
 	tx.more = handlers.More(ctx)
 	begin := n.limit()
-	switch step = max(step, n.limits.step); {
-	case tx.more || n.open > begin:
-		step = n.open
-	default:
+	goOn := tx.more || n.open > begin
+	if !goOn {
 		begin /= 2
 	}
 	full := n.open >= begin || n.changes >= n.limits.few+manyChanges*n.open
 	if len(tx.turn.keys) == 0 && n.open > 0 && (idle || full) {
 		tx.turn = n.round()
 	}
-	if len(tx.turn.keys) == 0 {
-		return nil
+	return n.writeDown(ctx, max(step, n.limits.step), goOn)
+}
+
+// writeDown writes the next rows of the turn. The notes go at its end.
+func (n *notes[V]) writeDown(ctx context.Context, step int, goOn bool) error {
+	tx := &n.tx
+	keys, done := tx.turn.keys, 0
+	for began := time.Now(); done < len(keys) && (done == 0 || goOn && time.Since(began) < turnWithin); {
+		rows := make([]changed[V], min(step, len(keys)-done))
+		n.mu.RLock()
+		for i := range rows {
+			is, _ := n.known(keys[done+i])
+			rows[i] = changed[V]{keys[done+i], is.row}
+		}
+		n.mu.RUnlock()
+		if err := n.write(ctx, rows); err != nil {
+			return err
+		}
+		done += len(rows)
 	}
-	keys := tx.turn.keys[:min(step, len(tx.turn.keys))]
-	rows := make([]changed[V], len(keys))
-	n.mu.RLock()
-	for i, key := range keys {
-		is, _ := n.known(key)
-		rows[i] = changed[V]{key, is.row}
-	}
-	n.mu.RUnlock()
-	if err := n.write(ctx, rows); err != nil {
-		return err
-	}
-	tx.written, tx.through = keys, tx.turn.through
-	tx.turn.keys = tx.turn.keys[len(keys):]
-	if len(tx.turn.keys) > 0 {
+	tx.written, tx.through, tx.turn.keys = keys[:done], tx.turn.through, keys[done:]
+	if done == 0 || done < len(keys) {
 		return nil
 	}
 	tx.changes -= tx.turn.changes
@@ -384,5 +389,5 @@ func (n *notes[V]) settle(ctx context.Context) error {
 		return err
 	}
 	n.tx.turn = n.round()
-	return n.turnOver(ctx, n.open, true)
+	return n.writeDown(ctx, n.open, false)
 }
