@@ -53,7 +53,7 @@ func sorts(plan string) bool {
 // are those of a new bank, of which the server has no statistics, and of a large one.
 func TestListsNeverSort(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := openOnly(t, viewsSchema)
 	s := db.views
 	// What many rows have in common may be found in the list of all just as well; only statistics tell what that is.
 	check := func(t *testing.T, when string, known bool) {
