@@ -49,8 +49,8 @@ func sorts(plan string) bool {
 	return false
 }
 
-// Lists stay fast however much there is: they read an index in the order that is asked for, and stop at the limit. Plans
-// are those of a new bank, of which the server has no statistics, and of a large one.
+// Lists stay fast however much there is: they read an index in the order that is asked for, and stop at the limit.
+// Plans are those of a new bank, of which the server has no statistics, and of a large one.
 func TestListsNeverSort(t *testing.T) {
 	t.Parallel()
 	db := openOnly(t, viewsSchema)
