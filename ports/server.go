@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +40,7 @@ type doors struct {
 	limit      *limiter
 	openAPI    []byte
 	docsPolicy string
+	rooms      sync.Pool // *[]byte for bodies
 }
 
 // New makes the doors. The handler is to be served by a server as NewServer makes it.

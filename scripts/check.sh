@@ -11,6 +11,7 @@ wrong() {
     bad=1
 }
 
+# shellcheck disable=SC2046 # names without spaces
 unformatted=$(gofmt -s -l $(find . -name '*.go' -not -path './.tools/*' -not -path '*/node_modules/*'))
 [ -z "$unformatted" ] || wrong "not formatted, run gofmt -s -w: $unformatted"
 
@@ -21,6 +22,10 @@ scripts/generate.sh "$fresh"
 for document in openapi.yaml asyncapi.yaml; do
     diff -u "api/$document" "$fresh/$document" || wrong "api/$document differs: run make generate"
 done
+
+# Files that are sourced use what those that source them have set, and set what they use.
+shellcheck --shell=bash --severity=warning --exclude=SC2034,SC2154 scripts/*.sh scripts/servers/*.sh ||
+    wrong "shellcheck finds fault with scripts"
 
 npm run --silent --prefix console check || wrong "console/dist differs: run npm run build in console"
 

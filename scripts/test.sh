@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs everything that a change must pass, goes on after a failure, and sums up at the end.
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 logs=$PWD/.tools/logs
 mkdir -p "$logs"
@@ -19,10 +19,19 @@ step() { # step NAME COMMAND...
     echo "--- $name: $verdict"
 }
 
+# with_servers runs a command with a new set of servers, which ends with it.
+with_servers() (
+    servers=$(mktemp -d)
+    trap 'scripts/services.sh --dir "$servers" down; rm -rf "$servers"' EXIT
+    lines=$(scripts/services.sh --dir "$servers" up) || exit
+    eval "$lines"
+    "$@"
+)
+
 step check scripts/check.sh
 step vet go vet ./...
 step lint golangci-lint run ./...
-step go go test -v -race -timeout 15m ./...
+step go with_servers go test -v -race -timeout 15m ./...
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short

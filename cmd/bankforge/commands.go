@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -139,6 +140,36 @@ func (MigrateCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 	}
 	_, err = fmt.Fprintln(stdout, "the tables in "+cli.Data+" are up to date")
 	return err
+}
+
+// ReadyCmd asks a running process how it is: a health check for images that hold nothing else.
+type ReadyCmd struct {
+	URL string `name:"url" help:"Where the process is." default:"http://127.0.0.1:8080" placeholder:"URL"`
+}
+
+// readyPatience is less than what a container engine gives a health check.
+const readyPatience = 2500 * time.Millisecond
+
+// Run prints what the process says.
+func (r *ReadyCmd) Run(ctx context.Context, stdout io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(r.URL, "/")+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("--url: %w", err)
+	}
+	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(ask)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.URL, err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if _, err := io.Copy(stdout, io.LimitReader(answer.Body, 1<<20)); err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s is not ready: %s", r.URL, answer.Status)
+	}
+	return nil
 }
 
 // OpenAPICmd prints the document of the HTTP API.

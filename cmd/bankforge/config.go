@@ -34,6 +34,7 @@ type CLI struct {
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
 	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
 	Bench    BenchCmd    `cmd:"" help:"Load a running server, and print throughput, latencies and errors."`
+	Ready    ReadyCmd    `cmd:"" help:"Ask a running process whether each of its modules is ready; exit 1 if one is not."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`
 	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
 	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
@@ -60,7 +61,7 @@ type Serve struct {
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
 	SnapshotEvery int           `help:"Events between snapshots of the state; 0: only at the end." default:"1000000"`
 	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
-	Delivery      int           `help:"Messages that a handler gets at once at most." default:"4096"`
+	Delivery      int           `help:"Messages that a handler gets at once at most." default:"8192"`
 	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
 	Connections   int           `help:"Connections at most; more wait until one ends." default:"16384"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
@@ -251,7 +252,7 @@ func (s *Serve) validateLimits() error {
 		{"--queue", s.Queue, 1, 1 << 20},
 		{"--batch", s.Batch, 1, 1 << 14},
 		{"--snapshot-every", s.SnapshotEvery, 0, 1 << 40},
-		{"--delivery", s.Delivery, 1, 4096},
+		{"--delivery", s.Delivery, 1, 1 << 16},
 		{"--parked-per-key", s.ParkedPerKey, 1, 1 << 30},
 		{"--connections", s.Connections, 1, 1 << 20},
 		{"--live-clients", s.LiveClients, 1, 1 << 20},

@@ -2,6 +2,10 @@ package main
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"bankforge/app"
@@ -25,6 +29,23 @@ func TestWhoDecidesIsNotReadyWithoutAnIndex(t *testing.T) {
 			} else if !s.Ready && s.Detail != err.Error() {
 				t.Errorf("it says %q", s.Detail)
 			}
+		}
+	}
+}
+
+// TestReadyAsks: who asks for readiness hears what the process says, and a 503 is a failure.
+func TestReadyAsks(t *testing.T) {
+	t.Parallel()
+	for status, fails := range map[int]bool{http.StatusOK: false, http.StatusServiceUnavailable: true} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, r.URL.Path)
+		}))
+		var said strings.Builder
+		err := (&ReadyCmd{URL: s.URL}).Run(t.Context(), &said)
+		s.Close()
+		if (err != nil) != fails || said.String() != "/readyz" {
+			t.Errorf("%d: %v, %q", status, err, said.String())
 		}
 	}
 }
