@@ -63,13 +63,14 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// acquireWithin says whether a process gets the ledger in that time.
-func acquireWithin(
-	ctx context.Context, l app.Log, name string, within time.Duration,
-) (got bool, head app.Head, err error) {
+// second is the owner that takes over.
+const second = "second"
+
+// acquireWithin says whether a second process gets the ledger in that time.
+func acquireWithin(ctx context.Context, l app.Log, within time.Duration) (got bool, head app.Head, err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	head, err = l.Acquire(ctx, name)
+	head, err = l.Acquire(ctx, second)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return false, head, nil
 	}
@@ -112,10 +113,10 @@ func checkHolder(ctx context.Context, logs []LeasedLog, length time.Duration) er
 	if err != nil {
 		return err
 	}
-	if got, _, err := acquireWithin(ctx, logs[1], "second", 10*length+5*time.Second); err != nil || !got {
+	if got, _, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second); err != nil || !got {
 		return fmt.Errorf("nobody else gets it: %w", err)
 	}
-	if err := expectHolder(ctx, logs, app.Holder{Owner: "second", Term: 2, Valid: true}); err != nil {
+	if err := expectHolder(ctx, logs, app.Holder{Owner: second, Term: 2, Valid: true}); err != nil {
 		return err
 	}
 	is, err := logs[0].Holder(ctx)
@@ -132,7 +133,7 @@ func checkStandby(ctx context.Context, logs []LeasedLog, length time.Duration) e
 	}
 	standby := make(chan error, 1)
 	go func() {
-		got, _, err := acquireWithin(ctx, logs[1], "second", 3*length)
+		got, _, err := acquireWithin(ctx, logs[1], 3*length)
 		if got {
 			err = errors.New("it was taken from its owner, who renewed it")
 		}
@@ -160,8 +161,8 @@ func checkLapse(ctx context.Context, logs []LeasedLog, length time.Duration) err
 	if err := o.acquire(ctx, "first"); err != nil {
 		return err
 	}
-	got, head, err := acquireWithin(ctx, logs[1], "second", 10*length+5*time.Second)
-	if err != nil || !got || head.Term != o.head.Term+1 || head.Owner != "second" {
+	got, head, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second)
+	if err != nil || !got || head.Term != o.head.Term+1 || head.Owner != second {
 		return fmt.Errorf("taken over: %t, head %+v, %w", got, head, err)
 	}
 	if err := logs[0].Renew(ctx); !errors.Is(err, app.ErrFenced) {
@@ -173,7 +174,7 @@ func checkLapse(ctx context.Context, logs []LeasedLog, length time.Duration) err
 	if err := logs[0].Release(ctx); err != nil {
 		return err
 	}
-	if err := expectHolder(ctx, logs, app.Holder{Owner: "second", Term: 2, Valid: true}); err != nil {
+	if err := expectHolder(ctx, logs, app.Holder{Owner: second, Term: 2, Valid: true}); err != nil {
 		return fmt.Errorf("after the old owner has given up what is not his: %w", err)
 	}
 	return logs[1].Renew(ctx)
@@ -189,7 +190,7 @@ func checkRenewLate(ctx context.Context, logs []LeasedLog, length time.Duration)
 	if err := expectHolder(ctx, logs, app.Holder{Owner: "first", Term: 1, Valid: true}); err != nil {
 		return err
 	}
-	if got, _, err := acquireWithin(ctx, logs[1], "second", length/4); err != nil || got {
+	if got, _, err := acquireWithin(ctx, logs[1], length/4); err != nil || got {
 		return fmt.Errorf("taken all the same: %t, %w", got, err)
 	}
 	return nil
@@ -206,7 +207,7 @@ func checkRelease(ctx context.Context, logs []LeasedLog, length time.Duration) e
 		return err
 	}
 	began := time.Now()
-	got, _, err := acquireWithin(ctx, logs[1], "second", 10*length+5*time.Second)
+	got, _, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second)
 	if took := time.Since(began); err != nil || !got || took >= length {
 		return fmt.Errorf("taken over: %t, after %v of a lease of %v, %w", got, took, length, err)
 	}
@@ -257,7 +258,7 @@ func checkHeirs(ctx context.Context, logs []LeasedLog, length time.Duration) err
 			won++
 		}
 	}
-	if err := errors.Join(append(errs, err)...); err != nil || won != 1 {
+	if err := errors.Join(errors.Join(errs...), err); err != nil || won != 1 {
 		return fmt.Errorf("%d took over, %w", won, err)
 	}
 	return nil
