@@ -99,7 +99,8 @@ func holdOf(h *bank.Hold) (holdDocument, error) {
 	})
 	return holdDocument{
 		ID: idOf(h.ID, h.Version), Hold: h.ID.String(), Version: int64(h.Version), Later: h.Version > 1,
-		Account: h.Account.String(), Customer: h.Customer.String(), Status: int32(h.Status), Created: int64(h.CreatedAt), Data: string(data),
+		Account: h.Account.String(), Customer: h.Customer.String(), Status: int32(h.Status),
+		Created: int64(h.CreatedAt), Data: string(data),
 	}, err
 }
 
