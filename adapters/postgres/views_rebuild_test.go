@@ -13,7 +13,8 @@ import (
 // spoil changes a row of a table, so that a check tells.
 func spoil(t *testing.T, db *DB, table, column string) {
 	t.Helper()
-	sql := `UPDATE ` + table + ` SET ` + column + ` = ` + column + ` + 1 WHERE ctid = (SELECT min(ctid) FROM ` + table + `)`
+	sql := `UPDATE ` + table + ` SET ` + column + ` = ` + column + ` + 1
+		WHERE ctid = (SELECT min(ctid) FROM ` + table + `)`
 	if _, err := db.views.pool.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
