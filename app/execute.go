@@ -24,6 +24,7 @@ type Ledger struct {
 	waiting atomic.Int64  // what is in the queue, by weight
 	stop    chan struct{} // closed: take nothing more
 	stopped chan struct{} // closed: the decider has ended
+	leased  *leased       // nil: nobody shares the log
 	closing atomic.Bool
 	fault   atomic.Pointer[error] // why it does not decide now
 	tide    tide
@@ -44,6 +45,7 @@ type Ledger struct {
 type LedgerConfig struct {
 	Log       Log
 	Lookup    Lookup
+	Lease     Lease            // of Log, when processes share it; nil: none do
 	Snapshots Snapshots        // nil: none are kept
 	Clock     func() time.Time // nil: time.Now
 	Owner     string           // who this process is, for the head of the log
@@ -60,6 +62,9 @@ type LedgerConfig struct {
 	ResolveWithin time.Duration
 	// CommitWithin bounds each call of Log and Lookup; 0: 15 s.
 	CommitWithin time.Duration
+	// RenewEvery is how often the lease is renewed; 0: 1 s. Others take the ledger when that has not come through for as
+	// long as the lease is.
+	RenewEvery time.Duration
 }
 
 // Metrics counts what a Ledger does. Calls must be quick, and may be concurrent.
@@ -96,6 +101,9 @@ func (c *LedgerConfig) defaults() {
 	}
 	if c.CommitWithin <= 0 {
 		c.CommitWithin = 15 * time.Second
+	}
+	if c.RenewEvery <= 0 {
+		c.RenewEvery = time.Second
 	}
 }
 
@@ -136,7 +144,8 @@ func (r *request) finish() { close(r.done) }
 // claim is true once: for the decider, or for the caller who goes away first.
 func (r *request) claim() bool { return !r.claimed.Swap(true) }
 
-// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it.
+// StartLedger takes the log over, rebuilds the state from it, and starts to decide. Close ends it; so does another process
+// that takes the log over: see Done. While another's lease is valid, it stands by until ctx ends.
 // It refuses a log that is damaged, and says where.
 func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 	conf.defaults()
@@ -144,10 +153,13 @@ func StartLedger(ctx context.Context, conf LedgerConfig) (*Ledger, error) {
 		conf: conf, queue: make(chan *request, conf.QueueSize),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := l.load(ctx); err != nil {
+		close(l.stopped)
+		l.released()
+		l.cancel()
 		return nil, fmt.Errorf("start the ledger: %w", err)
 	}
-	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.tide.start(l.head.Seq)
 	l.alarm = time.NewTimer(0)
 	go l.run()
@@ -241,6 +253,10 @@ func (l *Ledger) Ready() error {
 	return nil
 }
 
+// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. It must be closed
+// then, too; whoever wants to go on stands by with another one.
+func (l *Ledger) Done() <-chan struct{} { return l.stopped }
+
 // Waiting is how many commands are in the queue.
 func (l *Ledger) Waiting() int { return len(l.queue) }
 
@@ -251,6 +267,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 		close(l.stop)
 	}
 	defer l.cancel()
+	defer l.released()
 	select {
 	case <-l.stopped:
 		return nil
@@ -294,6 +311,9 @@ func (l *Ledger) next() (first *request, ok bool) {
 	case <-l.saving:
 		l.saving = nil
 		return nil, true
+	case err := <-l.lost():
+		l.stepDown(err)
+		return nil, false
 	case <-l.stop:
 		select {
 		case r := <-l.queue:

@@ -22,6 +22,7 @@ func (l *Ledger) load(ctx context.Context) error {
 		return err
 	}
 	l.head = head
+	l.keepLease()
 	if l.state, l.saved, err = l.restore(ctx, head, max(1, min(runtime.GOMAXPROCS(0), maxReaders))); err != nil {
 		return err
 	}

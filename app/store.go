@@ -113,7 +113,8 @@ var (
 // Log is the append-only log of one ledger. It is safe for concurrent use.
 type Log interface {
 	// Acquire makes owner the owner: it adds one to the term, which fences every earlier owner, and
-	// returns the head. A ledger that does not exist yet is made, with a new incarnation.
+	// returns the head. A ledger that does not exist yet is made, with a new incarnation. Where processes share the
+	// ledger (see Lease), it stands by for as long as somebody else's lease is valid, or until ctx ends.
 	Acquire(ctx context.Context, owner string) (Head, error)
 
 	// Append commits all of b in one transaction, durably, or nothing. When it returns nil, b survives the loss of
@@ -139,6 +140,27 @@ type ReplayedLog interface {
 	// Replay calls each with the rows behind after up to until, ascending and without gaps, or fails, though it may be
 	// after some of them. The error says less than what Read would give.
 	Replay(ctx context.Context, after, until bank.Seq, each func(chain Hash, data string) error) error
+}
+
+// Lease keeps the processes that share a ledger from taking it from one another, back and forth. Acquire takes the lease
+// with the term, for a time that is configured. It is no guard: an owner who was paused until his lease ran out finds
+// himself fenced by the term, whether he looks at the lease or not. It is safe for concurrent use.
+type Lease interface {
+	// Renew prolongs the lease of this process's last Acquire, also one that has run out when nobody has taken the
+	// ledger since. ErrFenced: somebody has, and this process owns nothing any more. Any other error says nothing.
+	Renew(ctx context.Context) error
+	// Release ends it, so that who stands by need not wait. It does nothing to the lease of somebody else.
+	Release(ctx context.Context) error
+	// Holder says who has acquired the ledger last; the zero Holder: nobody ever has.
+	Holder(ctx context.Context) (Holder, error)
+}
+
+// Holder is the owner of a ledger as others see him.
+type Holder struct {
+	Owner   string
+	Address string // where other processes reach him
+	Term    uint64
+	Valid   bool // his lease has not run out; else nobody may be at home
 }
 
 // Lookup finds single things in the log by indexed ids. It sees whatever Append has committed.

@@ -1,0 +1,94 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"bankforge/app/apptest"
+	"bankforge/handlers"
+	"bankforge/router"
+)
+
+func TestHandlerStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	for name, schema := range map[string]*Schema{"views": db.Derived(), "state": db.State()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(schema)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestHandlerStoreRefusesWritesOutsideATransaction(t *testing.T) {
+	t.Parallel()
+	ctx, s := t.Context(), NewHandlerStore(openDB(t).Derived())
+	p := router.Parked{Stream: router.Stream{Handler: "h"}, Key: "k"}
+	_, park := s.Park(ctx, p, nil)
+	_, _, head := s.Head(ctx, "h", "k")
+	for name, err := range map[string]error{
+		"park": park, "head": head,
+		"advance":   s.Advance(ctx, p.Stream, router.Checkpoint{}),
+		"attempted": s.Attempted(ctx, p, router.Attempt{}),
+		"resolve":   s.Resolve(ctx, p, router.Resolved, time.Now()),
+	} {
+		if !errors.Is(err, ErrNoTx) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
+	t.Parallel()
+	s := NewHandlerStore(openDB(t).Derived())
+	err := s.InTx(t.Context(), func(ctx context.Context) error {
+		var second router.Parked
+		for i := range 2 {
+			second = router.Parked{
+				Stream: router.Stream{Handler: "h"}, Key: "k", Position: handlers.Position{Seq: 1, N: i}, Status: router.Failed,
+			}
+			if _, err := s.Park(ctx, second, nil); err != nil {
+				return err
+			}
+		}
+		return s.Resolve(ctx, second, router.Resolved, time.Now())
+	})
+	if !errors.Is(err, ErrNotHead) {
+		t.Fatalf("resolved out of order: %v", err)
+	}
+}
+
+// Whatever a broker carries and an error quotes can be parked: else a message that nobody can read would stop its handler.
+func TestWhatNobodyCanReadIsParked(t *testing.T) {
+	t.Parallel()
+	s := NewHandlerStore(openDB(t).Derived())
+	p := router.Parked{
+		Stream: router.Stream{Handler: "h"}, Key: "\x00\xff", Status: router.Failed, Payload: nil,
+		Metadata: map[string]string{"a\x00": "\xff"},
+	}
+	err := s.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := s.Park(ctx, p, []router.Attempt{{Error: "cannot read \x00\xff", Stack: "\x00"}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.InTx(t.Context(), func(ctx context.Context) error {
+		blocked, err := s.Blocked(ctx, "h", []string{"x", p.Key})
+		if err != nil || len(blocked) != 1 || blocked[0] != p.Key {
+			t.Errorf("blocked are %q, %v", blocked, err)
+		}
+		got, ok, err := s.Head(ctx, "h", p.Key)
+		if err != nil || !ok || len(got.Attempts) != 1 || got.Attempts[0].Error != "cannot read \uFFFD\uFFFD" {
+			t.Errorf("%+v, %v, %v", got, ok, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
