@@ -20,7 +20,7 @@ build: ## The binary, bin/bankforge
 	go build -o bin/bankforge ./cmd/bankforge
 
 .PHONY: install
-install: ## What the tests need beside Go, Node and Python: Chromium, jq, a linter, schemathesis
+install: ## What the tests need beside Go, Node and Python: Chromium, servers, a linter, schemathesis …
 	@scripts/install.sh
 
 .PHONY: test
@@ -62,6 +62,14 @@ browser: ## The page and the live channel in a real browser
 .PHONY: bench
 bench: ## Speed and memory against their targets (docs/performance.md); ARGS="--only burst,hot" for some lines
 	@scripts/bench.sh $(ARGS)
+
+.PHONY: services
+services: ## PostgreSQL, Kafka, Redis, MongoDB and Mailpit; prints how to reach them, for eval in a shell
+	@scripts/services.sh up
+
+.PHONY: services-down
+services-down: ## Stop them; their data stays
+	@scripts/services.sh down
 
 .PHONY: schema
 schema: build ## schemathesis against a running server: the API does what its OpenAPI document says

@@ -11,44 +11,7 @@ log=$tools/install.log
 mkdir -p "$tools/bin"
 : >"$log"
 
-say() { echo "install: $*"; }
-
-# quietly runs a command, and shows what it said only when it fails.
-quietly() {
-    if ! "$@" >>"$log" 2>&1; then
-        echo "install: failed: $*" >&2
-        tail -n 40 "$log" >&2
-        exit 1
-    fi
-}
-
-need() {
-    command -v "$1" >/dev/null || {
-        echo "install: $1 is missing: $2" >&2
-        exit 1
-    }
-}
-
-# debian installs the packages whose commands are missing: pairs of command=package.
-debian() {
-    local missing=() pair
-    for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
-    done
-    [ ${#missing[@]} -eq 0 ] && return
-    need apt-get "install by hand: ${missing[*]}"
-    local root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        need sudo "run as root, or install by hand: ${missing[*]}"
-        root=(sudo)
-    fi
-    say "Debian packages: ${missing[*]}"
-    quietly "${root[@]}" apt-get update
-    quietly "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-}
-
-# same tells whether the file is what was installed from last time.
-same() { [ -f "$2" ] && cmp -s "$1" "$2"; }
+. scripts/tools.sh
 
 python() {
     local want=scripts/python have=$tools/venv/installed
@@ -86,7 +49,8 @@ need go "see https://go.dev/dl for the version in go.mod"
 need node "Node 20 or later"
 need npm "it comes with Node"
 need python3 "Python 3.11 or later"
-debian chromium=chromium jq=jq curl=curl gcc=build-essential "${bench[@]}"
+debian chromium=chromium jq=jq curl=curl gcc=build-essential nginx=nginx kcat=kcat shellcheck=shellcheck \
+    "${bench[@]}"
 python3 -c 'import ensurepip' 2>/dev/null || { # Debian keeps this module in a package of its own
     say "Debian package: python3-venv"
     if [ "$(id -u)" -eq 0 ]; then root=(); else root=(sudo); fi
@@ -95,5 +59,6 @@ python3 -c 'import ensurepip' 2>/dev/null || { # Debian keeps this module in a p
 python
 linter
 node_modules
+scripts/services.sh install
 say "all is there: $(go version | cut -d' ' -f3), node $(node --version), $(python3 --version), \
 golangci-lint $golangci_lint, $("$tools/venv/bin/schemathesis" --version), $(chromium --version 2>/dev/null || echo chromium)"

@@ -1,15 +1,17 @@
-package router
+// Package payload is what messages say, as JSON: it is written and read more often than anything else, and so without
+// reflection. The schemas are in api/asyncapi.yaml.
+package payload
 
 import (
 	"encoding/json"
 	"errors"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"bankforge/app/bank"
 )
 
-// The payloads of messages: version 1 of all of them. Their schemas are in api/asyncapi.yaml.
+// The payloads: version 1 of all of them.
 
 // accountPayload is told on the topic of accounts.
 type accountPayload struct {
@@ -107,89 +109,11 @@ type entryJSON struct {
 	Version      bank.Version `json:"version"`
 }
 
-func payloadOf(c *bank.Change) any {
-	if c.Leg == nil {
-		return transactionPayload{
-			Transaction: *transactionOf(c.Transaction), Payer: c.Payer.String(), Reason: c.Reason,
-		}
+// Read is the inverse of Append: c.Name says what data is. It ignores what it does not know.
+func Read(c *bank.Change, data []byte) error {
+	if !utf8.Valid(data) {
+		return errors.New("the payload is not UTF-8")
 	}
-	l := c.Leg
-	p := accountPayload{
-		Account: accountOf(l), Amount: minor(l.Amount, l.Currency), Hold: holdOf(c.Hold),
-		Transaction: transactionOf(c.Transaction), Reason: c.Reason,
-	}
-	if o := c.Opening; o != nil {
-		p.Opening = &openingJSON{o.Customer.String(), o.Currency.String(), o.Type.String()}
-	}
-	if d := c.Details; d != nil {
-		p.Details = &detailsJSON{d.Label, d.ExternalID, d.Metadata}
-	}
-	return p
-}
-
-func accountOf(l *bank.Leg) accountJSON {
-	a, c := &l.After, l.Currency
-	return accountJSON{
-		ID: l.Account.String(), Customer: l.Customer.String(), Version: a.Version,
-		Status: a.Status.String(), Balance: minor(a.Balance, c), Held: minor(a.Held, c),
-		Available: minor(a.Available(), c), OverdraftLimit: minor(int64(a.OverdraftLimit), c),
-		DailyDebitLimit: limit(a.DailyDebitLimit, c), ReviewAbove: limit(a.ReviewAbove, c),
-		Day: a.Day.String(), DebitedToday: minor(a.DebitedToday, c), DetailsVersion: a.DetailsVersion,
-	}
-}
-
-func holdOf(h *bank.Hold) *holdJSON {
-	if h == nil {
-		return nil
-	}
-	c := h.Amount.Currency()
-	return &holdJSON{
-		ID: h.ID.String(), Account: h.Account.String(), Customer: h.Customer.String(),
-		Amount: minor(h.Amount.Minor(), c), Captured: minor(h.Captured, c), Remaining: minor(h.Remaining, c),
-		Status: h.Status.String(), Reference: h.Reference,
-		CreatedAt: instant(h.CreatedAt), ExpiresAt: instant(h.ExpiresAt), Version: h.Version,
-	}
-}
-
-func transactionOf(t *bank.Transaction) *transactionJSON {
-	if t == nil {
-		return nil
-	}
-	c := t.Amount.Currency()
-	out := &transactionJSON{
-		ID: t.ID.String(), Kind: t.Kind.String(), Status: t.Status.String(), Version: t.Version,
-		Amount: minor(t.Amount.Minor(), c), Reversed: minor(t.Reversed, c), From: t.From.String(), To: t.To.String(),
-		Reference: t.Reference, Description: t.Description, Metadata: t.Metadata, Reverses: t.Reverses.String(),
-		Hold: t.Hold.String(), ValueDate: t.ValueDate.String(), CorrelationID: t.CorrelationID,
-		CreatedAt: instant(t.CreatedAt), Seq: t.Seq,
-	}
-	if t.PostedAt != 0 {
-		out.PostedAt = instant(t.PostedAt)
-	}
-	for _, e := range t.Entries {
-		direction, amount := "credit", e.Amount
-		if amount < 0 {
-			direction, amount = "debit", -amount
-		}
-		out.Entries = append(out.Entries, entryJSON{
-			e.Account.String(), e.Customer.String(), direction, minor(amount, c), minor(e.BalanceAfter, c), e.Version,
-		})
-	}
-	return out
-}
-
-func minor(n int64, c bank.Currency) money { return money{strconv.FormatInt(n, 10), c.String()} }
-
-func limit(l bank.Limit, c bank.Currency) *money {
-	if l == bank.NoLimit {
-		return nil
-	}
-	m := minor(int64(l), c)
-	return &m
-}
-
-// readPayload is the inverse of payloadOf.
-func readPayload(c *bank.Change, data []byte) error {
 	if strings.HasPrefix(c.Name, "transaction.") {
 		var p transactionPayload
 		if err := json.Unmarshal(data, &p); err != nil {
@@ -197,7 +121,6 @@ func readPayload(c *bank.Change, data []byte) error {
 		}
 		var r reading
 		c.Transaction, c.Reason = r.transaction(&p.Transaction), p.Reason
-		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
 		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
 		return r.err
 	}

@@ -1,4 +1,4 @@
-package router
+package payload
 
 import (
 	"fmt"
@@ -82,7 +82,7 @@ func (r *reading) entry(e *entryJSON, c bank.Currency) bank.Entry {
 	case "debit":
 		amount = -amount
 	default:
-		r.fail("direction %q is neither credit nor debit", clip(e.Direction))
+		r.fail("direction %.64q is neither credit nor debit", e.Direction)
 	}
 	return bank.Entry{
 		Account:  required(r, bank.ParseID[bank.Account], e.Account),
@@ -120,10 +120,10 @@ func (r *reading) currency(s string) bank.Currency {
 func (r *reading) minor(m money, c bank.Currency) int64 {
 	n, err := strconv.ParseInt(m.Amount, 10, 64)
 	if err != nil {
-		r.fail("amount %q is not a whole number of minor units", clip(m.Amount))
+		r.fail("amount %.64q is not a whole number of minor units", m.Amount)
 	}
 	if m.Currency != c.String() {
-		r.fail("an amount in %q among amounts in %s", clip(m.Currency), c)
+		r.fail("an amount in %.64q among amounts in %s", m.Currency, c)
 	}
 	return n
 }
@@ -167,6 +167,3 @@ func (r *reading) instant(s string) bank.Time {
 	}
 	return bank.TimeOf(t)
 }
-
-// instant is the text form of a time in payloads.
-func instant(t bank.Time) string { return t.Std().Format(time.RFC3339Nano) }

@@ -1,0 +1,43 @@
+# Sourced by scripts/services.sh: where a set listens. The shared set uses the ports of .env; every other has ports of
+# its own, which it keeps in $dir/ports.
+
+port_names=(POSTGRES KAFKA KAFKA_CONTROLLER REDIS MONGO SMTP MAILPIT)
+
+# ports_of prints those of a server.
+ports_of() {
+    case $1 in
+        postgres) echo "$PORT_POSTGRES" ;;
+        kafka) echo "$PORT_KAFKA" "$PORT_KAFKA_CONTROLLER" ;;
+        redis) echo "$PORT_REDIS" ;;
+        mongo) echo "$PORT_MONGO" ;;
+        mailpit) echo "$PORT_SMTP" "$PORT_MAILPIT" ;;
+    esac
+}
+
+in_use() { (exec 5<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_port prints one below those that clients' connections take by themselves.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + (RANDOM << 15 | RANDOM) % 12000))
+        in_use $port || break
+    done
+    echo $port
+}
+
+# take_ports sets PORT_..., and remembers them.
+take_ports() {
+    local name next=$ports
+    if [ ! -f "$dir/ports" ]; then
+        if [ -z "$ports" ] && [ "$dir" = "$shared" ]; then return; fi
+        [[ ${ports:-auto} =~ ^(auto|[0-9]+)$ ]] || fail "--ports: $ports is neither auto nor a number"
+        for name in "${port_names[@]}"; do
+            if [ "${ports:-auto}" = auto ]; then next=$(free_port); fi
+            echo "PORT_$name=$next"
+            next=$((next + 1))
+        done >"$dir/ports.new"
+        mv "$dir/ports.new" "$dir/ports"
+    fi
+    . "$dir/ports"
+}
