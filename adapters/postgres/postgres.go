@@ -198,6 +198,9 @@ func checkServer(ctx context.Context, q querier) error {
 // Ping asks the server whether it is there.
 func (d *DB) Ping(ctx context.Context) error { return d.ledger.pool.Ping(ctx) }
 
+// Ledger is the schema of the log.
+func (d *DB) Ledger() *Schema { return d.ledger }
+
 // State is the schema of what cannot be rebuilt.
 func (d *DB) State() *Schema { return d.state }
 
