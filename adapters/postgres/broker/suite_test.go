@@ -38,7 +38,6 @@ func openTables(t *testing.T, b *books) *tables {
 		t.Fatal(err)
 	}
 	c.ConnConfig.RuntimeParams["search_path"] = b.prefix + "ledger"
-	c.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	c.MaxConns = 12
 	pool, err := pgxpool.NewWithConfig(t.Context(), c)
 	if err != nil {
@@ -175,15 +174,11 @@ func (o *ofGroup) Close() (err error) {
 	return err
 }
 
-// suite runs all of it. sharing: subscribers that name no group are of one.
-func suite(t *testing.T, f tests.Features, sharing bool) {
+// pubSub makes publishers and subscribers. sharing: those that name no group are of one.
+func pubSub(t *testing.T, all *tables, sharing bool) tests.ConsumerGroupPubSubConstructor {
 	t.Helper()
-	f.GuaranteedOrder, f.Persistent = true, true
-	f.ExactlyOnceDelivery = false // the checkpoint beside the handler's writes makes the effect exactly once
-	// One event a row is a question for each message; of 5,000 for each of 50 subscribers that would be minutes.
-	f.ForceShort = true
-	all, groups := openTables(t, openBooks(t, 1)), new(sync.Map)
-	open := func(t *testing.T, name string) (message.Publisher, message.Subscriber) {
+	groups := new(sync.Map)
+	return func(t *testing.T, name string) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		sub := &ofGroup{name: name, groups: groups, all: all}
 		if !sharing {
@@ -192,6 +187,16 @@ func suite(t *testing.T, f tests.Features, sharing bool) {
 		t.Cleanup(func() { sub.Close() }) // the suite forgets some
 		return all, sub
 	}
+}
+
+// suite runs all of it.
+func suite(t *testing.T, f tests.Features, sharing bool) {
+	t.Helper()
+	f.GuaranteedOrder, f.Persistent = true, true
+	f.ExactlyOnceDelivery = false // the checkpoint beside the handler's writes makes the effect exactly once
+	// One event a row is a question for each message; of 5,000 for each of 50 subscribers that would be minutes.
+	f.ForceShort = true
+	open := pubSub(t, openTables(t, openBooks(t, 1)), sharing)
 	tests.TestPubSub(t, f, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		return open(t, "")

@@ -130,7 +130,7 @@ func subscribe(
 	return sub, msgs
 }
 
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // next waits for a message, and says which events it is about. It is not acknowledged yet.
 func next(tb testing.TB, msgs <-chan *message.Message) (msg *message.Message, first, last bank.Seq) {
