@@ -18,6 +18,9 @@ type Broker struct {
 	// Subscribe makes what the route reads from, for the handler alone. Where it has a method Drain(ctx), as Tail has, it
 	// is called at the end; else the router itself hands out nothing more.
 	Subscribe func(Route) (message.Subscriber, error)
+	// Follow, instead of Subscribe, is for a broker that brings the log itself in one row. It is told how a Tail would
+	// follow it, all but the Feed, and how many events a delivery has at most.
+	Follow func(r Route, t TailConfig, events int) (message.Subscriber, error)
 	// Partitions is how many each topic has; nil: the messages come in one row, as from the log.
 	Partitions map[bank.Topic]int
 	// Published knows how far the relay has come. It is needed with Partitions: else nobody could tell a partition that is
@@ -28,9 +31,19 @@ type Broker struct {
 	Patience time.Duration
 }
 
-// subscribe makes what w reads from.
-func (w *worker) subscribe(b *Broker) error {
-	sub, err := b.Subscribe(w.Route)
+// brings reports whether the route reads from the broker: not where there is none, and not what writes outside of SQL
+// when the broker brings the log itself. Such a route asks what stands outside also while nothing happens, as only a Tail
+// does, and loses nothing by it.
+func (b *Broker) brings(r *Route) bool { return b != nil && (b.Follow == nil || r.Outside == nil) }
+
+// subscribe makes what w reads from; t is how it would follow the log itself.
+func (w *worker) subscribe(b *Broker, t TailConfig) (err error) {
+	var sub message.Subscriber
+	if b.Follow != nil {
+		sub, err = b.Follow(w.Route, t, w.feed.events)
+	} else {
+		sub, err = b.Subscribe(w.Route)
+	}
 	if err != nil {
 		return err
 	}

@@ -101,17 +101,18 @@ func (r *Router) newWorker(route Route) (*worker, error) {
 		classify: r.c.Classify, log: r.c.Log, draining: r.draining,
 	}
 	r.c.Progress.register(route.Name, route.Store)
-	if r.c.Broker != nil {
-		return w, w.subscribe(r.c.Broker)
-	}
 	tail := TailConfig{
-		Feed: w.feed, Start: w.start, Gather: w.gather,
+		Start: w.start, Gather: w.gather,
 		Hints: r.c.Hints, Poll: r.c.Poll, Again: resend, Log: r.c.Log.With("handler", route.Name),
 	}
 	if route.Kind == Newest {
 		tail.Start, tail.Gather = w.newest, nil
 		tail.Silent = func(through bank.Seq) { w.took(0, Checkpoint{Position: handlers.End(through)}) }
 	}
+	if r.c.Broker.brings(&route) {
+		return w, w.subscribe(r.c.Broker, tail)
+	}
+	tail.Feed = w.feed
 	if route.Outside != nil {
 		tail.Feed = pulsing{w.feed, r.c.Poll, w.whole, &time.Time{}}
 	}

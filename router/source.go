@@ -162,10 +162,23 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq, only 
 	if err != nil {
 		return nil, err
 	}
+	d := deliveryFrom(head.Incarnation, topic, after, events, only)
+	d.more = len(events) == f.events && f.events >= pageEvents
+	return d, nil
+}
+
+// DeliveryFrom is what the events of a log, which come right behind after, bring to a topic.
+func DeliveryFrom(incarnation string, topic bank.Topic, after bank.Seq, events []app.Recorded) *Delivery {
+	return deliveryFrom(incarnation, topic, after, events, partition{})
+}
+
+func deliveryFrom(
+	incarnation string, topic bank.Topic, after bank.Seq, events []app.Recorded, only partition,
+) *Delivery {
 	d := &Delivery{
-		Incarnation: head.Incarnation, Partition: only.i,
+		Incarnation: incarnation, Partition: only.i,
 		Prev: handlers.End(after), Through: handlers.End(events[len(events)-1].Seq),
-		Facts: make([]handlers.Fact, 0, 2*len(events)), more: len(events) == f.events && f.events >= pageEvents,
+		Facts: make([]handlers.Fact, 0, 2*len(events)),
 	}
 	for i := range events {
 		if i%pageEvents == 0 {
@@ -174,11 +187,11 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq, only 
 		e := &events[i]
 		for _, c := range e.Changes() {
 			if c.Topic() == topic && only.has(c.Key()) {
-				d.Facts = append(d.Facts, FactOf(c, &e.Meta, head.Incarnation))
+				d.Facts = append(d.Facts, FactOf(c, &e.Meta, incarnation))
 			}
 		}
 	}
-	return d, nil
+	return d
 }
 
 // FactOf is a change as handlers see it: with what its event says of its origin.

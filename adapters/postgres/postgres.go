@@ -211,6 +211,9 @@ func refusal(version, commit, encoding, fsync, pages string) error {
 // Ping asks the server whether it is there.
 func (d *DB) Ping(ctx context.Context) error { return d.ledger.pool.Ping(ctx) }
 
+// Ledger is the schema of the log.
+func (d *DB) Ledger() *Schema { return d.ledger }
+
 // State is the schema of what cannot be rebuilt.
 func (d *DB) State() *Schema { return d.state }
 

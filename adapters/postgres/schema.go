@@ -85,6 +85,12 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// Query asks one question outside of any transaction, on a connection of the schema's readers, which is taken until the rows
+// are closed.
+func (s *Schema) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return s.pool.Query(ctx, sql, args...)
+}
+
 type txKey struct{ schema *Schema }
 
 // ErrNoTx means that a write was tried outside InTx.

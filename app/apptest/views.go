@@ -46,6 +46,15 @@ type HistoryUnderTest struct {
 	TakeTransactions Take // of TransactionsTopic
 }
 
+// SameViews compares views with what the events make, from the first one on.
+func SameViews(ctx context.Context, b app.Balances, h app.History, events []app.Recorded) error {
+	model := &MemoryViews{}
+	for _, e := range events {
+		model.Evolve(e)
+	}
+	return errors.Join(sameAccounts(ctx, b, model), sameHistory(ctx, h, model))
+}
+
 // viewCheck is one promise of a view.
 type viewCheck[V any] struct {
 	promise string
