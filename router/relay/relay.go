@@ -89,7 +89,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		err := r.reign(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what was not saved is sent again
 		case errors.Is(err, ErrPartitions):
 			return err
 		case errors.Is(err, ErrHeld):
@@ -212,7 +212,7 @@ func (r *Relay) relay(ctx context.Context, term uint64, c router.Cursor) (router
 		}
 		if err != nil {
 			cancel()
-			for range chunks { //nolint:revive // the reader ends once nobody waits for it
+			for range chunks { // the reader ends once nobody waits for it
 			}
 			return c, errors.Join(err, reader.Wait())
 		}
