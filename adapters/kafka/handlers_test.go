@@ -114,13 +114,18 @@ func (h *house) await(t *testing.T, p *router.Progress) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	head, err := h.log.Head(ctx)
+	if head := h.head(t); !p.Await(ctx, "book", head) {
+		t.Fatalf("the handler stands at %d of %d", p.At("book"), head)
+	}
+}
+
+func (h *house) head(t *testing.T) bank.Seq {
+	t.Helper()
+	head, err := h.log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Await(ctx, "book", head.Seq) {
-		t.Fatalf("the handler stands at %d of %d", p.At("book"), head.Seq)
-	}
+	return head.Seq
 }
 
 // check says what is wrong with what the handler has.
@@ -234,5 +239,56 @@ func TestALostTopicIsFilledAgain(t *testing.T) {
 	got := records(t, h.broker, bank.AccountsTopic, partitions, 420)
 	if len(got) < 420 {
 		t.Errorf("the topic has %d of 420 messages", len(got))
+	}
+}
+
+// A handler that only wants what is new gets it from the moment on at which its process opened its doors, on every process.
+func TestNewestHandlersGetWhatHappensFromNowOn(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	h := newHouse(t, partitions)
+	h.transfer(20)
+	before := h.head(t)
+	if !h.published.AwaitPublished(t.Context(), before) {
+		t.Fatal("nothing is published")
+	}
+	<-time.After(5 * time.Millisecond) // the clocks of records are of whole milliseconds
+	since, got := time.Now(), make(chan handlers.Fact, 1000)
+	for range 2 {
+		progress := router.NewProgress()
+		r, err := router.New("", []router.Route{{
+			Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
+			Handler: func(_ context.Context, facts []handlers.Fact) error {
+				for _, f := range facts {
+					got <- f
+				}
+				return nil
+			},
+		}}, router.Config{Source: h.log.source(), Progress: progress, Broker: &router.Broker{
+			Subscribe: func(router.Route) (message.Subscriber, error) {
+				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: since}), nil
+			},
+			Partitions: topicsOf(partitions), Published: h.published,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		background(t, r.Run)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if !progress.Await(ctx, "push", before) {
+			t.Errorf("what was before is not behind it: it stands at %d", progress.At("push"))
+		}
+	}
+	h.transfer(1)
+	for range 4 { // two accounts, on two processes
+		select {
+		case f := <-got:
+			if f.Seq != before+1 {
+				t.Errorf("event %d comes", f.Seq)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("nothing comes")
+		}
 	}
 }
