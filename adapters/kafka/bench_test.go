@@ -78,7 +78,8 @@ func BenchmarkSubscriber(b *testing.B) {
 			p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
 			defer p.Close()
 			relayAll(b, newTransfers(b.N/2+1, 1000), relay.Config{
-				Publisher: p, Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{}, Partitions: topicsOf(partitions),
+				Publisher: p, Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{},
+				Partitions: topicsOf(partitions),
 			})
 			s := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: "bench"})
 			defer s.Close()
@@ -118,8 +119,8 @@ func recordsIn(msg *message.Message) int {
 	return said.Records
 }
 
-// BenchmarkViews is what a message costs on the way from Kafka into the views in PostgreSQL, checkpoints included. Each of
-// three handlers takes each message of its topic.
+// BenchmarkViews is what a message costs on the way from Kafka into the views in PostgreSQL, checkpoints included. Each
+// of three handlers takes each message of its topic.
 func BenchmarkViews(b *testing.B) {
 	c := broker(b)
 	c.Prefix = prefix()
@@ -129,7 +130,8 @@ func BenchmarkViews(b *testing.B) {
 	relayAll(b, l, relay.Config{
 		Publisher: p, Topics: &kafka.Topics{Config: c}, Store: cursors, Partitions: topicsOf(partitions),
 	})
-	db, err := postgres.Open(b.Context(), servers.Postgres(b), postgres.Options{Prefix: servers.Name() + "_", MaxConns: 32})
+	o := postgres.Options{Prefix: servers.Name() + "_", MaxConns: 32}
+	db, err := postgres.Open(b.Context(), servers.Postgres(b), o)
 	if err != nil {
 		b.Fatal(err)
 	}

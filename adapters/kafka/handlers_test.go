@@ -242,7 +242,8 @@ func TestALostTopicIsFilledAgain(t *testing.T) {
 	}
 }
 
-// A handler that only wants what is new gets it from the moment on at which its process opened its doors, on every process.
+// A handler that only wants what is new gets it from the moment on at which its process opened its doors, on every
+// process.
 func TestNewestHandlersGetWhatHappensFromNowOn(t *testing.T) {
 	t.Parallel()
 	const partitions = 4
