@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ type house struct {
 	book      *book
 }
 
-func newHouse(t *testing.T, partitions int) *house {
+func newHouse(t testing.TB, partitions int) *house {
 	t.Helper()
 	h := &house{log: newTransfers(0, 20), broker: broker(t), cursors: &apptest.MemoryRelayStore{}, views: openViews(t)}
 	h.broker.Prefix = prefix()
@@ -55,7 +56,7 @@ func newHouse(t *testing.T, partitions int) *house {
 }
 
 // background runs something until the test ends, or until stop.
-func background(t *testing.T, run func(context.Context) error) (stop func()) {
+func background(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -70,7 +71,7 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-func openViews(t *testing.T) router.Store {
+func openViews(t testing.TB) router.Store {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
 	if err != nil {
@@ -292,4 +293,43 @@ func TestNewestHandlersGetWhatHappensFromNowOn(t *testing.T) {
 			t.Fatal("nothing comes")
 		}
 	}
+}
+
+// BenchmarkLatency is the time of one event from the log to a handler without group, as push is.
+func BenchmarkLatency(b *testing.B) {
+	const partitions = 16
+	h := newHouse(b, partitions)
+	got := make(chan struct{}, 16)
+	r, err := router.New("", []router.Route{{
+		Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
+		Handler: func(_ context.Context, facts []handlers.Fact) error {
+			for range facts {
+				got <- struct{}{}
+			}
+			return nil
+		},
+	}}, router.Config{Source: h.log.source(), Progress: router.NewProgress(), Broker: &router.Broker{
+		Subscribe: func(router.Route) (message.Subscriber, error) {
+			return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: time.Now().Add(-time.Minute)}), nil
+		},
+		Partitions: topicsOf(partitions), Published: h.published,
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	background(b, r.Run)
+	for range len(h.log.versions) { // openings
+		<-got
+	}
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		h.transfer(1)
+		<-got
+		<-got
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }
