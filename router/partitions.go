@@ -37,11 +37,19 @@ func (w *worker) subscribe(b *Broker) error {
 	if _, ok := sub.(drainer); !ok {
 		sub = newDrained(sub)
 	}
+	if g, ok := sub.(gatherer); ok && w.Kind == Kept {
+		g.Gather(w.gather)
+	}
 	w.reads = sub
 	if w.partitions = b.Partitions[w.Topic]; w.partitions > 0 {
 		w.progress.partitioned(w.Name, w.Topic, b)
 	}
 	return nil
+}
+
+// gatherer is a subscriber that can wait for more before it hands out again: see TailConfig.Gather.
+type gatherer interface {
+	Gather(how func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{}))
 }
 
 // follow keeps up to date how far handlers have come whose partitions others may read, until the function that it

@@ -113,7 +113,7 @@ func (h *house) transfer(n int) {
 // await waits until the handler has all of the log.
 func (h *house) await(t *testing.T, p *router.Progress) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	if head := h.head(t); !p.Await(ctx, "book", head) {
 		t.Fatalf("the handler stands at %d of %d", p.At("book"), head)
@@ -186,12 +186,12 @@ func TestHandlersTakeInTheLogThroughKafka(t *testing.T) {
 	t.Parallel()
 	const partitions = 4
 	h := newHouse(t, partitions)
-	h.transfer(2000)
+	h.transfer(400)
 	progress, stop := h.process(t, partitions)
 	h.await(t, progress)
 	h.check(t)
-	if h.book.calls > 500 {
-		t.Errorf("%d facts came in %d calls", 4000, h.book.calls)
+	if h.book.calls > 200 {
+		t.Errorf("%d facts came in %d calls", 820, h.book.calls)
 	}
 	h.transfer(1)
 	h.await(t, progress)
@@ -210,11 +210,11 @@ func TestConsumersComeAndGo(t *testing.T) {
 	progress, _ := h.process(t, partitions)
 	var stop []func()
 	for round := range 6 {
-		h.transfer(300)
+		h.transfer(80)
 		_, end := h.process(t, partitions)
 		stop = append(stop, end)
 		if round%2 == 1 {
-			h.transfer(300)
+			h.transfer(80)
 			stop[0]()
 			stop = stop[1:]
 		}
