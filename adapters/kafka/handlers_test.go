@@ -36,48 +36,48 @@ type house struct {
 	book      *book
 }
 
-func newHouse(t testing.TB, partitions int) *house {
-	t.Helper()
-	h := &house{log: newTransfers(0, 20), broker: broker(t), cursors: &apptest.MemoryRelayStore{}, views: openViews(t)}
+func newHouse(tb testing.TB, partitions int) *house {
+	tb.Helper()
+	h := &house{log: newTransfers(0, 20), broker: broker(tb), cursors: &apptest.MemoryRelayStore{}, views: openViews(tb)}
 	h.broker.Prefix = prefix()
 	h.book = &book{store: h.views}
 	h.published = router.NewPublished(router.PublishedConfig{Cursors: h.cursors})
 	r, err := relay.New(relay.Config{
-		Source: h.log.source(), Publisher: publisher(t, h.broker), Topics: &kafka.Topics{Config: h.broker},
+		Source: h.log.source(), Publisher: publisher(tb, h.broker), Topics: &kafka.Topics{Config: h.broker},
 		Store: h.cursors, Partitions: topicsOf(partitions), Owner: "relay", Saw: h.published.Saw, Poll: 5 * time.Millisecond,
 		Batch: 64,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	background(t, r.Run)
-	background(t, h.published.Run)
+	background(tb, r.Run)
+	background(tb, h.published.Run)
 	return h
 }
 
 // background runs something until the test ends, or until stop.
-func background(t testing.TB, run func(context.Context) error) (stop func()) {
-	t.Helper()
+func background(tb testing.TB, run func(context.Context) error) (stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 
-func openViews(t testing.TB) router.Store {
-	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
+func openViews(tb testing.TB) router.Store {
+	tb.Helper()
+	db, err := sqlite.Open(tb.Context(), filepath.Join(tb.TempDir(), "views.db"), sqlite.ViewsFile)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	tb.Cleanup(func() { db.Close() })
 	return sqlite.NewHandlerStore(db)
 }
 
