@@ -74,7 +74,7 @@ func consumer() *sarama.Config {
 	s.Consumer.Offsets.AutoCommit.Interval = time.Second
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	s.Consumer.Group.Rebalance.Timeout = 20 * time.Second
-	s.Consumer.Group.Session.Timeout = 6 * time.Second
+	s.Consumer.Group.Session.Timeout = 10 * time.Second
 	s.Consumer.Group.Heartbeat.Interval = time.Second
 	return s
 }
