@@ -63,6 +63,7 @@ func TestHandlersGoOnSideBySide(t *testing.T) {
 				if _, err := other.Subscribe(t.Context(), string(bank.AccountsTopic)); err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait() // it has told where it stands
 				msgs, err := one.Subscribe(t.Context(), string(bank.AccountsTopic))
 				if err != nil {
 					t.Fatal(err)

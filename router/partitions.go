@@ -51,7 +51,7 @@ func (w *worker) subscribe(b *Broker, t TailConfig) (err error) {
 		sub = newDrained(sub)
 	}
 	if g, ok := sub.(gatherer); ok && w.Kind == Kept {
-		g.Gather(w.gather)
+		g.Gather(w.gatherSome)
 	}
 	w.reads = sub
 	if w.partitions = b.Partitions[w.Topic]; w.partitions > 0 {

@@ -74,10 +74,15 @@ const (
 
 // gather is the tail's Gather.
 func (w *worker) gather(after, through bank.Seq, took time.Duration) (time.Duration, <-chan struct{}) {
-	switch {
-	case through%bank.Seq(w.feed.events) == 0: // it ends there, not with the log
+	if through%bank.Seq(w.feed.events) == 0 { // it ends there, not with the log
 		return w.progress.abreast(through, bank.Seq(w.feed.events))
-	case through-after < gatherFrom:
+	}
+	return w.gatherSome(int(through-after), took)
+}
+
+// gatherSome is for what was all that there was: n events or messages.
+func (w *worker) gatherSome(n int, took time.Duration) (time.Duration, <-chan struct{}) {
+	if n < gatherFrom {
 		return gatherLittle - took, w.progress.asked(w.Name)
 	}
 	return gatherFor - took, w.progress.asked(w.Name)
