@@ -85,8 +85,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Query asks one question outside of any transaction, on a connection of the schema's readers, which is taken until the rows
-// are closed.
+// Query asks one question outside of any transaction, on a connection of the schema's readers, which is taken until the
+// rows are closed.
 func (s *Schema) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	return s.pool.Query(ctx, sql, args...)
 }

@@ -59,7 +59,8 @@ func (f *follower) SelectQuery(topic, group string, o wmsql.OffsetsAdapter) wmsq
 	f.hint = f.s.t.Hints.Next()
 	next := o.NextOffsetQuery(topic, group)
 	after := handlers.PositionAt(f.offset.Load()).Whole()
-	limit := int64(f.s.events) - int64(after)%int64(f.s.events) // as a Tail reads: handlers tell by it whether there is more
+	// As a Tail reads: handlers tell by it whether there is more.
+	limit := int64(f.s.events) - int64(after)%int64(f.s.events)
 	return wmsql.Query{Query: fmt.Sprintf(selectStretch, next.Query, f.table), Args: append(next.Args, limit)}
 }
 
