@@ -47,7 +47,8 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
 	}
-	f, err := embedded.Bank{Dir: dir}.Open(ctx, stores.Process{Log: slog.New(slog.DiscardHandler), Progress: router.NewProgress()})
+	self := stores.Process{Log: slog.New(slog.DiscardHandler), Progress: router.NewProgress()}
+	f, err := embedded.Bank{Dir: dir}.Open(ctx, self)
 	if err != nil {
 		return err
 	}
