@@ -18,15 +18,19 @@ type step struct {
 
 // steps are what every message goes through, outermost first. The order is part of the guarantees.
 func (w *worker) steps() []step {
+	eighth := step{"transactional", w.transactional}
+	if w.Outside != nil {
+		eighth = step{"outside", w.outside}
+	}
 	return []step{
-		{"traced", w.traced},               // 1 sees every message and its whole cost
-		{"correlated", w.correlated},       // 2 before anything that logs, publishes or commands
-		{"gated", w.gated},                 // 3 a paused handler waits here, outside any transaction
-		{"parking", w.parking},             // 4 what the inside gives up on is parked, in a fresh transaction
-		{"retried", w.retried},             // 5 in place, and never inside a transaction
-		{"timed", w.timed},                 // 6 each try has its own context
-		{"recovered", w.recovered},         // 7 a panic becomes an error before it can skip the steps above
-		{"transactional", w.transactional}, // 8 each try is one transaction: checkpoint and writes together
+		{"traced", w.traced},         // 1 sees every message and its whole cost
+		{"correlated", w.correlated}, // 2 before anything that logs, publishes or commands
+		{"gated", w.gated},           // 3 a paused handler waits here, outside any transaction
+		{"parking", w.parking},       // 4 what the inside gives up on is parked, in a fresh transaction
+		{"retried", w.retried},       // 5 in place, and never inside a transaction
+		{"timed", w.timed},           // 6 each try has its own context
+		{"recovered", w.recovered},   // 7 a panic becomes an error before it can skip the steps above
+		eighth,                       // 8 each try is one transaction, or three steps outside of one
 	} // 9 the handler
 }
 
@@ -50,15 +54,23 @@ func (w *worker) handle(msg *message.Message) error {
 func (w *worker) traced(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		began := time.Now()
-		d, err := open(msg)
+		all, err := open(msg)
 		if err != nil {
 			w.log.ErrorContext(msg.Context(), "message ignored", "handler", w.Name, "message", msg.UUID, "error", err)
-			w.metrics.Delivered(w.Name, 0, time.Since(began), false)
-			return nil, nil
 		}
-		err = within(withDelivery(msg.Context(), d), msg, next)
-		w.metrics.Delivered(w.Name, len(d.Facts), time.Since(began), err == nil)
-		return nil, err
+		if len(all) == 0 {
+			w.metrics.Delivered(w.Name, 0, time.Since(began), false)
+		}
+		for _, d := range all {
+			w.place(msg.Context(), d)
+			err := within(withDelivery(msg.Context(), d), msg, next)
+			w.metrics.Delivered(w.Name, len(d.Facts), time.Since(began), err == nil)
+			if err != nil {
+				return nil, err
+			}
+			began = time.Now()
+		}
+		return nil, nil
 	}
 }
 
@@ -119,7 +131,8 @@ func (w *worker) dropping(next message.HandlerFunc) message.HandlerFunc {
 			w.metrics.Tried(w.Name, Classify(err, w.classify...), time.Since(began))
 			w.log.ErrorContext(msg.Context(), "delivery dropped", "handler", w.Name, "error", err)
 		}
-		w.took(deliveryOf(msg).Through)
+		d := deliveryOf(msg)
+		w.took(d.Partition, d.checkpoint())
 		return nil, nil
 	}
 }
