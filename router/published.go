@@ -96,6 +96,12 @@ func (p *Published) Saw(c Cursor) {
 	p.moved = make(chan struct{})
 }
 
+// Seq is the last event of which the broker has acknowledged everything, as far as is known.
+func (p *Published) Seq() bank.Seq {
+	c, _ := p.at()
+	return c.Seq
+}
+
 // at is the newest cursor that is known, and what is closed when there is a newer one.
 func (p *Published) at() (Cursor, <-chan struct{}) {
 	p.mu.Lock()

@@ -45,7 +45,7 @@ func TestSharedJourneys(t *testing.T) {
 			prefix := servers.Name() + "_"
 			env.Setenv("BANKFORGE_STORE", "postgres")
 			env.Setenv("BANKFORGE_POSTGRES", url)
-			env.Setenv("BANKFORGE_POSTGRES_PREFIX", prefix)
+			env.Setenv("BANKFORGE_PREFIX", prefix)
 			if err := setUpJourney(env); err != nil {
 				return err
 			}

@@ -114,7 +114,7 @@ func environment(ts *testscript.TestScript) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	for _, name := range []string{"STORE", "POSTGRES", "POSTGRES_PREFIX"} {
+	for _, name := range []string{"STORE", "POSTGRES", "PREFIX"} {
 		if v := ts.Getenv("BANKFORGE_" + name); v != "" {
 			env = append(env, "BANKFORGE_"+name+"="+v)
 		}
