@@ -23,6 +23,7 @@ type Suite struct {
 	Big      string    // the large bank's directory, which stays; "": a temporary one
 	Profile  string    // which table: embedded, or kafka, which needs Servers
 	Servers  Servers   // of the suite alone
+	Backlog  int       // events that wait for the relay and for handlers, but in the short form
 	Progress io.Writer // told what happens
 
 	size   size
@@ -32,6 +33,7 @@ type Suite struct {
 	ended  time.Time // the last run of wrk
 	large  *bigBank
 	log    *backlog
+	banks  int // on servers, so far
 }
 
 // size is how much is measured.
@@ -50,7 +52,7 @@ var (
 	fullSize = size{
 		accounts: 1000, burst: 10 * time.Second, sustained: time.Minute, one: 5 * time.Second, bulk: 5 * time.Second,
 		overload: 10 * time.Second, reads: 10 * time.Second, overloaded: 2000, bigAccounts: 1_000_000,
-		bigEvents: 5_000_000, clients: 1000, alone: 500, backlog: 500_000,
+		bigEvents: 5_000_000, clients: 1000, alone: 500,
 	}
 	shortSize = size{
 		accounts: 100, burst: time.Second, sustained: 2 * time.Second, one: time.Second, bulk: time.Second,
@@ -118,6 +120,9 @@ func (s *Suite) chosen() ([]line, error) {
 // Run measures. The error is for what makes the whole impossible; a line that cannot be measured is in the report.
 func (s *Suite) Run(ctx context.Context) (_ *Report, err error) {
 	todo, err := s.chosen()
+	if err == nil && s.Profile == Kafka {
+		err = s.Servers.missing()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +136,9 @@ func (s *Suite) Run(ctx context.Context) (_ *Report, err error) {
 	}
 	began := time.Now()
 	s.report = &Report{At: began, Profile: s.Profile, Short: s.Short, Repeats: s.Repeats}
-	if s.size = fullSize; s.Short {
+	s.size = fullSize
+	s.size.backlog = s.Backlog
+	if s.Short {
 		s.size = shortSize
 	}
 	if s.work, err = os.MkdirTemp(s.Dir, "bankforge-bench-*"); err != nil {
