@@ -49,6 +49,7 @@ type Parts struct {
 	Customers CustomerStore
 	MasterKey []byte // 32 random bytes that protect the keys of customers; losing them loses all personal data
 	Publisher Publisher
+	Authors   Authors          // where other processes tell callers, too; nil: this is the only one
 	Above     PublishAbove     // which transfers wait for the broker without being asked to; the zero one: none
 	Clock     func() time.Time // nil: time.Now
 }

@@ -181,6 +181,10 @@ func (b *bankProcess) startApp() (err error) {
 		Balances: b.stores.Balances, History: b.stores.History, Progress: b.stores.Progress,
 		Customers: b.stores.Customers, MasterKey: b.stores.MasterKey, Publisher: app.LogIsBroker{}, Above: b.conf.above,
 	}
+	b.routing.Source = router.FromLog(b.stores.Following)
+	if b.owners != nil {
+		parts.Authors = authors{b.routing.Source}
+	}
 	if broker := b.stores.Broker; broker != nil {
 		b.published = router.NewPublished(router.PublishedConfig{Cursors: broker.Cursors, Log: b.log})
 		b.routing.Broker = &router.Broker{
@@ -216,7 +220,6 @@ func (b *bankProcess) routeFacts() {
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
-	b.routing.Source = router.FromLog(b.stores.Following)
 	b.routing.Hints = router.NewHints()
 	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
