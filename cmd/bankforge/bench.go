@@ -38,7 +38,8 @@ type BenchCmd struct {
 	From    string   `help:"Print this report of the suite once more." placeholder:"FILE"`
 
 	Yardstick string `hidden:"" help:"Be the server that the suite compares with."`
-	Generate  int    `hidden:"" help:"Fill the directory --data with so many events."`
+	Generate  int    `hidden:"" help:"Add so many events to a bank that nobody serves."`
+	Onto      int    `hidden:"" help:"How many it must have before."`
 }
 
 // Validate checks what kong cannot.
@@ -76,7 +77,7 @@ func (c *BenchCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 		}
 		return like.Serve(ctx, "127.0.0.1:0", stdout)
 	case c.Generate > 0:
-		return generateBank(ctx, &cli.Where, c.Accounts, c.Generate)
+		return generateBank(ctx, &cli.Where, c.Accounts, c.Generate, c.Onto)
 	case c.From != "":
 		r, err := bench.ReadReport(c.From)
 		if err != nil {

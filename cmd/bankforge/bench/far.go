@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -154,7 +153,9 @@ func (f *far) messages() (out map[string]float64, err error) {
 type backlog struct {
 	far
 	data   string
-	events int
+	seen   map[string]float64 // messages in Kafka before: a view outside that is empty would be built from the log
+	events int                // in all
+	behind int                // of these, those that nobody has seen
 	// What was done with it, each once: the next step needs the one before.
 	relayed, viewed *step
 }
@@ -166,29 +167,79 @@ type step struct {
 	err      error
 }
 
-// waiting makes the bank, unless it is there.
+// waiting makes a bank in which all events wait.
 func (s *Suite) waiting(ctx context.Context) (*backlog, error) {
+	g := &backlog{far: s.far()}
+	var err error
+	if g.data, err = os.MkdirTemp(s.work, "backlog-*"); err != nil {
+		return nil, err
+	}
+	return g, s.fill(ctx, g, s.size.backlog)
+}
+
+// begun makes a bank that has run with all servers for a moment, and then got events while no reader ran.
+func (s *Suite) begun(ctx context.Context) (*backlog, error) {
 	if s.log != nil {
 		return s.log, nil
 	}
-	g := &backlog{far: s.far(), data: filepath.Join(s.work, "backlog")}
-	if err := os.Mkdir(g.data, 0o700); err != nil {
+	g := &backlog{far: s.far()}
+	flags, err := g.all()
+	if err != nil {
 		return nil, err
 	}
-	s.say("  making a log of %s events in PostgreSQL", grouped(int64(s.size.backlog)))
-	args := append([]string{
-		"bench", "--data", g.data, "--generate", strconv.Itoa(s.size.backlog), "--accounts", strconv.Itoa(s.size.accounts),
-	}, g.postgres()...)
-	c := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the program is this one
-	c.Env, c.SysProcAttr = environment(os.Environ()), dieWithParent()
-	if out, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("generate: %w: %s", err, out)
+	b, _, err := s.freshIn(ctx, place{servers: flags})
+	if err != nil {
+		return nil, err
 	}
-	if err := g.sql(ctx, "SELECT seq FROM "+g.prefix+"ledger.ledger_head", &g.events); err != nil {
+	g.data = b.data
+	if err := b.stop(); err != nil {
+		return nil, err
+	}
+	if err := g.count(ctx); err != nil {
+		return nil, err
+	}
+	if g.seen, err = g.messages(); err != nil {
+		return nil, err
+	}
+	if err := s.fill(ctx, g, g.events+s.size.backlog); err != nil {
 		return nil, err
 	}
 	s.log = g
 	return g, nil
+}
+
+// count asks where the log ends.
+func (g *backlog) count(ctx context.Context) error {
+	return g.sql(ctx, "SELECT seq FROM "+g.prefix+"ledger.ledger_head", &g.events)
+}
+
+// fill adds events to the log.
+func (s *Suite) fill(ctx context.Context, g *backlog, until int) error {
+	before := g.events
+	s.say("  making %s events in PostgreSQL", grouped(int64(until-before)))
+	args := append([]string{
+		"bench", "--data", g.data, "--generate", strconv.Itoa(until - before), "--onto", strconv.Itoa(before),
+		"--accounts", strconv.Itoa(s.size.accounts),
+	}, g.postgres()...)
+	c := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the program is this one
+	c.Env, c.SysProcAttr = environment(os.Environ()), dieWithParent()
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("generate: %w: %s", err, out)
+	}
+	err := g.count(ctx)
+	g.behind = g.events - before
+	return err
+}
+
+// changes are the messages that the generated events are made of. Opening an account is one, which the first movement of
+// money also does for the bank's cash, and a movement one for each side and one for the transaction.
+func (g *backlog) changes(accounts int) map[string]float64 {
+	opened := float64(accounts)
+	if g.behind == g.events {
+		opened++
+	}
+	moved := float64(g.behind) - opened
+	return map[string]float64{"accounts": opened + 2*moved, "transactions": moved}
 }
 
 // consume runs modules until they have taken in all that waits for them. What they get to handle must be as many messages
@@ -204,22 +255,21 @@ func (s *Suite) consume(
 	if err := b.caughtUp(ctx, rebuiltWithin); err != nil {
 		return nil, err
 	}
-	took := time.Since(b.began)
+	took, cpu := time.Since(b.began), b.cpu()
 	f, err := b.figures(ctx)
 	if err != nil {
 		return nil, err
 	}
-	total, handlers := 0.0, make([]string, 0, len(want))
+	total := 0.0
 	for handler, messages := range want {
 		got := f.sum("bankforge_handler_facts_total", `handler="`+handler+`"`)
-		if got != messages {
+		if got < messages { // some may come twice, which counts once; less would have come another way
 			return nil, fmt.Errorf("handler %s has taken in %.0f messages, and there are %.0f", handler, got, messages)
 		}
-		total += got
-		handlers = append(handlers, handler)
+		total += messages
 	}
-	note := fmt.Sprintf("%s to %d handlers in %s, from the start of the process", show(total, ""), len(handlers),
-		took.Round(time.Millisecond))
+	note := fmt.Sprintf("%s to %d handlers in %s, from the start of the process; %.1f µs of processor each",
+		show(total, ""), len(want), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
 	return values{"rate": {total / took.Seconds(), note}, "memory": b.peak()}, nil
 }
 
