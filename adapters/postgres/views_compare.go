@@ -22,7 +22,7 @@ type ViewsCheck struct {
 	views  *Schema
 	source router.Source
 	of     Partitions
-	names  []string // of the views
+	names  []string
 }
 
 var (
@@ -230,10 +230,11 @@ func (d *differences) row(p *place, t viewTable, columns []string, want, got []b
 	if w == nil {
 		is = g
 	}
-	subject, where := fmt.Sprint(is[t.key[0]]), ""
+	var rest strings.Builder
 	for _, key := range t.key[1:] {
-		where += fmt.Sprintf(", %s %v", key, is[key])
+		fmt.Fprintf(&rest, ", %s %v", key, is[key])
 	}
+	subject, where := fmt.Sprint(is[t.key[0]]), rest.String()
 	switch {
 	case g == nil:
 		d.add(p, subject, t.name+where+" is missing")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -20,110 +22,71 @@ type Rebuilt struct {
 	Omitted     int              // how many more there are
 }
 
-// Rebuilding says which views are built anew, and from what.
-type Rebuilding struct {
-	Source     router.Source
-	Views      []string
-	Of         Partitions // nil: the log is its own broker
-	Partitions int        // of each topic; 1 where the log is its own broker
-}
-
-// RebuildViews builds views anew from the log in a schema of their own, beside the old ones and beside processes that
-// run. It says in what the old ones differ from the log, each at where it stands, and puts the new ones in their place in
-// one transaction, which handlers and readers wait for: most is done before it, so it is short. When it fails, the old
-// views are as they were.
-func RebuildViews(ctx context.Context, db *DB, how Rebuilding) (r Rebuilt, err error) {
-	b, err := newBuilder(ctx, db.views, how.Source, false)
+// RebuildViews builds the named views anew from the log, beside the old ones, says in what the old ones differ, and
+// then puts the new ones in their place, all in one transaction, for which handlers and readers wait. The bank may go
+// on meanwhile. of may be nil where no broker has partitions. When it fails, the old views are as they were.
+func RebuildViews(
+	ctx context.Context, db *DB, source router.Source, names []string, of Partitions,
+) (r Rebuilt, err error) {
+	at, err := places(ctx, db.views.pool, db.views.name, names, of)
+	if err != nil {
+		return r, err
+	}
+	b, err := newBuilder(ctx, db.views, source, false)
 	if err != nil {
 		return r, fmt.Errorf("rebuild: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.close(context.WithoutCancel(ctx))) }()
-	s := &switching{builder: b, Rebuilding: how, old: db.views, done: &r}
-	if err := s.build(ctx); err != nil {
+	if err := b.rebuild(ctx, db, at, &r); err != nil {
 		return r, fmt.Errorf("rebuild: %w", err)
-	}
-	if err := db.views.InTx(ctx, s.change); err != nil {
-		return r, fmt.Errorf("rebuild: put the new views in place: %w", err)
 	}
 	return r, nil
 }
 
-// switching is a rebuild on its way.
-type switching struct {
-	*builder
-	Rebuilding
-	old  *Schema
-	of   []place
-	done *Rebuilt
-}
-
-// build builds what the old views must be, compares, and goes on to where the log ends, as nearly as that can be without
-// holding anybody up.
-func (s *switching) build(ctx context.Context) (err error) {
-	if s.of, err = places(ctx, s.old.pool, s.old.name, s.Views, s.Of); err != nil {
-		return err
-	}
-	check := &ViewsCheck{views: s.old, source: s.Source, of: s.Of, names: s.Views}
-	head, err := s.Source.Head(ctx)
+func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) error {
+	head, err := b.source.Head(ctx)
 	if err != nil {
 		return err
 	}
 	var d differences
 	var known []place
-	for i := range s.of {
-		p := &s.of[i]
-		if p.astray(head, s.incarnation, &d) || p.elsewhere(s.Partitions, &d) { // it has nothing that is worth keeping
-			p.at, p.parked = map[int]router.Checkpoint{}, map[string]handlers.Position{}
+	var names []string
+	for i := range at {
+		if at[i].astray(head, b.incarnation, &d) { // it has nothing that is worth keeping
+			at[i].at, at[i].parked = map[int]router.Checkpoint{}, nil
 			continue
 		}
-		known = append(known, *p)
+		known, names = append(known, at[i]), append(names, at[i].handler)
 	}
-	if err := s.standing(ctx, known); err != nil {
+	if err := b.standing(ctx, at); err != nil {
 		return err
 	}
-	if err := check.compare(ctx, s.builder, known, &d); err != nil {
+	check := &ViewsCheck{db.views, b.source, at[0].of, names}
+	if err := check.compare(ctx, b, known, &d); err != nil {
 		return err
 	}
-	s.done.Differences, s.done.Omitted = d.found, d.more
-	from := head.Seq
-	for i := range s.of {
-		from = min(from, s.of[i].whole(s.Partitions))
-	}
-	if err := s.run(ctx, s.of, from, head.Seq, func(p int, f *handlers.Fact) bool { return !s.of[p].has(f) }); err != nil {
+	r.Differences, r.Omitted = d.found, d.more
+	if err := b.finish(ctx, at, 0, head.Seq); err != nil {
 		return err
 	}
-	s.done.Through = head.Seq
-	return s.learn(ctx)
+	if err := b.learn(ctx, at); err != nil {
+		return err
+	}
+	return db.views.InTx(ctx, func(ctx context.Context) error { return b.replace(ctx, db.views, at, head.Seq, r) })
 }
 
-// elsewhere reports whether a view was kept with other partitions: then its checkpoints do not tell what it has.
-func (p *place) elsewhere(partitions int, d *differences) bool {
-	for i := range p.at {
-		if i >= partitions {
-			d.add(p, "", fmt.Sprintf("view %s was kept in %d partitions or more instead of %d", p.handler, i+1, partitions))
-			return true
-		}
-	}
-	return false
+// finish goes on from these places to the end of the log, also with what is parked there. Nothing up to the event after
+// is missing.
+func (b *builder) finish(ctx context.Context, at []place, after, end bank.Seq) error {
+	return b.run(ctx, at, after, end, func(p int, f *handlers.Fact) bool { return !at[p].has(f) })
 }
 
-// whole is an event up to which the view has everything.
-func (p *place) whole(partitions int) bank.Seq {
-	whole := ^bank.Seq(0)
-	for i := range partitions {
-		whole = min(whole, p.at[i].Position.Whole())
-	}
-	for _, from := range p.parked {
-		whole = min(whole, max(from.Seq, 1)-1)
-	}
-	return whole
-}
-
-// learn has the server look at what was built: without statistics it would look for the first rows in bad ways.
-func (s *switching) learn(ctx context.Context) error {
-	for i := range s.of {
-		for _, t := range s.of[i].tables {
-			if _, err := s.s.pool.Exec(ctx, "ANALYZE "+t.name); err != nil {
+// learn has the server look at what was built: without statistics it finds rows in bad ways, and nobody knows when it
+// gets round to it.
+func (b *builder) learn(ctx context.Context, at []place) error {
+	for i := range at {
+		for _, t := range at[i].tables {
+			if _, err := b.s.pool.Exec(ctx, "ANALYZE "+t.name); err != nil {
 				return err
 			}
 		}
@@ -131,64 +94,74 @@ func (s *switching) learn(ctx context.Context) error {
 	return nil
 }
 
-// alone keeps handlers and replays from beginning, and waits for those that have begun.
-const alone = `LOCK TABLE checkpoint, parked_sequence IN EXCLUSIVE MODE`
+// switchWithin is how long readers of the old views may hold up the new ones.
+const switchWithin = "10s"
 
-// change takes in what has come since, and replaces the tables, within a transaction on the old schema.
-func (s *switching) change(ctx context.Context) error {
-	if _, err := s.old.exec(ctx, alone); err != nil {
-		return err
-	}
-	head, err := s.Source.Head(ctx)
+// replace holds the handlers up, takes in what has happened since, and puts the new tables in the place of the old
+// ones. What was parked is in there, so that it waits no more; that it did stays known.
+func (b *builder) replace(ctx context.Context, old *Schema, at []place, have bank.Seq, r *Rebuilt) error {
+	tx, err := old.tx(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.run(ctx, s.of, s.done.Through, head.Seq, func(int, *handlers.Fact) bool { return true })
-	if err != nil {
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '`+switchWithin+`'`); err != nil {
 		return err
 	}
-	s.done.Through = head.Seq
-	for i := range s.of {
-		if err := s.replace(ctx, &s.of[i]); err != nil {
-			return fmt.Errorf("view %s: %w", s.of[i].handler, err)
-		}
-	}
-	return nil
-}
-
-// replace puts the tables of a view in the place of the old ones. What was parked is in there, so that it waits no more;
-// that it did stays known.
-func (s *switching) replace(ctx context.Context, p *place) error {
-	for _, t := range p.tables {
-		for _, statement := range []string{
-			"DROP TABLE " + s.old.name + "." + t.name,
-			"ALTER TABLE " + s.s.name + "." + t.name + " SET SCHEMA " + s.old.name,
-		} {
-			if _, err := s.old.exec(ctx, statement); err != nil {
-				return err
-			}
-		}
-	}
-	const resolve = `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`
-	if _, err := s.old.exec(ctx, resolve, string(router.Resolved), time.Now().UnixMicro(), p.handler); err != nil {
-		return err
-	}
-	parked, err := s.old.exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, p.handler)
-	if err != nil {
-		return err
-	}
-	s.done.Parked += int(parked)
-	const others = `DELETE FROM checkpoint WHERE handler = $1 AND topic = $2 AND partition >= $3`
-	if _, err := s.old.exec(ctx, others, p.handler, string(p.topic), s.Partitions); err != nil {
-		return err
-	}
-	store := NewHandlerStore(s.old)
-	for i := range s.Partitions {
-		err := store.Advance(ctx, router.Stream{Handler: p.handler, Topic: p.topic, Partition: i},
-			router.Checkpoint{Incarnation: s.incarnation, Position: handlers.End(s.done.Through)})
-		if err != nil {
+	for i := range at {
+		if _, err := tx.Exec(ctx, `SELECT FROM checkpoint WHERE handler = $1 ORDER BY topic, partition FOR UPDATE`,
+			at[i].handler); err != nil {
 			return err
 		}
 	}
+	head, err := b.source.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if head.Incarnation != b.incarnation {
+		return errors.New("the log has become another one meanwhile")
+	}
+	r.Through = head.Seq
+	fresh := func(int, *handlers.Fact) bool { return true }
+	if err := b.run(ctx, at, have, head.Seq, fresh); err != nil {
+		return err
+	}
+	for i := range at {
+		n, err := b.put(ctx, tx, &at[i], head.Seq)
+		if err != nil {
+			return fmt.Errorf("view %s: %w", at[i].handler, err)
+		}
+		r.Parked += n
+	}
 	return nil
+}
+
+func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq) (parked int, err error) {
+	for _, t := range p.tables {
+		for _, sql := range []string{
+			`DROP TABLE ` + b.beside.name + `.` + t.name,
+			`ALTER TABLE ` + b.s.name + `.` + t.name + ` SET SCHEMA ` + b.beside.name,
+		} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return 0, fmt.Errorf("%s: %w", sql, err)
+			}
+		}
+	}
+	_, err = tx.Exec(ctx, `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`,
+		string(router.Resolved), time.Now().UnixMicro(), p.handler)
+	if err != nil {
+		return 0, err
+	}
+	done, err := tx.Exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, p.handler)
+	if err != nil {
+		return 0, err
+	}
+	// Of partitions that have no checkpoint yet, the handler finds by itself that it has what they tell.
+	if p.of == nil {
+		_, err = tx.Exec(ctx, makeCheckpoint, p.handler, string(p.topic), 0)
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `UPDATE checkpoint SET incarnation = $1, position = $2 WHERE handler = $3 AND topic = $4`,
+			b.incarnation, handlers.End(through).Offset(), p.handler, string(p.topic))
+	}
+	return int(done.RowsAffected()), err
 }

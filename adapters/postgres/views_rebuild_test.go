@@ -3,160 +3,156 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 	"testing"
 
 	"bankforge/app"
 	"bankforge/app/bank"
-	"bankforge/handlers"
-	"bankforge/router"
 )
 
-func rebuilding(l router.Source, names ...string) Rebuilding {
-	return Rebuilding{Source: l, Views: names, Of: inFour, Partitions: 4}
-}
-
-// standsAt checks that every view stands at the event in all partitions, and that nothing is parked.
-func standsAt(t *testing.T, db *DB, l *memory, partitions int, at bank.Seq) {
+// spoil changes a row of a table, so that a check tells.
+func spoil(t *testing.T, db *DB, table, column string) {
 	t.Helper()
-	s := NewHandlerStore(db.Derived())
-	for _, h := range kept(db.Views()) {
-		for i := range partitions + 3 {
-			stream := h.Stream
-			stream.Partition = i
-			c, err := s.Checkpoint(t.Context(), stream)
-			want := router.Checkpoint{Incarnation: l.incarnation, Position: handlers.End(at)}
-			if i >= partitions {
-				want = router.Checkpoint{}
-			}
-			if err != nil || c != want {
-				t.Errorf("%s stands at %+v in partition %d, %v; want %+v", h.Handler, c, i, err, want)
-			}
-		}
-	}
-	var waiting int
-	err := db.views.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM parked_sequence) +
-		(SELECT count(*) FROM parked_message WHERE ended_at IS NULL)`).Scan(&waiting)
-	if err != nil || waiting != 0 {
-		t.Errorf("%d are parked still, %v", waiting, err)
-	}
-}
-
-// Views that are damaged, behind, and lack what is parked become what the log says, and what was wrong is told.
-func TestRebuildMakesViewsWhatTheLogSays(t *testing.T) {
-	t.Parallel()
-	db, l := openDB(t), someLog(200)
-	n := bank.Seq(len(l.events))
-	park := l.events[n/2].Legs[0].Account.String()
-	if err := l.feed(t.Context(), db, inFour, n*2/3, park); err != nil {
+	sql := `UPDATE ` + table + ` SET ` + column + ` = ` + column + ` + 1
+		WHERE ctid = (SELECT min(ctid) FROM ` + table + `)`
+	if _, err := db.views.pool.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
-	for _, damage := range []string{
-		`UPDATE account SET balance = balance + 1 WHERE id = (SELECT min(id) FROM account WHERE id <> $1)`,
-		`DELETE FROM entry WHERE account = (SELECT min(account) FROM entry WHERE account <> $1)`,
-	} {
-		if _, err := db.views.pool.Exec(t.Context(), damage, park); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := RebuildViews(t.Context(), db, rebuilding(l, "balances"))
-	if err != nil || len(r.Differences) != 1 || !strings.Contains(r.Differences[0].What, "balance is") || r.Parked != 1 ||
-		r.Through != n {
-		t.Fatalf("one view: %+v, %v", r, err)
-	}
-	if r, err = RebuildViews(t.Context(), db, rebuilding(l, ViewNames()...)); err != nil || len(r.Differences) == 0 {
-		t.Fatalf("all views: %+v, %v", r, err)
-	}
-	for _, d := range r.Differences {
-		if !strings.HasPrefix(d.What, "entry") {
-			t.Errorf("a difference that there is not any more: %v", d)
-		}
-	}
-	if found := compared(t, db, l, inFour); len(found) > 0 {
-		t.Error(found)
-	}
-	standsAt(t, db, l, 4, n)
 }
 
-// Handlers go on while their views are built anew, and lose nothing.
-func TestRebuildBesideHandlers(t *testing.T) {
+func TestRebuildMendsOnlyTheNamedView(t *testing.T) {
 	t.Parallel()
-	db, l := openDB(t), someLog(400)
-	done := make(chan error, 1)
+	for name, of := range map[string]Partitions{"one partition": nil, "four": inFour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, l := openOnly(t, viewsSchema), someLog(200)
+			park, until := l.events[len(l.events)/3].Legs[0].Account.String(), bank.Seq(len(l.events)*2/3)
+			if err := l.feed(t.Context(), db, of, until, park); err != nil {
+				t.Fatal(err)
+			}
+			spoil(t, db, "account", "balance")
+			spoil(t, db, "txn", "amount")
+			r, err := RebuildViews(t.Context(), db, l, []string{app.BalancesHandler}, of)
+			if err != nil || len(r.Differences) != 1 || r.Through != bank.Seq(len(l.events)) || r.Parked != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			found := compared(t, db, l, of)
+			if len(found) != 1 {
+				t.Fatalf("one view was mended, and differences are %v", found)
+			}
+			parked, err := NewViewsCheck(db, l, of).Parked(t.Context())
+			if want := []app.ParkedKeys{{View: "history", Keys: 1}}; err != nil || !slices.Equal(parked, want) {
+				t.Errorf("parked are %v, %v", parked, err)
+			}
+			r, err = RebuildViews(t.Context(), db, l, ViewNames(), of)
+			if err != nil || len(r.Differences) != 1 || r.Parked != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if found := compared(t, db, l, of); len(found) > 0 {
+				t.Fatalf("%v", found)
+			}
+			// What came before comes again, and changes nothing; the views are written as before.
+			if err := l.feed(t.Context(), db, of, bank.Seq(len(l.events)), ""); err != nil {
+				t.Fatal(err)
+			}
+			if found := compared(t, db, l, of); len(found) > 0 {
+				t.Fatalf("afterwards: %v", found)
+			}
+		})
+	}
+}
+
+// A bank goes on while its views are built anew: handlers wait for a moment, and readers find one of both.
+func TestRebuildBesideARunningBank(t *testing.T) {
+	t.Parallel()
+	db, l := openOnly(t, viewsSchema), someLog(300)
+	half := bank.Seq(len(l.events) / 2)
+	if err := l.feed(t.Context(), db, nil, half, ""); err != nil {
+		t.Fatal(err)
+	}
+	fed, read := make(chan error, 1), make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	go func() {
-		for until := 0; until < len(l.events); until += 5 {
-			if err := l.feed(t.Context(), db, inFour, bank.Seq(until), ""); err != nil {
-				done <- err
+		for until := half; until <= bank.Seq(len(l.events)); until++ {
+			if err := l.feed(t.Context(), db, nil, until, ""); err != nil {
+				fed <- err
 				return
 			}
 		}
-		done <- l.feed(t.Context(), db, inFour, bank.Seq(len(l.events)), "")
+		fed <- nil
+	}()
+	go func() {
+		id := l.events[0].Legs[0].Account
+		for ctx.Err() == nil {
+			if _, found, err := db.Views().Account(t.Context(), id); err != nil || !found {
+				read <- errors.Join(err, errors.New("an account was not there"))
+				return
+			}
+		}
+		read <- nil
 	}()
 	for range 3 {
-		// A log that ends where handlers have not been yet: behind the switch they skip what is there already.
-		r, err := RebuildViews(t.Context(), db, rebuilding(l, ViewNames()...))
-		if err != nil || len(r.Differences) > 0 {
+		if r, err := RebuildViews(t.Context(), db, l, ViewNames(), nil); err != nil || len(r.Differences) > 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	if err := <-fed; err != nil {
+		t.Error(err)
 	}
-	if found := compared(t, db, l, inFour); len(found) > 0 {
-		t.Error(found)
+	stop()
+	if err := <-read; err != nil {
+		t.Error(err)
 	}
-	standsAt(t, db, l, 4, bank.Seq(len(l.events)))
+	if found := compared(t, db, l, nil); len(found) > 0 {
+		t.Errorf("%v", found)
+	}
 }
 
-// With another number of partitions, where a view stood says nothing; afterwards it stands in all of the new ones.
-func TestRebuildForOtherPartitions(t *testing.T) {
+func TestRebuildAfterTheLogWasRestored(t *testing.T) {
 	t.Parallel()
-	db, l := openDB(t), someLog(200)
-	n := bank.Seq(len(l.events))
-	if err := l.feed(t.Context(), db, inFour, n/2, ""); err != nil {
+	db, l := openOnly(t, viewsSchema), someLog(100)
+	if err := l.feed(t.Context(), db, nil, bank.Seq(len(l.events)), ""); err != nil {
 		t.Fatal(err)
 	}
-	how := Rebuilding{Source: l, Views: ViewNames(), Of: func(bank.Topic, string) int { return 0 }, Partitions: 2}
-	r, err := RebuildViews(t.Context(), db, how)
-	if err != nil || len(r.Differences) != 3 || !strings.Contains(r.Differences[0].What, "partitions") {
+	restored := &memory{l.events[:len(l.events)/2], "second"}
+	r, err := RebuildViews(t.Context(), db, restored, ViewNames(), nil)
+	if err != nil || len(r.Differences) != len(allViews) {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	standsAt(t, db, l, 2, n)
-	if found := compared(t, db, l, how.Of); len(found) > 0 {
-		t.Error(found)
+	if found := compared(t, db, restored, nil); len(found) > 0 {
+		t.Fatalf("%v", found)
 	}
 }
 
-// breaking is a log that cannot be read to its end.
-type breaking struct {
+// broken is a log that fails at some event.
+type broken struct {
 	*memory
 	at bank.Seq
 }
 
-var errBroken = errors.New("broken")
-
-func (b breaking) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	if after+bank.Seq(limit) > b.at {
-		return nil, errBroken
+func (b broken) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
+	if after+bank.Seq(limit) >= b.at {
+		return nil, errors.New("the log is away")
 	}
 	return b.memory.Read(ctx, after, limit)
 }
 
-func TestRebuildThatFailsLeavesTheOldViews(t *testing.T) {
+func TestRebuildThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	db, l := openDB(t), someLog(200)
-	n := bank.Seq(len(l.events))
-	if err := l.feed(t.Context(), db, inFour, n/2, ""); err != nil {
+	db, l := openOnly(t, viewsSchema), someLog(100)
+	until := bank.Seq(len(l.events) / 2)
+	if err := l.feed(t.Context(), db, nil, until, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := RebuildViews(t.Context(), db, rebuilding(breaking{l, n - 1}, ViewNames()...)); !errors.Is(err, errBroken) {
-		t.Fatal(err)
+	spoil(t, db, "account", "balance")
+	if _, err := RebuildViews(t.Context(), db, broken{l, bank.Seq(len(l.events))}, ViewNames(), nil); err == nil {
+		t.Error("it says that it was done")
 	}
-	if _, err := RebuildViews(t.Context(), db, rebuilding(l, "nonsense")); err == nil {
-		t.Fatal("a view that is not there is built")
+	if found := compared(t, db, l, nil); len(found) != 1 {
+		t.Errorf("differences are %v", found)
 	}
-	if found := compared(t, db, l, inFour); len(found) > 0 {
-		t.Error(found)
+	if _, err := RebuildViews(t.Context(), db, l, []string{"nothing"}, nil); err == nil {
+		t.Error("there is no such view")
 	}
-	standsAt(t, db, l, 4, n/2)
 }
