@@ -231,7 +231,7 @@ func (q *request) forward() error {
 	if in.Header.Get(forward.Hop) != "" {
 		return forward.Nobody()
 	}
-	text, err := q.text()
+	text, err := q.text(nil) // it may still be written when this request is over
 	if err != nil {
 		return err
 	}
