@@ -139,7 +139,8 @@ func open(tb testing.TB, change ...func(*Config)) *house {
 	tb.Cleanup(func() { fatal(tb, db.Close()) })
 	bank, err := app.New(app.Parts{
 		Decider: ledger, Tide: ledger.Tide(), Log: h.log, Lookup: h.log,
-		Balances: h.views, History: h.views, Progress: h.views, Customers: sqlite.NewCustomers(db), MasterKey: make([]byte, 32), Publisher: app.LogIsBroker{},
+		Balances: h.views, History: h.views, Progress: h.views,
+		Customers: sqlite.NewCustomers(db), MasterKey: make([]byte, 32), Publisher: app.LogIsBroker{},
 	})
 	fatal(tb, err)
 	tokens, err := NewTokens(nil, h.key.Public())

@@ -123,8 +123,8 @@ func (w *worker) help(ctx context.Context, p lagging) {
 	}
 }
 
-// pulses let the handler look from time to time whether what stands outside is still there, in every partition: a broker
-// may bring nothing for long.
+// pulses let the handler look from time to time whether what stands outside is still there, in every partition: a
+// broker may bring nothing for long.
 func (w *worker) pulses(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -186,14 +186,14 @@ func bubble(t *testing.T, test func(t *testing.T, of *shared)) {
 func TestTheLeaseOfTheseTestsConforms(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		err := apptest.TestLease(t.Context(), apptest.LeaseStore{For: term, Open: func(n int) (all []apptest.LeasedLog, _ error) {
+		open := func(n int) (all []apptest.LeasedLog, _ error) {
 			var log apptest.MemoryLog
 			for i := range n {
 				all = append(all, log.Share(fmt.Sprint("http://", i), term))
 			}
 			return all, nil
-		}})
-		if err != nil {
+		}
+		if err := apptest.TestLease(t.Context(), apptest.LeaseStore{For: term, Open: open}); err != nil {
 			t.Error(err)
 		}
 	})

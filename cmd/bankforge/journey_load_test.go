@@ -42,7 +42,7 @@ type transfer struct {
 }
 
 func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "load open | start CLIENTS | wait COUNT | stop | check | through NAME… | gap SECONDS")
+	usage(ts, !neg && len(args) > 0, "load open | start CLIENTS | wait COUNT | stop | check | through NAME… | gap S")
 	j := of(ts)
 	switch n := count(args); {
 	case args[0] == "open" || args[0] == "start" && j.load == nil:

@@ -118,8 +118,9 @@ func environment(ts *testscript.TestScript) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	for _, name := range []string{"STORE", "POSTGRES", "PREFIX", "BROKER", "KAFKA", "PARTITIONS", "BALANCES", "REDIS", "HISTORY",
-		"MONGO"} {
+	for _, name := range []string{
+		"STORE", "POSTGRES", "PREFIX", "BROKER", "KAFKA", "PARTITIONS", "BALANCES", "REDIS", "HISTORY", "MONGO",
+	} {
 		if v := ts.Getenv("BANKFORGE_" + name); v != "" {
 			env = append(env, "BANKFORGE_"+name+"="+v)
 		}

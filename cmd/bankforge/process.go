@@ -225,7 +225,9 @@ func (b *bankProcess) routeFacts() {
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
 	b.routing.Classify = b.stores.Classify
 	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
-	b.ready = &readiness{published: b.published, tide: b.tide, decider: b.decider, owners: b.owners, log: b.stores.Ready, runs: b.conf.runs}
+	b.ready = &readiness{
+		published: b.published, tide: b.tide, decider: b.decider, owners: b.owners, log: b.stores.Ready, runs: b.conf.runs,
+	}
 }
 
 // checkViews refuses views that are not of this log, and a log that has lost events which views have seen.

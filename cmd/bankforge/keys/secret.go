@@ -81,7 +81,8 @@ func Wrap(master []byte, name string, secret []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return base64.StdEncoding.EncodeToString(seal.Seal(nil, nil, secret, []byte(name))), nil //nolint:gosec // random nonces
+	sealed := seal.Seal(nil, nil, secret, []byte(name)) //nolint:gosec // the nonces are random
+	return base64.StdEncoding.EncodeToString(sealed), nil
 }
 
 // Unwrap is the inverse of Wrap.

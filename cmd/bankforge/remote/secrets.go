@@ -46,8 +46,8 @@ func (b Bank) secrets(ctx context.Context, db *postgres.DB) (s secrets, err erro
 	return s, err
 }
 
-// master is the key that the others are wrapped with. It is made with the bank, and afterwards refused when it is missing
-// or another one.
+// master is the key that the others are wrapped with. It is made with the bank, and afterwards refused when it is
+// missing or another one.
 func (b Bank) master(ctx context.Context, db *postgres.DB) ([]byte, error) {
 	path := b.KeyFile
 	if path == "" {
