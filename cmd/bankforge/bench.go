@@ -27,7 +27,7 @@ type BenchCmd struct {
 	Output string  `short:"o" help:"How to print: ${enum}." enum:"table,json,markdown" default:"table"`
 
 	Suite   bool     `help:"Measure every line of docs/performance.md on servers of its own (make bench)."`
-	Profile string   `help:"Which table: ${enum}; kafka is about the servers that the flags name." enum:"embedded,kafka" default:"embedded"`
+	Profile string   `help:"Which table: ${enum} (on servers that flags name)." enum:"embedded,kafka" default:"embedded"`
 	Only    []string `help:"Lines of the suite: of ${benches}; of kafka: ${farbenches}." placeholder:"LINE,…"`
 	Short   bool     `help:"A few seconds a line of the suite, without judging times."`
 	Repeat  int      `name:"runs" help:"How often what the suite compares runs in turn." default:"3"`

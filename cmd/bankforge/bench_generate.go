@@ -40,8 +40,8 @@ type generator struct {
 	currency bank.Currency
 }
 
-// generateBank adds so many accounts, each with money, and so many events, the rest being transfers among them, to a bank
-// that has onto events. Each command has a random key, as clients send them.
+// generateBank adds so many accounts, each with money, and so many events, the rest being transfers among them, to a
+// bank that has onto events. Each command has a random key, as clients send them.
 func generateBank(ctx context.Context, where *Where, accounts, events, onto int) (err error) {
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
@@ -66,7 +66,7 @@ func generateBank(ctx context.Context, where *Where, accounts, events, onto int)
 		return err
 	}
 	if begun := g.ledger.Committed(); begun != bank.Seq(onto) {
-		return errors.Join(fmt.Errorf("--data %s has a bank with %d events in it, not %d: the suite fills only what it knows; "+
+		return errors.Join(fmt.Errorf("--data %s has a bank with %d events, not %d: the suite fills only what it knows; "+
 			"remove what an interrupted run has left", where.Data, begun, onto), g.ledger.Close(ctx))
 	}
 	if err := g.fill(ctx, events); err != nil {

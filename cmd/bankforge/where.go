@@ -104,8 +104,8 @@ func (a attached) Open(ctx context.Context, p stores.Process) (*stores.Stores, e
 	return s, nil
 }
 
-// Rebuild builds views anew. One outside is taken away, and its handlers build it again from the log, as when its server
-// had lost it; until it is there, the store answers, so the view in the store is the other one of the two.
+// Rebuild builds views anew. One outside is taken away, and its handlers build it again from the log, as when its
+// server had lost it; until it is there, the store answers, so the view in the store is the other one of the two.
 func (a attached) Rebuild(ctx context.Context, view string) (stores.Rebuilt, error) {
 	if !slices.Contains(a.outside.Names(), view) {
 		return a.keeper.Rebuild(ctx, view)

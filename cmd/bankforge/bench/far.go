@@ -231,8 +231,8 @@ func (s *Suite) fill(ctx context.Context, g *backlog, until int) error {
 	return err
 }
 
-// changes are the messages that the generated events are made of. Opening an account is one, which the first movement of
-// money also does for the bank's cash, and a movement one for each side and one for the transaction.
+// changes are the messages that the generated events are made of. Opening an account is one, which the first movement
+// of money also does for the bank's cash, and a movement one for each side and one for the transaction.
 func (g *backlog) changes(accounts int) map[string]float64 {
 	opened := float64(accounts)
 	if g.behind == g.events {
@@ -242,8 +242,8 @@ func (g *backlog) changes(accounts int) map[string]float64 {
 	return map[string]float64{"accounts": opened + 2*moved, "transactions": moved}
 }
 
-// consume runs modules until they have taken in all that waits for them. What they get to handle must be as many messages
-// as there are.
+// consume runs modules until they have taken in all that waits for them. They must have got as many messages as there
+// are.
 func (s *Suite) consume(
 	ctx context.Context, at place, want map[string]float64,
 ) (out values, err error) {
@@ -263,7 +263,7 @@ func (s *Suite) consume(
 	total := 0.0
 	for handler, messages := range want {
 		got := f.sum("bankforge_handler_facts_total", `handler="`+handler+`"`)
-		if got < messages { // some may come twice, which counts once; less would have come another way
+		if got < messages { // some may come twice, which counts once; fewer: the rest came another way
 			return nil, fmt.Errorf("handler %s has taken in %.0f messages, and there are %.0f", handler, got, messages)
 		}
 		total += messages

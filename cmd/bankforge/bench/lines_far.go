@@ -38,8 +38,8 @@ type contender struct {
 	runs     []Run
 }
 
-// pgBesides: in turn the yardstick, a bank in PostgreSQL with all modules, one that only takes commands, as it runs where
-// each module has a process, and the embedded profile.
+// pgBesides: in turn the yardstick, a bank in PostgreSQL with all modules, one that only takes commands, as it runs
+// where each module has a process, and the embedded profile.
 func (s *Suite) pgBesides(ctx context.Context, line string, connections int) (_ values, err error) {
 	one, other := s.far(), s.far()
 	all := []*contender{
@@ -148,8 +148,8 @@ func (s *Suite) relayBacklog(ctx context.Context, g *backlog) (_ values, _ map[s
 		}
 	}
 	total := in["accounts"] + in["transactions"]
-	note := fmt.Sprintf("%s of %s events in %s, from the start of the process; %.1f µs of processor each", show(total, ""),
-		grouped(int64(g.behind)), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
+	note := fmt.Sprintf("%s of %s events in %s, from the start of the process; %.1f µs of processor each",
+		show(total, ""), grouped(int64(g.behind)), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
 	return values{"rate": {total / took.Seconds(), note}, "memory": b.peak()}, in, nil
 }
 

@@ -62,8 +62,8 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	return nil
 }
 
-// fillTopics deletes the topics, and brings all of the log to new ones. No other relay may run; handlers may: they leave
-// out what they have.
+// fillTopics deletes the topics, and brings all of the log to new ones. No other relay may run; handlers may: they
+// leave out what they have.
 func (b Bank) fillTopics(ctx context.Context, db *postgres.DB) (r stores.Rebuilt, err error) {
 	if len(b.Kafka.Brokers) == 0 {
 		return r, errors.New("topics are for --broker kafka")
