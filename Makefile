@@ -60,8 +60,8 @@ browser: ## The page and the live channel in a real browser
 	@scripts/browser.sh
 
 .PHONY: bench
-bench: ## Speed and memory against their targets (docs/performance.md); ARGS="--only burst,hot" for some lines
-	@scripts/bench.sh $(ARGS)
+bench: ## Speed and memory against their targets; PROFILE=kafka on servers; ARGS="--only burst,hot" for some lines
+	@PROFILE=$(PROFILE) scripts/bench.sh $(ARGS)
 
 .PHONY: services
 services: ## PostgreSQL, Kafka, Redis, MongoDB and Mailpit; prints how to reach them, for eval in a shell

@@ -92,6 +92,33 @@ func (t *Topics) Make(ctx context.Context, topic bank.Topic, partitions int) err
 	})
 }
 
+// Delete removes a topic with all that is in it, and returns once it is gone. One that is not there is no error.
+func (t *Topics) Delete(ctx context.Context, topic bank.Topic) error {
+	return t.admin(func(admin sarama.ClusterAdmin) error {
+		err := admin.DeleteTopic(t.Prefix + string(topic))
+		if err == nil || errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+			err = t.awaitGone(ctx, admin, topic)
+		}
+		if err != nil {
+			return fmt.Errorf("delete topic %s%s: %w", t.Prefix, topic, err)
+		}
+		return nil
+	})
+}
+
+func (t *Topics) awaitGone(ctx context.Context, admin sarama.ClusterAdmin, topic bank.Topic) error {
+	ctx, cancel := context.WithTimeout(ctx, topicPatience)
+	defer cancel()
+	for {
+		if have, err := t.count(admin, topic); err != nil || have == 0 {
+			return err
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			return errors.New("it was deleted, and does not go away")
+		}
+	}
+}
+
 // admin does something with a connection that can change topics.
 func (t *Topics) admin(do func(sarama.ClusterAdmin) error) error {
 	admin, err := sarama.NewClusterAdmin(t.Brokers, client())

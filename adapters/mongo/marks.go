@@ -96,6 +96,14 @@ func (db *DB) move(ctx context.Context, s router.Stream, seen, next router.Mark)
 	return err
 }
 
+// Forget removes the view with its marks: handlers find that it is gone, and build it from the log.
+func (v *View) Forget(ctx context.Context) error {
+	if err := v.db.drop(ctx, ""); err != nil {
+		return errorOf("forget the view", err)
+	}
+	return errorOf("forget the view", v.db.db.Collection(marks).Drop(ctx))
+}
+
 // drop removes what belongs to other incarnations. Nobody reads it any more.
 func (db *DB) drop(ctx context.Context, but string) error {
 	names, err := db.db.ListCollectionNames(ctx, bson.D{})

@@ -29,6 +29,7 @@ type branch struct {
 	model    *apptest.MemoryViews
 	events   []app.Recorded // that are not in the log yet
 	raw      *driver.Database
+	db       *mongo.DB
 	history  *mongo.History
 	progress *router.Progress
 	router   *router.Router
@@ -55,6 +56,7 @@ func newBranch(t *testing.T, address string, withStore bool) *branch {
 	b.kept = sqlite.NewHandlerStore(file)
 	var db *mongo.DB
 	db, b.raw = openAt(t, address)
+	b.db = db
 	var store app.History
 	var reactions router.Reactions
 	if withStore {
@@ -222,6 +224,7 @@ func TestWhatMongoLosesIsBuiltFromTheLog(t *testing.T) {
 	for name, lose := range map[string]func(*branch) error{
 		"everything": func(b *branch) error { return b.raw.Drop(b.Context()) },
 		"the marks":  func(b *branch) error { return b.raw.Collection("mark").Drop(b.Context()) },
+		"forgotten":  func(b *branch) error { return mongo.NewView(b.db).Forget(b.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

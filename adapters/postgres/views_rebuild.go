@@ -69,6 +69,9 @@ func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) e
 	if err := b.finish(ctx, at, 0, head.Seq); err != nil {
 		return err
 	}
+	if err := b.learn(ctx, at); err != nil {
+		return err
+	}
 	return db.views.InTx(ctx, func(ctx context.Context) error { return b.replace(ctx, db.views, at, head.Seq, r) })
 }
 
@@ -76,6 +79,19 @@ func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) e
 // is missing.
 func (b *builder) finish(ctx context.Context, at []place, after, end bank.Seq) error {
 	return b.run(ctx, at, after, end, func(p int, f *handlers.Fact) bool { return !at[p].has(f) })
+}
+
+// learn has the server look at what was built: without statistics it finds rows in bad ways, and nobody knows when it
+// gets round to it.
+func (b *builder) learn(ctx context.Context, at []place) error {
+	for i := range at {
+		for _, t := range at[i].tables {
+			if _, err := b.s.pool.Exec(ctx, "ANALYZE "+t.name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // switchWithin is how long readers of the old views may hold up the new ones.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -42,6 +43,43 @@ func (v *View) Move(ctx context.Context, s router.Stream, seen, next router.Mark
 		keys: []string{v.db.markKey(s)}, args: []any{formatMark(seen), formatMark(next)},
 	}})
 	return errorOf("move a mark", err)
+}
+
+// forgottenAtOnce is how many keys one command removes.
+const forgottenAtOnce = 1000
+
+// Forget removes the view. Marks go first, so that no handler that has begun writes any more, and last, for those that
+// have begun meanwhile: they find that it is gone, and build it from the log.
+func (v *View) Forget(ctx context.Context) error {
+	for _, what := range []string{"mark:", "account:", "mark:"} {
+		if err := v.db.remove(ctx, v.db.prefix+what); err != nil {
+			return errorOf("forget the view", err)
+		}
+	}
+	return nil
+}
+
+// remove unlinks all keys that begin so.
+func (db *DB) remove(ctx context.Context, beginning string) error {
+	keys := db.write.Scan(ctx, 0, pattern(beginning), forgottenAtOnce).Iterator()
+	var some []string
+	for keys.Next(ctx) {
+		if some = append(some, keys.Val()); len(some) == forgottenAtOnce {
+			if err := db.write.Unlink(ctx, some...).Err(); err != nil {
+				return err
+			}
+			some = some[:0]
+		}
+	}
+	if err := keys.Err(); err != nil || len(some) == 0 {
+		return err
+	}
+	return db.write.Unlink(ctx, some...).Err()
+}
+
+// pattern matches what begins so.
+func pattern(beginning string) string {
+	return strings.NewReplacer("\\", "\\\\", "*", "\\*", "?", "\\?", "[", "\\[", "]", "\\]").Replace(beginning) + "*"
 }
 
 func (db *DB) markKey(s router.Stream) string { return db.marksOf(s) + partitionText(s.Partition) }

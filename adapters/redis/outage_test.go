@@ -29,6 +29,7 @@ type branch struct {
 	model    *apptest.MemoryViews
 	events   []app.Recorded // that are not in the log yet
 	raw      *goredis.Client
+	db       *redis.DB
 	prefix   string
 	store    *sqlite.Views
 	balances *redis.Balances
@@ -48,6 +49,7 @@ func newBranch(t *testing.T, url string) *branch {
 	}
 	var db *redis.DB
 	db, b.raw, b.prefix = openAt(t, url)
+	b.db = db
 	file, views := openStore(t)
 	b.store, b.handlers = views, sqlite.NewHandlerStore(file)
 	b.balances = redis.NewBalances(db, views, b.progress, func(reason string) {

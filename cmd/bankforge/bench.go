@@ -26,17 +26,20 @@ type BenchCmd struct {
 	Rate   float64 `help:"Requests a second on all connections; 0: as fast as they are answered." default:"0"`
 	Output string  `short:"o" help:"How to print: ${enum}." enum:"table,json,markdown" default:"table"`
 
-	Suite  bool     `help:"Measure every line of docs/performance.md on servers of its own (make bench)."`
-	Only   []string `help:"Lines of the suite: of ${benches}." placeholder:"LINE,…"`
-	Short  bool     `help:"A few seconds a line of the suite, without judging times."`
-	Repeat int      `name:"runs" help:"How often what the suite compares runs in turn." default:"3"`
-	Dir    string   `help:"Where the suite makes its data directories; it must be a disk." placeholder:"DIR"`
-	Big    string   `help:"Keep the suite's large bank here, and use it again." placeholder:"DIR"`
-	JSON   string   `name:"json" help:"File for the suite's report with all runs." placeholder:"FILE"`
-	From   string   `help:"Print this report of the suite once more." placeholder:"FILE"`
+	Suite   bool     `help:"Measure every line of docs/performance.md on servers of its own (make bench)."`
+	Profile string   `help:"Which table: ${enum} (on servers that flags name)." enum:"embedded,kafka" default:"embedded"`
+	Only    []string `help:"Lines of the suite: of ${benches}; of kafka: ${farbenches}." placeholder:"LINE,…"`
+	Short   bool     `help:"A few seconds a line of the suite, without judging times."`
+	Repeat  int      `name:"runs" help:"How often what the suite compares runs in turn." default:"3"`
+	Dir     string   `help:"Where the suite makes its data directories; it must be a disk." placeholder:"DIR"`
+	Big     string   `help:"Keep the suite's large bank here, and use it again." placeholder:"DIR"`
+	Backlog int      `help:"Events that wait for the relay and the handlers in the profile kafka." default:"500000"`
+	JSON    string   `name:"json" help:"File for the suite's report with all runs." placeholder:"FILE"`
+	From    string   `help:"Print this report of the suite once more." placeholder:"FILE"`
 
 	Yardstick string `hidden:"" help:"Be the server that the suite compares with."`
-	Generate  int    `hidden:"" help:"Fill the directory --data with so many events."`
+	Generate  int    `hidden:"" help:"Add so many events to a bank that nobody serves."`
+	Onto      int    `hidden:"" help:"How many it must have before."`
 }
 
 // Validate checks what kong cannot.
@@ -54,6 +57,8 @@ func (c *BenchCmd) Validate() error {
 		return fmt.Errorf("--runs %d is not from 1 to 100", c.Repeat)
 	case c.Output == "markdown" && !c.Suite && c.From == "":
 		return errors.New("--output markdown is for the suite")
+	case c.Backlog < 4000:
+		return fmt.Errorf("--backlog %d is below 4000", c.Backlog)
 	case !c.Suite && (len(c.Only) > 0 || c.Short || c.Dir != "" || c.Big != "" || c.JSON != ""):
 		return errors.New("--only, --short, --dir, --big and --json are for --suite")
 	case c.Suite && !c.Short && c.Repeat < 3:
@@ -72,7 +77,7 @@ func (c *BenchCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 		}
 		return like.Serve(ctx, "127.0.0.1:0", stdout)
 	case c.Generate > 0:
-		return generateBank(ctx, cli.Data, c.Accounts, c.Generate)
+		return generateBank(ctx, &cli.Where, c.Accounts, c.Generate, c.Onto)
 	case c.From != "":
 		r, err := bench.ReadReport(c.From)
 		if err != nil {
@@ -80,7 +85,7 @@ func (c *BenchCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 		}
 		return r.Print(stdout, c.Output)
 	case c.Suite:
-		return c.suite(ctx, stdout)
+		return c.suite(ctx, &cli.Where, stdout)
 	}
 	return c.load(ctx, stdout)
 }
@@ -107,13 +112,16 @@ func (c *BenchCmd) load(ctx context.Context, stdout io.Writer) error {
 // errMissed means that the suite has found what should be better.
 var errMissed = errors.New("targets were missed")
 
-func (c *BenchCmd) suite(ctx context.Context, stdout io.Writer) error {
+func (c *BenchCmd) suite(ctx context.Context, where *Where, stdout io.Writer) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	r, err := (&bench.Suite{
 		Program: program, Dir: c.Dir, Only: c.Only, Short: c.Short, Repeats: c.Repeat, Big: c.Big, Progress: os.Stderr,
+		Profile: c.Profile, Backlog: c.Backlog, Servers: bench.Servers{
+			Postgres: where.Postgres, Kafka: strings.Join(where.Kafka, ","), Redis: where.Redis, Mongo: where.Mongo,
+		},
 	}).Run(ctx)
 	if err != nil {
 		return err

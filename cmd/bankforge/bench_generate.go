@@ -20,7 +20,6 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
-	"bankforge/cmd/bankforge/embedded"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/router"
 )
@@ -41,14 +40,16 @@ type generator struct {
 	currency bank.Currency
 }
 
-// generateBank makes a bank with so many accounts, each with money, and so many events, the rest being transfers among
-// them. Each command has a random key, as clients send them.
-func generateBank(ctx context.Context, dir string, accounts, events int) (err error) {
+// generateBank adds so many accounts, each with money, and so many events, the rest being transfers among them, to a
+// bank that has onto events. Each command has a random key, as clients send them.
+func generateBank(ctx context.Context, where *Where, accounts, events, onto int) (err error) {
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
 	}
-	self := stores.Process{Log: slog.New(slog.DiscardHandler), Progress: router.NewProgress()}
-	f, err := embedded.Bank{Dir: dir}.Open(ctx, self)
+	f, err := where.keeper().Open(ctx, stores.Process{
+		Log: slog.New(slog.DiscardHandler), Runs: func(string) bool { return false }, Progress: router.NewProgress(),
+		Address: "http://generator", Lease: generatePatience,
+	})
 	if err != nil {
 		return err
 	}
@@ -64,9 +65,9 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if err != nil {
 		return err
 	}
-	if begun := g.ledger.Committed(); begun > 0 {
-		return errors.Join(fmt.Errorf("--data %s has a bank with %d events in it: the suite fills only an empty directory; "+
-			"remove what an interrupted run has left", dir, begun), g.ledger.Close(ctx))
+	if begun := g.ledger.Committed(); begun != bank.Seq(onto) {
+		return errors.Join(fmt.Errorf("--data %s has a bank with %d events, not %d: the suite fills only what it knows; "+
+			"remove what an interrupted run has left", where.Data, begun, onto), g.ledger.Close(ctx))
 	}
 	if err := g.fill(ctx, events); err != nil {
 		return errors.Join(err, g.ledger.Close(context.WithoutCancel(ctx)))
@@ -81,7 +82,7 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if err := f.Begin(ctx, head); err != nil {
 		return err
 	}
-	return g.list(filepath.Join(dir, accountList))
+	return g.list(filepath.Join(where.Data, accountList))
 }
 
 // fill opens accounts, then fills them, then moves money.

@@ -104,8 +104,8 @@ func parse(cli *CLI, args, env []string, opts ...kong.Option) (ctx *kong.Context
 		kong.Description("A bank's core: event-sourced, message-driven, in one binary."),
 		kong.Vars{
 			"modules": strings.Join(moduleNames(), ", "),
-			"benches": strings.Join(bench.Lines(), ", "),
-			"roles":   "customer, teller, service, fraud, operator, auditor, admin",
+			"benches": strings.Join(bench.Lines(""), ", "), "farbenches": strings.Join(bench.Lines(bench.Kafka), ", "),
+			"roles": "customer, teller, service, fraud, operator, auditor, admin",
 		},
 		kong.Resolvers(settings),
 		kong.Exit(func(int) { ended = true }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bankforge/app"
 	"bankforge/cmd/bankforge/embedded"
@@ -101,6 +102,20 @@ func (a attached) Open(ctx context.Context, p stores.Process) (*stores.Stores, e
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// Rebuild builds views anew. One outside is taken away, and its handlers build it again from the log, as when its
+// server had lost it; until it is there, the store answers, so the view in the store is the other one of the two.
+func (a attached) Rebuild(ctx context.Context, view string) (stores.Rebuilt, error) {
+	if !slices.Contains(a.outside.Names(), view) {
+		return a.keeper.Rebuild(ctx, view)
+	}
+	bank, shared := a.keeper.(remote.Bank)
+	if !shared {
+		return stores.Rebuilt{}, fmt.Errorf("%s is built anew by itself: empty its server", view)
+	}
+	err := bank.Alone(ctx, func(ctx context.Context) error { return a.outside.Forget(ctx, view) })
+	return stores.Rebuilt{Views: []string{view}, Later: true}, err
 }
 
 // keeper opens what a bank is kept in, and works on it without serving it.

@@ -108,7 +108,7 @@ func (s *Suite) replay(ctx context.Context) (_ values, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	b, err := s.serve(ctx, g.data)
+	b, err := s.serve(ctx, place{data: g.data})
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (s *Suite) big(ctx context.Context) (_ values, err error) {
 	if err := s.settle(ctx, g); err != nil {
 		return nil, err
 	}
-	large, err := s.serve(ctx, g.data)
+	large, err := s.serve(ctx, place{data: g.data})
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (s *Suite) besides(
 
 // settle has the large bank take in all its log and write a snapshot, which it does when it ends.
 func (s *Suite) settle(ctx context.Context, g *bigBank) error {
-	b, err := s.serve(ctx, g.data)
+	b, err := s.serve(ctx, place{data: g.data})
 	if err != nil {
 		return err
 	}

@@ -109,8 +109,10 @@ func (b *server) watched(ctx context.Context, run func() error) (behind time.Dur
 }
 
 // hot: one account is on one side of each transfer; in turn with accounts at random.
-func (s *Suite) hot(ctx context.Context) (_ values, err error) {
-	b, accounts, err := s.fresh(ctx)
+func (s *Suite) hot(ctx context.Context) (values, error) { return s.hotIn(ctx, "hot", place{}) }
+
+func (s *Suite) hotIn(ctx context.Context, line string, at place) (_ values, err error) {
+	b, accounts, err := s.freshIn(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +122,7 @@ func (s *Suite) hot(ctx context.Context) (_ values, err error) {
 	runs := map[Kind][]Run{}
 	for range s.repeats() {
 		for _, kind := range []Kind{Transfers, Hot} {
-			shot := &shot{line: "hot", kind: kind, connections: usual, duration: s.size.burst, accounts: accounts}
+			shot := &shot{line: line, kind: kind, connections: usual, duration: s.size.burst, accounts: accounts}
 			if err := pause(b, func() error {
 				r, err := s.ours(ctx, b, shot)
 				runs[kind] = append(runs[kind], r)

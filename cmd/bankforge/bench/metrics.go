@@ -151,8 +151,14 @@ func (b *server) follow(ctx context.Context) (trail, error) {
 	}
 }
 
-// caughtUp waits until no view is behind.
+// keepsViews reports whether the process has handlers of views.
+func (b *server) keepsViews() bool { return b.modules == "" || strings.Contains(b.modules, "query") }
+
+// caughtUp waits until no view of the process is behind.
 func (b *server) caughtUp(ctx context.Context, limit time.Duration) error {
+	if !b.keepsViews() {
+		return nil
+	}
 	began := time.Now()
 	tick := time.NewTicker(catchUpPace)
 	defer tick.Stop()

@@ -15,6 +15,7 @@ import (
 type Report struct {
 	At        time.Time `json:"at"`
 	Took      string    `json:"took"`
+	Profile   string    `json:"profile,omitempty"`
 	Short     bool      `json:"short"` // too short to judge times
 	Lines     []string  `json:"lines"` // that were asked for
 	Repeats   int       `json:"runs"`
@@ -78,8 +79,12 @@ func (r *Row) cells() []string {
 	if r.Dream != 0 {
 		dream = show(r.Dream, "")
 	}
+	want := sign + show(r.Target, "")
+	if r.Verdict == Noted {
+		want = ""
+	}
 	note, _, _ := strings.Cut(r.Note, "\n")
-	return []string{r.Line, r.What, measured, sign + show(r.Target, ""), dream, r.share(), string(r.Verdict), note}
+	return []string{r.Line, r.What, measured, want, dream, r.share(), string(r.Verdict), note}
 }
 
 func (r *Report) table(out io.Writer) error {

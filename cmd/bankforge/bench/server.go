@@ -102,23 +102,34 @@ func lastLines(path string) string {
 // cpu is the processor time that the process has used.
 func (p *process) cpu() time.Duration { return cpuOf(p.cmd.Process.Pid) }
 
+// place is what a bank is kept in, and which part of it runs.
+type place struct {
+	data    string
+	servers []string // flags that name them, for all commands
+	modules string   // of --target; "": all
+}
+
+func (p *place) flags() []string { return append([]string{"--data", p.data}, p.servers...) }
+
 // server is a running bank of the suite, with nothing else on its data directory.
 type server struct {
 	*process
-	data, url, admin string
-	token            string // of a teller
-	reader           string // of another teller, who writes nothing and so waits for no view
-	ready            time.Duration
+	place
+	url, admin string
+	token      string // of a teller
+	reader     string // of another teller, who writes nothing and so waits for no view
+	ready      time.Duration
+	began      time.Time
 }
 
-// serve starts a bank on a data directory, and returns when it says that it is ready.
-func (s *Suite) serve(ctx context.Context, data string) (*server, error) {
-	b := &server{data: data}
+// serve starts a bank, and returns when it says that it is ready.
+func (s *Suite) serve(ctx context.Context, at place) (*server, error) {
+	b := &server{place: at}
 	var err error
-	if b.token, err = s.tokenFor(ctx, data, "bench"); err != nil {
+	if b.token, err = s.tokenFor(ctx, &at, "bench"); err != nil {
 		return nil, err
 	}
-	if b.reader, err = s.tokenFor(ctx, data, "reader"); err != nil {
+	if b.reader, err = s.tokenFor(ctx, &at, "reader"); err != nil {
 		return nil, err
 	}
 	public, admin, err := freePorts()
@@ -126,26 +137,31 @@ func (s *Suite) serve(ctx context.Context, data string) (*server, error) {
 		return nil, err
 	}
 	b.url, b.admin = "http://"+public, "http://"+admin
-	began := time.Now()
-	log := filepath.Join(data, "server.log")
-	b.process, _, err = start(ctx, log, s.Program, "serve", "--data", data, "--http", public, "--admin", admin)
+	b.began = time.Now()
+	args := append([]string{"serve", "--http", public, "--admin", admin}, at.flags()...)
+	if at.modules != "" {
+		args = append(args, "--target", at.modules)
+	}
+	b.process, _, err = start(ctx, filepath.Join(at.data, "server.log"), s.Program, args...)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
-	b.ready = time.Since(began)
+	b.ready = time.Since(b.began)
 	return b, nil
 }
 
-// fresh starts a bank on a new directory, with accounts that have money.
-func (s *Suite) fresh(ctx context.Context) (*server, []string, error) {
-	data, err := os.MkdirTemp(s.work, "bank-*")
-	if err != nil {
+// fresh starts a new bank in files, with accounts that have money.
+func (s *Suite) fresh(ctx context.Context) (*server, []string, error) { return s.freshIn(ctx, place{}) }
+
+// freshIn starts a new bank at a place that has no data directory yet.
+func (s *Suite) freshIn(ctx context.Context, at place) (_ *server, _ []string, err error) {
+	if at.data, err = os.MkdirTemp(s.work, "bank-*"); err != nil {
 		return nil, nil, err
 	}
-	b, err := s.serve(ctx, data)
+	b, err := s.serve(ctx, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,14 +180,14 @@ func (b *server) end(err *error) {
 	*err = errors.Join(*err, b.stop(), os.RemoveAll(b.data))
 }
 
-func (s *Suite) tokenFor(ctx context.Context, data, subject string) (string, error) {
-	//nolint:gosec // the program is this one
-	c := exec.CommandContext(ctx, s.Program, "token", "--data", data, "--role", "teller", "--subject", subject,
-		"--ttl", "24h")
-	c.Env = environment(os.Environ())
+func (s *Suite) tokenFor(ctx context.Context, at *place, subject string) (string, error) {
+	args := append([]string{"token", "--role", "teller", "--subject", subject, "--ttl", "24h"}, at.flags()...)
+	c := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the program is this one
+	var says strings.Builder
+	c.Env, c.Stderr = environment(os.Environ()), &says
 	out, err := c.Output()
 	if err != nil {
-		return "", fmt.Errorf("token: %w", err)
+		return "", fmt.Errorf("token: %w: %s", err, strings.TrimSpace(says.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }

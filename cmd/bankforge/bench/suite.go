@@ -21,6 +21,9 @@ type Suite struct {
 	Short    bool      // a few seconds a line: does each work, is every reply right?
 	Repeats  int       // of everything that is compared in turn
 	Big      string    // the large bank's directory, which stays; "": a temporary one
+	Profile  string    // which table: embedded, or kafka, which needs Servers
+	Servers  Servers   // of the suite alone
+	Backlog  int       // events that wait for the relay and for handlers, but in the short form
 	Progress io.Writer // told what happens
 
 	size   size
@@ -29,6 +32,8 @@ type Suite struct {
 	best   float64   // transfers/s of a burst, once it is known
 	ended  time.Time // the last run of wrk
 	large  *bigBank
+	log    *backlog
+	banks  int // on servers, so far
 }
 
 // size is how much is measured.
@@ -40,6 +45,7 @@ type size struct {
 	bigAccounts, bigEvents     int
 	clients                    int // of live updates
 	alone                      int // commands that are timed one by one
+	backlog                    int // events that wait for the relay and for handlers
 }
 
 var (
@@ -51,7 +57,7 @@ var (
 	shortSize = size{
 		accounts: 100, burst: time.Second, sustained: 2 * time.Second, one: time.Second, bulk: time.Second,
 		overload: time.Second, reads: time.Second, overloaded: 300, bigAccounts: 1000, bigEvents: 5000,
-		clients: 50, alone: 50,
+		clients: 50, alone: 50, backlog: 4000,
 	}
 )
 
@@ -77,9 +83,20 @@ var lines = []line{
 	{"big", (*Suite).big},
 }
 
-// Lines are the names that Suite.Only takes.
-func Lines() (names []string) {
-	for _, l := range lines {
+// Kafka is the profile of many machines; "" is that of one.
+const Kafka = "kafka"
+
+// linesOf are the lines of a profile.
+func linesOf(profile string) []line {
+	if profile == Kafka {
+		return farLines
+	}
+	return lines
+}
+
+// Lines are the names that Suite.Only takes in a profile.
+func Lines(profile string) (names []string) {
+	for _, l := range linesOf(profile) {
 		names = append(names, l.name)
 	}
 	return names
@@ -87,20 +104,25 @@ func Lines() (names []string) {
 
 // chosen are the lines to run.
 func (s *Suite) chosen() ([]line, error) {
+	all := Lines(s.Profile)
 	for _, name := range s.Only {
-		if !slices.Contains(Lines(), name) {
-			return nil, fmt.Errorf("--only: there is no line %q; there are %s", name, strings.Join(Lines(), ", "))
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("--only: there is no line %q; there are %s", name, strings.Join(all, ", "))
 		}
 	}
+	out := slices.Clone(linesOf(s.Profile))
 	if len(s.Only) == 0 {
-		return lines, nil
+		return out, nil
 	}
-	return slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return !slices.Contains(s.Only, l.name) }), nil
+	return slices.DeleteFunc(out, func(l line) bool { return !slices.Contains(s.Only, l.name) }), nil
 }
 
 // Run measures. The error is for what makes the whole impossible; a line that cannot be measured is in the report.
 func (s *Suite) Run(ctx context.Context) (_ *Report, err error) {
 	todo, err := s.chosen()
+	if err == nil && s.Profile == Kafka {
+		err = s.Servers.missing()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +135,9 @@ func (s *Suite) Run(ctx context.Context) (_ *Report, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	s.report = &Report{At: began, Short: s.Short, Repeats: s.Repeats}
+	s.report = &Report{At: began, Profile: s.Profile, Short: s.Short, Repeats: s.Repeats}
 	s.size = fullSize
+	s.size.backlog = s.Backlog
 	if s.Short {
 		s.size = shortSize
 	}

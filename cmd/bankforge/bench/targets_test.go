@@ -32,6 +32,13 @@ func TestTargetsStand(t *testing.T) {
 		"big.ratio": {0.8, 0.95}, "big.start": {5, 0}, "big.heap": {400, 0}, "big.file": {1, 0},
 		"live.alone": {5, 2}, "live.half-load": {50, 20}, "live.load": {0.95, 0}, "live.lost": {0, 0},
 		"reads.ratio": {0.5, 0.8}, "reads.p99": {10, 0}, "reads.load": {0.95, 0},
+
+		"pg-burst.ratio": {0.35, 0}, "pg-burst.commands": {}, "pg-burst.embedded": {}, "pg-burst.memory": {1024, 0},
+		"pg-many.ratio": {0.45, 0}, "pg-many.commands": {}, "pg-many.embedded": {}, "pg-many.memory": {1024, 0},
+		"pg-hot.ratio": {0.9, 0}, "log-views.rate": {15_000, 0}, "log-views.memory": {1024, 0},
+		"relay.rate": {100_000, 0}, "relay.memory": {1024, 0}, "views.rate": {25_000, 0}, "views.memory": {1024, 0},
+		"redis.rate": {50_000, 0}, "redis.memory": {1024, 0}, "mongo.rate": {15_000, 0}, "mongo.memory": {1024, 0},
+		"far-live.alone": {25, 0}, "far-live.memory": {1024, 0},
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("targets are %v, not %v", got, want)
@@ -39,21 +46,26 @@ func TestTargetsStand(t *testing.T) {
 	lowest := map[string]bool{"burst.caught-up": true, "sustained.behind": true, "one.p50": true,
 		"overload.errors": true, "durable.early": true, "overload.p99": true,
 		"overload.memory": true, "overload.growth": true, "big.start": true, "big.heap": true,
-		"live.alone": true, "live.half-load": true, "live.lost": true, "reads.p99": true}
+		"live.alone": true, "live.half-load": true, "live.lost": true, "reads.p99": true, "far-live.alone": true}
+	noted := []string{"pg-burst.commands", "pg-burst.embedded", "pg-many.commands", "pg-many.embedded"}
+	all := append(Lines(""), Lines(Kafka)...)
 	for i := range targets {
 		name := targets[i].line + "." + targets[i].name
-		if targets[i].atMost != lowest[name] {
+		if targets[i].atMost != (lowest[name] || targets[i].name == "memory") {
 			t.Errorf("%s: at most is %t", name, targets[i].atMost)
 		}
-		if !slices.Contains(Lines(), targets[i].line) {
+		if targets[i].noted != slices.Contains(noted, name) {
+			t.Errorf("%s: noted is %t", name, targets[i].noted)
+		}
+		if !slices.Contains(all, targets[i].line) {
 			t.Errorf("no line measures %s", name)
 		}
 	}
 }
 
-// fullReport is one in which every line has given what it must.
-func fullReport(short bool) *Report {
-	r := &Report{Short: short, Lines: Lines()}
+// fullReport is one in which every line of the profile has given what it must.
+func fullReport(profile string, short bool) *Report {
+	r := &Report{Profile: profile, Short: short, Lines: Lines(profile)}
 	for _, line := range r.Lines {
 		got := values{}
 		for i := range targets {
@@ -69,28 +81,35 @@ func fullReport(short bool) *Report {
 // TestNothingIsSkippedInSilence: a report without any one of its rows is not good, nor is one whose line gave nothing.
 func TestNothingIsSkippedInSilence(t *testing.T) {
 	t.Parallel()
-	for _, short := range []bool{false, true} {
-		if !fullReport(short).judged() {
-			t.Fatalf("the full report (short: %t) is not good: %+v", short, fullReport(short).Rows)
-		}
-		for i := range targets {
-			r := fullReport(short)
-			r.Rows = slices.Delete(r.Rows, i, i+1)
-			if r.judged() {
-				t.Errorf("without row %d it is good", i)
-			}
-		}
-		for _, line := range Lines() {
-			r := fullReport(short)
-			r.Rows = slices.DeleteFunc(r.Rows, func(row Row) bool { return row.Line == line })
-			r.Rows = append(r.Rows, judge(line, nil, nil, short)...)
-			if r.judged() {
-				t.Errorf("it is good though %s gave nothing (short: %t)", line, short)
-			}
-		}
+	for _, profile := range []string{"", Kafka} {
+		nothingIsSkipped(t, profile, false)
+		nothingIsSkipped(t, profile, true)
 	}
 	if (&Report{}).judged() || (&Report{Lines: []string{"unheard of"}}).judged() {
 		t.Error("a report of nothing is good")
+	}
+}
+
+func nothingIsSkipped(t *testing.T, profile string, short bool) {
+	t.Helper()
+	full := fullReport(profile, short)
+	if !full.judged() {
+		t.Fatalf("the full report (short: %t) is not good: %+v", short, full.Rows)
+	}
+	for i := range full.Rows {
+		r := fullReport(profile, short)
+		r.Rows = slices.Delete(r.Rows, i, i+1)
+		if r.judged() {
+			t.Errorf("without row %d it is good", i)
+		}
+	}
+	for _, line := range Lines(profile) {
+		r := fullReport(profile, short)
+		r.Rows = slices.DeleteFunc(r.Rows, func(row Row) bool { return row.Line == line })
+		r.Rows = append(r.Rows, judge(line, nil, nil, short)...)
+		if r.judged() {
+			t.Errorf("it is good though %s gave nothing (short: %t)", line, short)
+		}
 	}
 }
 
@@ -124,6 +143,12 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+	noted := judge("pg-many", values{"embedded": {figure: 0.001}}, nil, false)
+	for i := range noted {
+		if r := &noted[i]; (r.Verdict == Noted) != (r.Name == "embedded") || r.good() != (r.Name == "embedded") {
+			t.Errorf("what is only noted: %+v", r)
+		}
+	}
 	rows := judge("hot", values{"ratio": {figure: 1}, "surprise": {figure: 1}}, nil, false)
 	if len(rows) != 2 || rows[1].good() {
 		t.Errorf("a figure without a target passes: %+v", rows)
@@ -135,8 +160,13 @@ func TestJudge(t *testing.T) {
 
 func TestChosenLines(t *testing.T) {
 	t.Parallel()
-	if got, err := (&Suite{}).chosen(); err != nil || len(got) != len(Lines()) {
-		t.Errorf("all are %v, %v", got, err)
+	for _, profile := range []string{"", Kafka} {
+		if got, err := (&Suite{Profile: profile}).chosen(); err != nil || len(got) != len(Lines(profile)) {
+			t.Errorf("all are %v, %v", got, err)
+		}
+	}
+	if _, err := (&Suite{Only: []string{"relay"}}).chosen(); err == nil {
+		t.Error("a line of another profile is taken")
 	}
 	got, err := (&Suite{Only: []string{"hot", "burst"}}).chosen()
 	if err != nil || len(got) != 2 || got[0].name != "burst" || got[1].name != "hot" {
@@ -149,7 +179,7 @@ func TestChosenLines(t *testing.T) {
 
 func TestReportIsShown(t *testing.T) {
 	t.Parallel()
-	r := fullReport(false)
+	r := fullReport("", false)
 	r.Machine = &Machine{Cores: 2, CPU: "slow"}
 	low := 0.123456
 	r.Rows[0].Measured, r.Rows[0].Verdict = &low, Miss

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,10 +39,7 @@ func (b Bank) partitions() postgres.Partitions {
 // attachKafka has the handlers of this process read from Kafka, and brings its relay.
 func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB, p stores.Process) error {
 	conf := kafka.Config{Brokers: b.Kafka.Brokers, Prefix: b.Prefix, Log: p.Log}
-	partitions := map[bank.Topic]int{}
-	for _, t := range topics {
-		partitions[t] = b.Kafka.Partitions
-	}
+	partitions := b.counts()
 	at := &kafka.Topics{Config: conf}
 	for _, module := range readers {
 		if !p.Runs(module) {
@@ -62,6 +60,83 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 		},
 	}
 	return nil
+}
+
+// fillTopics deletes the topics, and brings all of the log to new ones. No other relay may run; handlers may: they
+// leave out what they have.
+func (b Bank) fillTopics(ctx context.Context, db *postgres.DB) (r stores.Rebuilt, err error) {
+	if len(b.Kafka.Brokers) == 0 {
+		return r, errors.New("topics are for --broker kafka")
+	}
+	conf := kafka.Config{Brokers: b.Kafka.Brokers, Prefix: b.Prefix}
+	at, cursors, partitions := &kafka.Topics{Config: conf}, postgres.NewRelayStore(db), b.counts()
+	source := router.FromLog(db.Log(postgres.LogConfig{}))
+	head, err := source.Head(ctx)
+	if err != nil {
+		return r, err
+	}
+	if err := b.emptyTopics(ctx, at, cursors); err != nil {
+		return r, err
+	}
+	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+	defer func() { err = errors.Join(err, publisher.Close()) }()
+	inner, done := context.WithCancel(ctx)
+	defer done()
+	again, err := relay.New(relay.Config{
+		Source: source, Publisher: publisher, Topics: at, Store: cursors, Partitions: partitions, Owner: rebuilder,
+		Saw: func(c router.Cursor) {
+			if c.Seq >= head.Seq {
+				done()
+			}
+		},
+	})
+	if err != nil {
+		return r, err
+	}
+	if err := again.Run(inner); err != nil {
+		return r, err
+	}
+	return stores.Rebuilt{Views: []string{Topics}, Through: head.Seq}, ctx.Err()
+}
+
+// rebuilder is the name of the relay that fills the topics; rebuildLease is how long others leave them to it.
+const (
+	rebuilder    = "bankforge rebuild"
+	rebuildLease = time.Minute
+)
+
+// emptyTopics deletes them, with the relay's lease held, and sets its cursor back.
+func (b Bank) emptyTopics(ctx context.Context, at *kafka.Topics, cursors *postgres.RelayStore) error {
+	term, was, err := cursors.Acquire(ctx, rebuilder, rebuildLease)
+	if errors.Is(err, relay.ErrHeld) {
+		return errors.New("a relay runs: stop the processes with the module event-store first")
+	}
+	if err != nil {
+		return err
+	}
+	for topic, last := range was.Last {
+		if len(last) != b.Kafka.Partitions {
+			err = fmt.Errorf("--partitions: %s has %d, and what handlers have is counted in these", topic, len(last))
+		}
+	}
+	for _, topic := range topics {
+		if err == nil {
+			err = at.Delete(ctx, topic)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, cursors.Save(context.WithoutCancel(ctx), term, was, 0))
+	}
+	return cursors.Save(ctx, term, router.Cursor{}, rebuildLease)
+}
+
+// counts are the numbers of partitions, by topic.
+func (b Bank) counts() map[bank.Topic]int {
+	partitions := map[bank.Topic]int{}
+	for _, t := range topics {
+		partitions[t] = b.Kafka.Partitions
+	}
+	return partitions
 }
 
 // subscribe makes what a route reads from. A kept one is a member of the consumer group that has its name; a newest one

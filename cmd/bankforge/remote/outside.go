@@ -97,3 +97,30 @@ func closing(s *stores.Stores, end func(context.Context) error) {
 		return errors.Join(end(ctx), before())
 	}
 }
+
+// Names are the views outside that the bank has.
+func (o Outside) Names() (names []string) {
+	if o.Redis != "" {
+		names = append(names, router.RedisBalancesHandler)
+	}
+	if o.Mongo != "" {
+		names = append(names, router.MongoHistoryHandler)
+	}
+	return names
+}
+
+// Forget removes a view outside, which its handlers then build anew from the log. Nobody may write to it meanwhile.
+func (o Outside) Forget(ctx context.Context, name string) (err error) {
+	if name == router.RedisBalancesHandler {
+		db, err := redis.Open(o.Redis, o.Prefix)
+		if err != nil {
+			return fmt.Errorf("--redis: %w", err)
+		}
+		return errors.Join(redis.NewView(db).Forget(ctx), db.Close())
+	}
+	db, err := mongo.Open(o.Mongo)
+	if err != nil {
+		return fmt.Errorf("--mongo: %w", err)
+	}
+	return errors.Join(mongo.NewView(db).Forget(ctx), db.Close(context.WithoutCancel(ctx)))
+}

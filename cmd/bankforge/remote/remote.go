@@ -152,20 +152,39 @@ func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool
 	return report, false, err
 }
 
-// Rebuild builds views anew beside the old ones, compares, and switches. Processes of the bank may run meanwhile.
+// Topics is what Rebuild calls the messages in Kafka.
+const Topics = "topics"
+
+// Rebuild builds views anew beside the old ones, compares, and switches; or it fills the topics anew. Processes of the
+// bank may run meanwhile.
 func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
-	names, err := stores.Choose(view, postgres.ViewNames())
-	if err != nil {
-		return r, err
+	var names []string
+	if view != Topics {
+		if names, err = stores.Choose(view, postgres.ViewNames()); err != nil {
+			return r, err
+		}
 	}
 	db, err := b.open(ctx, true)
 	if err != nil {
 		return r, err
 	}
 	defer db.Close()
+	if view == Topics {
+		return b.fillTopics(ctx, db)
+	}
 	log := db.Log(postgres.LogConfig{})
 	done, err := postgres.RebuildViews(ctx, db, router.FromLog(log), names, b.partitions())
 	return stores.Rebuilt{
 		Views: names, Through: done.Through, Parked: done.Parked, Differences: done.Differences, Omitted: done.Omitted,
 	}, err
+}
+
+// Alone runs fn while no handler of the bank can begin anything.
+func (b Bank) Alone(ctx context.Context, fn func(ctx context.Context) error) error {
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return postgres.NewHandlerStore(db.Derived()).Alone(ctx, fn)
 }

@@ -99,6 +99,7 @@ type Rebuilt struct {
 	Parked      int              // keys whose messages waited, and are in the views now
 	Differences []app.Difference // the first ones between the old views and the log, at where the old views stood
 	Omitted     int              // how many more there are
+	Later       bool             // nothing of the above: the handlers build them, at once where they run
 }
 
 // Choose is the views that a command names: one of those that there are, or all.
