@@ -18,15 +18,19 @@ type step struct {
 
 // steps are what every message goes through, outermost first. The order is part of the guarantees.
 func (w *worker) steps() []step {
+	eighth := step{"transactional", w.transactional}
+	if w.Outside != nil {
+		eighth = step{"outside", w.outside}
+	}
 	return []step{
-		{"traced", w.traced},               // 1 sees every message and its whole cost
-		{"correlated", w.correlated},       // 2 before anything that logs, publishes or commands
-		{"gated", w.gated},                 // 3 a paused handler waits here, outside any transaction
-		{"parking", w.parking},             // 4 what the inside gives up on is parked, in a fresh transaction
-		{"retried", w.retried},             // 5 in place, and never inside a transaction
-		{"timed", w.timed},                 // 6 each try has its own context
-		{"recovered", w.recovered},         // 7 a panic becomes an error before it can skip the steps above
-		{"transactional", w.transactional}, // 8 each try is one transaction: checkpoint and writes together
+		{"traced", w.traced},         // 1 sees every message and its whole cost
+		{"correlated", w.correlated}, // 2 before anything that logs, publishes or commands
+		{"gated", w.gated},           // 3 a paused handler waits here, outside any transaction
+		{"parking", w.parking},       // 4 what the inside gives up on is parked, in a fresh transaction
+		{"retried", w.retried},       // 5 in place, and never inside a transaction
+		{"timed", w.timed},           // 6 each try has its own context
+		{"recovered", w.recovered},   // 7 a panic becomes an error before it can skip the steps above
+		eighth,                       // 8 each try is one transaction, or three steps outside of one
 	} // 9 the handler
 }
 

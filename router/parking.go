@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,22 +22,24 @@ func (w *worker) deliver(ctx context.Context, msg *message.Message, next message
 	var tries attempts
 	for n := 1; ; n++ {
 		err := within(withAttempts(withOrigin(withDelivery(ctx, d), d), &tries), msg, next)
-		var missing *gap
 		switch {
 		case err == nil:
 			return nil
 		case w.over(ctx):
 			return errEnding
-		case errors.As(err, &missing):
-			if err := w.fill(ctx, msg, next, missing); err != nil {
+		case elsewhere(err):
+		case len(d.Facts) > 1:
+			return w.inParts(ctx, msg, next, d)
+		case len(d.Facts) > 0 && (w.class(err) == handlers.Poison || !w.standing.outage(d.key(0), w.policy.Outage)):
+			if err = w.park(ctx, d, tries.list); !elsewhere(err) {
+				return err
+			}
+		}
+		if elsewhere(err) {
+			if err := w.lookAgain(ctx, msg, next, d, err, n); err != nil {
 				return err
 			}
 			continue
-		case len(d.Facts) > 1:
-			return w.inParts(ctx, msg, next, d)
-		}
-		if len(d.Facts) > 0 && (w.class(err) == handlers.Poison || !w.standing.outage(d.key(0), w.policy.Outage)) {
-			return w.park(ctx, d, tries.list)
 		}
 		if err := w.hold(ctx, n, err); err != nil {
 			return err
@@ -83,8 +84,8 @@ func (w *worker) fill(ctx context.Context, msg *message.Message, next message.Ha
 	return nil
 }
 
-// park parks the only fact of d as failed, in a transaction of its own. It returns once that is done, or
-// with errEnding.
+// park parks the only fact of d as failed, in a transaction of its own. It returns once that is done, with
+// errEnding, or with an error that says nothing about the fact.
 func (w *worker) park(ctx context.Context, d *Delivery, tries []Attempt) error {
 	for n := 1; ; n++ {
 		began := time.Now()
@@ -102,6 +103,9 @@ func (w *worker) park(ctx context.Context, d *Delivery, tries []Attempt) error {
 		if w.over(ctx) {
 			return errEnding
 		}
+		if elsewhere(err) {
+			return err
+		}
 		w.note(ctx, err, began)
 		if err := w.hold(ctx, n, err); err != nil {
 			return err
@@ -111,6 +115,9 @@ func (w *worker) park(ctx context.Context, d *Delivery, tries []Attempt) error {
 
 // parkFailed parks unless the fact turns out to be handled already.
 func (w *worker) parkFailed(ctx context.Context, d *Delivery, tries []Attempt) (parked bool, err error) {
+	if err := w.outsideToo(ctx, d); err != nil {
+		return false, err
+	}
 	err = w.Store.InTx(ctx, func(ctx context.Context) error {
 		_, fresh, err := w.fresh(ctx, d)
 		if err != nil || fresh == nil {

@@ -23,7 +23,11 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string) error {
 		return fmt.Errorf("there is no handler %q with a parking lot", clip(handler))
 	}
 	var head Parked
-	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
+	step := w.timed(w.recovered(func(msg *message.Message) (_ []*message.Message, err error) {
+		if w.Outside != nil {
+			head, err = w.againOutside(msg.Context(), key)
+			return nil, err
+		}
 		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) (err error) {
 			head, err = w.again(ctx, key)
 			return err
@@ -56,14 +60,7 @@ func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handl
 
 // again handles the head of the sequence within a transaction.
 func (w *worker) again(ctx context.Context, key string) (Parked, error) {
-	head, ok, err := w.Store.Head(ctx, w.Name, key)
-	if err != nil {
-		return Parked{}, err
-	}
-	if !ok {
-		return Parked{}, ErrNoSequence
-	}
-	fact, err := today.decode(head.Metadata, head.Payload)
+	head, fact, err := w.parkedFirst(ctx, key)
 	if err != nil {
 		return head, err
 	}
@@ -72,6 +69,19 @@ func (w *worker) again(ctx context.Context, key string) (Parked, error) {
 		return head, err
 	}
 	return head, w.Store.Resolve(ctx, head, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+}
+
+// parkedFirst is the head of the sequence, decoded.
+func (w *worker) parkedFirst(ctx context.Context, key string) (Parked, handlers.Fact, error) {
+	head, ok, err := w.Store.Head(ctx, w.Name, key)
+	if err != nil {
+		return Parked{}, handlers.Fact{}, err
+	}
+	if !ok {
+		return Parked{}, handlers.Fact{}, ErrNoSequence
+	}
+	fact, err := today.decode(head.Metadata, head.Payload)
+	return head, fact, err
 }
 
 // attempted records a failed replay, if the message still waits at the head.

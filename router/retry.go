@@ -31,7 +31,7 @@ func (a *attempts) add(one Attempt) {
 }
 
 // retried tries again in place what may help, and holds as long as something is down. What it returns is errEnding,
-// a gap, or an error to give up on. Facts that come together are not tried again together when one of
+// what elsewhere knows, or an error to give up on. Facts that come together are not tried again together when one of
 // them may be the cause: parking tries them one by one.
 func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
@@ -47,7 +47,7 @@ func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 			if w.over(ctx) {
 				return nil, errEnding
 			}
-			if _, missing := errors.AsType[*gap](err); missing {
+			if elsewhere(err) {
 				return nil, err
 			}
 			class := w.note(ctx, err, began)

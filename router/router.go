@@ -102,6 +102,9 @@ func (r *Router) newWorker(route Route) *worker {
 		tail.Start, tail.Gather = w.newest, nil
 		tail.Silent = func(through bank.Seq) { w.took(handlers.End(through)) }
 	}
+	if route.Outside != nil {
+		tail.Feed = pulsing{w.feed, r.c.Poll, w.whole, &time.Time{}}
+	}
 	w.tail = NewTail(tail)
 	r.c.Progress.register(route.Name, route.Store)
 	return w

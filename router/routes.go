@@ -1,6 +1,8 @@
 package router
 
 import (
+	"slices"
+
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -14,6 +16,7 @@ type Route struct {
 	Handler handlers.Func
 	Store   Store // of the file that the handler writes to
 	Kind    Kind
+	Outside Marks // of a handler that writes elsewhere than in Store: nil, if it does not
 }
 
 // Kind is what a route promises.
@@ -27,27 +30,46 @@ const (
 	Newest
 )
 
-// Reactions are the handlers of the bank, built by cmd.
+// Reactions are the handlers of the bank, built by cmd. One that is nil is not part of this bank.
 type Reactions struct {
 	Balances     handlers.Func
 	Entries      handlers.Func
 	Transactions handlers.Func
 	Push         handlers.Func
+
+	RedisBalances     handlers.Func
+	MongoEntries      handlers.Func
+	MongoTransactions handlers.Func
 }
+
+// The handlers whose views stand outside. They are beside the others, so that a bank can go from one to the other and back:
+// each goes on where it was.
+const (
+	RedisBalancesHandler     = "balances-redis"
+	MongoHistoryHandler      = "history-mongo"
+	MongoTransactionsHandler = "transactions-mongo"
+)
 
 // Stores are the places that handlers write to.
 type Stores struct {
 	Views Store // can be rebuilt
+
+	RedisBalances Marks
+	MongoHistory  Marks
 }
 
 // Routes is every reaction of the bank on one page.
 func Routes(r Reactions, s Stores) []Route {
 	const accounts, transactions = bank.AccountsTopic, bank.TransactionsTopic // each ordered by its own ids
-	return []Route{
-		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept},
-		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept},
-		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept},
-		{"push", "push-accounts", accounts, r.Push, nil, Newest},
-		{"push", "push-transactions", transactions, r.Push, nil, Newest},
+	all := []Route{
+		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil},
+		{"account-query", RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances},
+		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil},
+		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil},
+		{"transaction-query", MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, s.MongoHistory},
+		{"transaction-query", MongoTransactionsHandler, transactions, r.MongoTransactions, s.Views, Kept, s.MongoHistory},
+		{"push", "push-accounts", accounts, r.Push, nil, Newest, nil},
+		{"push", "push-transactions", transactions, r.Push, nil, Newest, nil},
 	}
+	return slices.DeleteFunc(all, func(r Route) bool { return r.Handler == nil })
 }

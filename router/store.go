@@ -38,6 +38,10 @@ type Checkpoints interface {
 	Checkpoint(ctx context.Context, s Stream) (Checkpoint, error)
 	// Advance replaces the checkpoint. It must be called in the transaction that called Checkpoint.
 	Advance(ctx context.Context, s Stream, c Checkpoint) error
+	// Rewind replaces the checkpoint by an earlier one, or by one of another incarnation, and forgets everything that
+	// was ever parked of the stream behind it or in other incarnations: it will be delivered again. It must be called
+	// in the transaction that called Checkpoint.
+	Rewind(ctx context.Context, s Stream, c Checkpoint) error
 }
 
 // Lot keeps what handlers gave up on, in sequences: one for each handler and key with messages that wait, the

@@ -79,6 +79,13 @@ func (w *worker) gather(n int, took time.Duration) (time.Duration, <-chan struct
 	return gatherFor - took, w.progress.asked(w.Name)
 }
 
+// whole is the last event of which the handler has taken in everything.
+func (w *worker) whole() bank.Seq {
+	w.standing.mu.Lock()
+	defer w.standing.mu.Unlock()
+	return w.standing.position.Whole()
+}
+
 // took tells everyone that all up to p has been committed.
 func (w *worker) took(p handlers.Position) {
 	w.standing.mu.Lock()

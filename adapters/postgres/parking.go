@@ -94,6 +94,31 @@ func (h *HandlerStore) Advance(ctx context.Context, of router.Stream, c router.C
 	return err
 }
 
+// Rewind replaces the checkpoint of a stream, and forgets what was parked behind it.
+func (h *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Checkpoint) error {
+	const forgotten = ` FROM parked_message WHERE handler = $1 AND topic = $2 AND partition = $3
+		AND (incarnation <> $4 OR position > $5)`
+	for _, forget := range []string{
+		`DELETE FROM parked_attempt WHERE message IN (SELECT id` + forgotten + `)`,
+		`DELETE` + forgotten,
+	} {
+		_, err := h.s.exec(ctx, forget, of.Handler, string(of.Topic), of.Partition, c.Incarnation, c.Position.Offset())
+		if err != nil {
+			return fmt.Errorf("forget what was parked: %w", err)
+		}
+	}
+	for _, again := range []string{
+		`UPDATE parked_sequence s SET waiting = (SELECT count(*) FROM parked_message m WHERE m.handler = $1
+			AND m.key = s.key AND m.ended_at IS NULL) WHERE s.handler = $1`,
+		`DELETE FROM parked_sequence WHERE handler = $1 AND waiting = 0`,
+	} {
+		if _, err := h.s.exec(ctx, again, of.Handler); err != nil {
+			return fmt.Errorf("forget what was parked: %w", err)
+		}
+	}
+	return h.Advance(ctx, of, c)
+}
+
 // Blocked returns those of the keys that are parked. Nearly always nothing is, and that is found out first: nobody but
 // who holds the checkpoint makes a sequence of one of these keys.
 func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) (blocked []string, err error) {

@@ -50,6 +50,30 @@ func (s *HandlerStore) Advance(ctx context.Context, of router.Stream, c router.C
 	return err
 }
 
+// Rewind replaces the checkpoint of a stream, and forgets what was parked behind it.
+func (s *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Checkpoint) error {
+	tx, err := s.db.tx(ctx)
+	if err != nil {
+		return err
+	}
+	const forgotten = ` FROM parked_message WHERE handler = ?1 AND topic = ?2 AND partition = ?3
+		AND (incarnation <> ?4 OR position > ?5)`
+	for _, forget := range []string{
+		`DELETE FROM parked_attempt WHERE message IN (SELECT id` + forgotten + `)`,
+		`DELETE` + forgotten,
+		`UPDATE parked_sequence SET waiting = (SELECT count(*) FROM parked_message m WHERE m.handler = ?1
+			AND m.key = parked_sequence.key AND m.ended_at IS NULL) WHERE handler = ?1`,
+		`DELETE FROM parked_sequence WHERE handler = ?1 AND waiting = 0`,
+	} {
+		_, err := tx.ExecContext(ctx, forget,
+			of.Handler, string(of.Topic), of.Partition, c.Incarnation, c.Position.Offset())
+		if err != nil {
+			return fmt.Errorf("forget what was parked: %w", err)
+		}
+	}
+	return s.Advance(ctx, of, c)
+}
+
 // Blocked returns those of the keys that are parked. Nearly always nothing is, and that is found out first.
 func (s *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
 	q := s.db.querier(ctx)

@@ -24,6 +24,7 @@ func HandlerStore(ctx context.Context, s router.Store) error {
 		{"sequences", checkSequence},
 		{"blocked keys", checkBlocked},
 		{"attempts", checkAttempts},
+		{"going back", checkRewind},
 		{"replay beside the handler", checkReplay},
 	}
 	for _, c := range checks {

@@ -65,6 +65,15 @@ func (m *memory) Advance(ctx context.Context, s router.Stream, c router.Checkpoi
 	return nil
 }
 
+func (m *memory) Rewind(ctx context.Context, of router.Stream, c router.Checkpoint) error {
+	s := m.state(ctx)
+	s.parked = slices.DeleteFunc(s.parked, func(p router.Parked) bool {
+		return p.Stream == of && (p.Incarnation != c.Incarnation || c.Position.Before(p.Position))
+	})
+	s.checkpoints[of] = c
+	return nil
+}
+
 func waits(p router.Parked) bool { return p.Status == router.Failed || p.Status == router.Waiting }
 
 func (m *memory) Blocked(ctx context.Context, handler string, keys []string) (blocked []string, _ error) {
@@ -137,6 +146,8 @@ type (
 	doubling    struct{ *memory } // parks a position twice
 	purging     struct{ *memory } // forgets what was resolved
 	tooMuch     struct{ *memory } // one parked key blocks all
+	clinging    struct{ *memory } // going back, it keeps what was parked
+	sweeping    struct{ *memory } // going back, it forgets all that was parked
 )
 
 func (b unlocked) InTx(ctx context.Context, fn func(context.Context) error) error {
@@ -220,6 +231,15 @@ func (b tooMuch) Blocked(ctx context.Context, handler string, keys []string) ([]
 	return nil, nil
 }
 
+func (b clinging) Rewind(ctx context.Context, s router.Stream, c router.Checkpoint) error {
+	return b.Advance(ctx, s, c)
+}
+
+func (b sweeping) Rewind(ctx context.Context, s router.Stream, c router.Checkpoint) error {
+	b.state(ctx).parked = nil
+	return b.Advance(ctx, s, c)
+}
+
 func TestTheSuiteRejectsBrokenStores(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]func(*memory) router.Store{
@@ -233,6 +253,8 @@ func TestTheSuiteRejectsBrokenStores(t *testing.T) {
 		"parks twice":         func(m *memory) router.Store { return doubling{m} },
 		"forgets the past":    func(m *memory) router.Store { return purging{m} },
 		"blocks all the keys": func(m *memory) router.Store { return tooMuch{m} },
+		"goes back half":      func(m *memory) router.Store { return clinging{m} },
+		"goes back too far":   func(m *memory) router.Store { return sweeping{m} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

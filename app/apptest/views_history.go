@@ -16,6 +16,14 @@ func TestHistory(ctx context.Context, open func() (HistoryUnderTest, error)) err
 	return runChecks(ctx, historyChecks, open)
 }
 
+// TestHistoryKept checks what TestHistory does but for lists, which takes long where a server is asked for each page.
+func TestHistoryKept(ctx context.Context, open func() (HistoryUnderTest, error)) error {
+	return runChecks(ctx, historyChecks[:len(historyChecks)-historyLists], open)
+}
+
+// historyLists is how many of the checks are about lists: the last ones.
+const historyLists = 3
+
 var historyChecks = []viewCheck[HistoryUnderTest]{
 	{"history is what the events say", checkHistory},
 	{"what comes all at once gives the same", checkHistoryAtOnce},

@@ -1,0 +1,126 @@
+package mongo_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.uber.org/goleak"
+
+	"bankforge/adapters/mongo"
+	"bankforge/app"
+	"bankforge/app/bank"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// services runs scripts/services.sh, and returns what it exports.
+func services(args ...string) (map[string]string, error) {
+	var out, problems bytes.Buffer
+	cmd := exec.Command("../../scripts/services.sh", args...)
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("services.sh %s: %w\n%s", strings.Join(args, " "), err, problems.String())
+	}
+	exports := map[string]string{}
+	for lines := bufio.NewScanner(&out); lines.Scan(); {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "="); ok {
+			exports[name] = value
+		}
+	}
+	return exports, nil
+}
+
+// server is the MongoDB that all tests share.
+var server = sync.OnceValues(func() (string, error) {
+	const name = "BANKFORGE_MONGO"
+	if address := os.Getenv(name); address != "" {
+		return address, nil
+	}
+	exports, err := services("up", "mongo")
+	return exports[name], err
+})
+
+var databases atomic.Int64
+
+// open gives a test a database of its own.
+func open(tb testing.TB) (*mongo.DB, *driver.Database) {
+	tb.Helper()
+	address, err := server()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return openAt(tb, address)
+}
+
+func openAt(tb testing.TB, address string) (*mongo.DB, *driver.Database) {
+	tb.Helper()
+	name := fmt.Sprintf("test_%d_%d_%d", os.Getpid(), time.Now().UnixNano(), databases.Add(1))
+	db, err := mongo.Open(withDatabase(tb, address, name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	client, err := driver.Connect(options.Client().ApplyURI(address).SetServerSelectionTimeout(5 * time.Second))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = client.Database(name).Drop(ctx) // the server may be gone by now
+		_ = client.Disconnect(ctx)
+		if err := db.Close(ctx); err != nil {
+			tb.Error(err)
+		}
+	})
+	return db, client.Database(name)
+}
+
+// withDatabase is the address of another database on the same server.
+func withDatabase(tb testing.TB, address, name string) string {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// memory is a log in memory.
+type memory struct {
+	mu          sync.Mutex
+	incarnation string
+	events      []app.Recorded
+}
+
+func (m *memory) Read(_ context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	end := min(int(after)+limit, len(m.events))
+	return slices.Clone(m.events[min(int(after), end):end]), nil
+}
+
+func (m *memory) Head(context.Context) (app.Head, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return app.Head{Incarnation: m.incarnation, Seq: bank.Seq(len(m.events))}, nil
+}
+
+func (m *memory) append(events ...app.Recorded) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, events...)
+}
