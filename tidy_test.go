@@ -76,6 +76,8 @@ var arrows = []arrow{
 	{"adapters/sqlite",
 		[]string{"adapters/sqlite/index", "app", "app/bank", "handlers", "handlers/...", "router"},
 		"as every adapter, and the index that stands beside its log"},
+	{"adapters/postgres", []string{"app", "app/bank", "app/fault", "handlers", "handlers/...", "router"},
+		"as every adapter, and the fence that a drill takes out"},
 	{"adapters/snapshots", []string{"app", "app/bank", "app/fault"}, "what the decider writes and reads, as files"},
 	{"adapters/sqlite/index", nil, "files of records: it knows neither SQL nor money"},
 	{"api", nil, "documents, embedded"},
