@@ -39,9 +39,14 @@ func Watch(ctx context.Context, c *teller.Client, url string, accounts []teller.
 	for i := range n {
 		var seen teller.Seen
 		if i < len(accounts) {
-			if err := c.GetInto(ctx, "/v1/accounts/"+accounts[i].ID, &seen); err != nil {
+			var last error
+			err := teller.Until(ctx, patience, func() bool { // the view may be behind
+				last = c.GetInto(ctx, "/v1/accounts/"+accounts[i].ID, &seen)
+				return last == nil
+			})
+			if err != nil {
 				stop()
-				return nil, err
+				return nil, last
 			}
 			a.watchers = append(a.watchers, New(url, c.Token, &seen, habit(i)))
 			continue
