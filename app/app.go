@@ -49,6 +49,8 @@ type Parts struct {
 	Customers CustomerStore
 	MasterKey []byte // 32 random bytes that protect the keys of customers; losing them loses all personal data
 	Publisher Publisher
+	Authors   Authors          // where other processes tell callers, too; nil: this is the only one
+	Above     PublishAbove     // which transfers wait for the broker without being asked to; the zero one: none
 	Clock     func() time.Time // nil: time.Now
 }
 
@@ -57,6 +59,38 @@ type Publisher interface {
 	// AwaitPublished returns once all messages of the events up to seq have been acknowledged, or
 	// when ctx ends, and reports whether they have.
 	AwaitPublished(ctx context.Context, seq bank.Seq) bool
+}
+
+// PublishAbove are amounts above which a transfer is answered as with Call.AckPublished. Currencies that have none wait
+// only when they are asked to.
+type PublishAbove struct{ amounts map[bank.Currency]int64 }
+
+// NewPublishAbove takes one amount for each currency that has one.
+func NewPublishAbove(amounts ...bank.Amount) (PublishAbove, error) {
+	p := PublishAbove{map[bank.Currency]int64{}}
+	for _, a := range amounts {
+		if _, twice := p.amounts[a.Currency()]; twice || a.IsZero() {
+			return PublishAbove{}, fmt.Errorf("%s: there is one amount for a currency", a)
+		}
+		p.amounts[a.Currency()] = a.Minor()
+	}
+	return p, nil
+}
+
+// covers reports whether one of the events is a transfer above its amount.
+func (p PublishAbove) covers(events []bank.Event) bool {
+	if len(p.amounts) == 0 {
+		return false
+	}
+	for i := range events {
+		for _, t := range events[i].Transactions {
+			above, ok := p.amounts[t.Amount.Currency()]
+			if ok && t.Kind == bank.TransferKind && t.Amount.Minor() > above {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // LogIsBroker is the Publisher of a bank whose messages are read from the log itself: what is committed is published.
@@ -98,7 +132,7 @@ func (a *App) execute(ctx context.Context, ask Ask) (Answer, error) {
 	if err == nil && !ask.Call.DryRun {
 		a.acknowledge(ask.Call.Principal.Subject, got.Seq)
 	}
-	if ask.Call.AckPublished {
+	if ask.Call.AckPublished || a.parts.Above.covers(got.Events) {
 		a.awaitPublished(ctx, &ask, &got, err)
 	}
 	return got, err

@@ -280,3 +280,35 @@ func TestWaitingForTheBrokerHasAnEnd(t *testing.T) {
 		})
 	}
 }
+
+// Transfers above the amount of their currency wait without being asked to; everything else does not.
+func TestLargeTransfersWaitForTheBroker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		above, err := app.NewPublishAbove(euros(500))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHouse(t, func(p *app.Parts) { p.Publisher, p.Above = late{}, above })
+		defer shut(t, h.ledger)
+		if d, err := h.Deposit(t.Context(), call(teller, "in"), bank.Deposit{Account: h.anns, Amount: euros(5000)}); err != nil {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		for key, c := range map[string]struct {
+			amount int64
+			waits  bool
+			dry    bool
+		}{"a": {500, false, false}, "b": {501, true, false}, "": {501, false, true}} {
+			ask := call(teller, key)
+			ask.DryRun = c.dry
+			begin := time.Now()
+			done, err := h.Transfer(t.Context(), ask, bank.Transfer{From: h.anns, To: h.bobs, Amount: euros(c.amount)})
+			if waited := time.Since(begin) > 0; err != nil || waited != c.waits {
+				t.Errorf("%d: %+v, %v after %v", c.amount, done, err, time.Since(begin))
+			}
+		}
+	})
+	if _, err := app.NewPublishAbove(euros(1), euros(2)); err == nil {
+		t.Error("two amounts for one currency")
+	}
+}

@@ -13,8 +13,8 @@ const rereadEvery = 20 * time.Millisecond
 // fresh waits until the view of handler has what the caller has been told of, at most for the reader's patience.
 // What has happened to a key that is parked will not come by waiting, so then it answers at once.
 func (a *App) fresh(ctx context.Context, p Principal, handler, key string) Freshness {
-	seq, _ := a.acked.Get(p.Subject)
 	progress := a.parts.Progress
+	seq := a.toldOf(ctx, p.Subject, progress.At(handler))
 	behind := progress.At(handler) < seq
 	if parked := a.parked(ctx, handler, key); parked {
 		return Freshness{Stale: true}
@@ -27,6 +27,27 @@ func (a *App) fresh(ctx context.Context, p Principal, handler, key string) Fresh
 		}
 	}
 	return Freshness{Stale: progress.At(handler) < a.parts.Tide.Before(a.parts.Clock().Add(-a.patience))}
+}
+
+// Authors knows who made events, whichever process told them.
+type Authors interface {
+	// LastBy is the last event that the subject made behind after, of all that are in the log now; or where there are too
+	// many to look at, the last one of all. 0: there is none.
+	LastBy(ctx context.Context, subject string, after bank.Seq) (bank.Seq, error)
+}
+
+// toldOf is the last event that the subject was told of, by this process or another one. What is not above the view's
+// place does not matter, and what cannot be found out is not waited for.
+func (a *App) toldOf(ctx context.Context, subject string, at bank.Seq) bank.Seq {
+	seq, _ := a.acked.Get(subject)
+	if a.parts.Authors == nil {
+		return seq
+	}
+	last, err := a.parts.Authors.LastBy(ctx, subject, max(seq, at))
+	if err != nil {
+		return seq
+	}
+	return max(seq, last)
 }
 
 // parked also says no when it cannot be found out: the views and the parking lot are one file, and reading tells.

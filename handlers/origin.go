@@ -2,7 +2,7 @@ package handlers
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 )
 
 // Origin says of what is going on where it comes from. It goes onto everything that a handler logs, publishes
@@ -28,7 +28,9 @@ func OriginOf(ctx context.Context) Origin {
 }
 
 // ID names the fact for ever: it is the id of its message, and what it causes names it as the cause.
-func (f *Fact) ID() string { return fmt.Sprintf("%s-%d-%d", f.Incarnation, f.Seq, f.N) }
+func (f *Fact) ID() string {
+	return f.Incarnation + "-" + strconv.FormatUint(uint64(f.Seq), 10) + "-" + strconv.Itoa(f.N)
+}
 
 // Origin is where the consequences of the fact come from.
 func (f *Fact) Origin() Origin {

@@ -14,6 +14,7 @@ import (
 // Delivery is what one Watermill message carries: facts of one partition of a topic, in order.
 type Delivery struct {
 	Incarnation string
+	Partition   int               // of the topic; 0 where there are none
 	Prev        handlers.Position // what came before the first fact in the partition
 	Through     handlers.Position // nothing of the partition up to here is left out; at least the last fact's
 	Facts       []handlers.Fact   // may be empty: the topic is silent up to Through
@@ -102,7 +103,8 @@ func (d *Delivery) split() []*Delivery {
 	for from := 0; from < len(d.Facts); from += size {
 		to := min(from+size, len(d.Facts))
 		one := &Delivery{
-			Incarnation: d.Incarnation, Prev: prev, Through: d.Facts[to-1].Position(), Facts: d.Facts[from:to:to],
+			Incarnation: d.Incarnation, Partition: d.Partition, Prev: prev, Through: d.Facts[to-1].Position(),
+			Facts: d.Facts[from:to:to],
 		}
 		for i := from; i < to && len(d.bad) > 0; i++ {
 			if b, ok := d.bad[i]; ok {
@@ -126,9 +128,16 @@ func withDelivery(ctx context.Context, d *Delivery) context.Context {
 }
 
 // deliveryOf is the delivery that the steps are working on.
-func deliveryOf(msg *message.Message) *Delivery {
-	d, _ := msg.Context().Value(deliveryKey{}).(*Delivery)
+func deliveryOf(msg *message.Message) *Delivery { return deliveryIn(msg.Context()) }
+
+func deliveryIn(ctx context.Context) *Delivery {
+	d, _ := ctx.Value(deliveryKey{}).(*Delivery)
 	return d
+}
+
+// checkpoint is the checkpoint of who has handled d.
+func (d *Delivery) checkpoint() Checkpoint {
+	return Checkpoint{Incarnation: d.Incarnation, Position: d.Through}
 }
 
 // NewMessage wraps d for delivery within this process: the facts travel in the message's context,
@@ -142,24 +151,31 @@ func NewMessage(ctx context.Context, d *Delivery) *message.Message {
 
 // Facts are the facts that a message carries: those in its context when it was made in this process, or
 // else what its payload and headers say (one message, or a JSON array of them, see Batch).
-func Facts(msg *message.Message) ([]handlers.Fact, error) {
-	d, err := open(msg)
+func Facts(msg *message.Message) (facts []handlers.Fact, err error) {
+	all, err := open(msg)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.poison(); err != nil {
-		return nil, err
+	for _, d := range all {
+		if err := d.poison(); err != nil {
+			return nil, err
+		}
+		facts = append(facts, d.Facts...)
 	}
-	return d.Facts, nil
+	return facts, nil
 }
 
-// open is the delivery of a message, decoded if need be. It fails only when a message does not say
-// where it stands; a fact that cannot be decoded otherwise is kept as broken.
-func open(msg *message.Message) (*Delivery, error) {
+// open is what a message brings, decoded if need be: one delivery, or more where what it carries has gaps. The error is
+// about messages that do not say where they stand, which are left out; a fact that cannot be decoded otherwise
+// is kept as broken.
+func open(msg *message.Message) ([]*Delivery, error) {
 	if d := deliveryOf(msg); d != nil {
-		return d, nil
+		return []*Delivery{d}, nil
 	}
-	parts := []part{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
+	if r, ok := msg.Context().Value(recordsKey{}).(Records); ok {
+		return assemble(r)
+	}
+	parts := carried{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
 	if msg.Metadata.Get(headerContentType) == batchType {
 		parts = nil
 		if err := json.Unmarshal(msg.Payload, &parts); err != nil {
@@ -169,32 +185,79 @@ func open(msg *message.Message) (*Delivery, error) {
 	return assemble(parts)
 }
 
-func assemble(parts []part) (*Delivery, error) {
-	if len(parts) == 0 {
-		return nil, poison("a batch without messages")
-	}
-	d := &Delivery{Facts: make([]handlers.Fact, 0, len(parts))}
-	for i, p := range parts {
-		h, err := readHeaders(p.Metadata)
-		if err != nil {
-			return nil, err
+// Records are messages of one partition as a broker brought them, in order. They must not change as long as their
+// message is being handled.
+type Records interface {
+	Len() int
+	// Record calls header with each header of the i-th, and returns its payload.
+	Record(i int, header func(name, value []byte)) (payload []byte)
+}
+
+type recordsKey struct{}
+
+// NewBatch is one message of many for delivery within this process, as Batch makes one that can go anywhere: the
+// records travel in the message's context, and the payload only says how many there are.
+func NewBatch(ctx context.Context, uuid string, r Records) *message.Message {
+	payload := fmt.Appendf(nil, `{"records":%d}`, r.Len())
+	return message.NewMessageWithContext(context.WithValue(ctx, recordsKey{}, r), uuid, payload)
+}
+
+// assemble makes deliveries of records: a new one begins where something is missing before a record. A relay
+// that crashed sends again what it has sent, so positions may also go back: what is there already is left out.
+func assemble(r Records) (all []*Delivery, err error) {
+	var d *Delivery
+	for i := range r.Len() {
+		var h headers
+		payload := r.Record(i, h.set)
+		if ill := h.stand(); ill != nil {
+			err = ill
+			continue
 		}
-		if i == 0 {
-			d.Incarnation, d.Prev = h.fact.Incarnation, h.prev
-		} else if d.Incarnation != h.fact.Incarnation || !d.Through.Before(h.fact.Position()) {
-			return nil, poison("a batch of messages that do not follow each other")
+		at := h.fact.Position()
+		switch {
+		case d == nil || d.Incarnation != h.fact.Incarnation || d.Through.Before(h.prev):
+			d = &Delivery{Incarnation: h.fact.Incarnation, Prev: h.prev}
+			d.Facts = make([]handlers.Fact, 0, r.Len()-i)
+			all = append(all, d)
+		case !d.Through.Before(at):
+			continue
 		}
-		d.Through = h.fact.Position()
-		d.Facts = append(d.Facts, h.fact)
-		if err := today.payload(&d.Facts[i], h, p.Payload); err != nil {
+		h.fact.Incarnation = d.Incarnation // one text for all
+		d.Through = at
+		if err := today.payload(&h, payload); err != nil {
 			if d.bad == nil {
 				d.bad = map[int]broken{}
 			}
-			d.Facts[i] = handlers.Fact{Change: bank.Change{Seq: h.fact.Seq, N: h.fact.N}}
-			d.bad[i] = broken{h.key, raw{p.Metadata, p.Payload}, err}
+			d.bad[len(d.Facts)] = broken{h.key, rawOf(r, i), err}
+			h.fact = handlers.Fact{Change: bank.Change{Seq: at.Seq, N: at.N}}
 		}
+		d.Facts = append(d.Facts, h.fact)
 	}
-	return d, nil
+	if r.Len() == 0 {
+		err = poison("a batch without messages")
+	}
+	return all, err
+}
+
+// rawOf is the i-th record as the parking lot keeps it.
+func rawOf(r Records, i int) raw {
+	out := raw{metadata: map[string]string{}}
+	out.payload = r.Record(i, func(name, value []byte) { out.metadata[string(name)] = string(value) })
+	return out
+}
+
+// carried are records in a message's own payload.
+type carried []part
+
+// Len is how many there are.
+func (p carried) Len() int { return len(p) }
+
+// Record is one of them.
+func (p carried) Record(i int, header func(name, value []byte)) []byte {
+	for name, value := range p[i].Metadata {
+		header([]byte(name), []byte(value))
+	}
+	return p[i].Payload
 }
 
 // part is one message of a batch.

@@ -1,18 +1,17 @@
 package router
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
 	"bankforge/handlers"
+	"bankforge/router/payload"
 )
 
 // The headers of a message. The first seven are CloudEvents' (in the binding that Kafka uses).
@@ -47,40 +46,62 @@ const (
 // Encode is the fact as the message that brokers and parking lots carry. prev is the position before it in its
 // partition; zero: not said. The documents are api/asyncapi.yaml and the golden messages beside it.
 func Encode(f *handlers.Fact, prev handlers.Position) (*message.Message, error) {
-	version, ok := today.versions[f.Name]
+	var e Encoder
+	return e.Encode(f, prev)
+}
+
+// Encoder encodes many messages, one after another; what they have in common is written once. The zero Encoder is
+// ready. It is not safe for concurrent use, and keeps what it was given last.
+type Encoder struct {
+	payloads payload.Writer
+	room     []byte // payloads are cut from it
+	at       bank.Time
+	time     string
+}
+
+// What of a message is allocated with others: a payload has about 1 KiB.
+const (
+	encoderRoom  = 64 << 10
+	encoderSpare = 4 << 10
+)
+
+// Encode is as the function of this name.
+func (e *Encoder) Encode(f *handlers.Fact, prev handlers.Position) (*message.Message, error) {
+	kind, ok := written[f.Name]
 	if !ok {
 		return nil, fmt.Errorf("there is no message for a change %q", f.Name)
 	}
-	payload, err := json.Marshal(payloadOf(&f.Change))
-	if err != nil {
-		return nil, fmt.Errorf("message %s of event %d: %w", f.Name, f.Seq, err)
+	if cap(e.room)-len(e.room) < encoderSpare {
+		e.room = make([]byte, 0, encoderRoom)
 	}
-	msg := message.NewMessage(f.ID(), payload)
-	msg.Metadata = message.Metadata{
-		headerSpecVersion: specVersion,
-		headerID:          f.ID(),
-		headerType:        typePrefix + f.Name + ".v" + strconv.Itoa(version),
-		headerSource:      source,
-		headerSubject:     f.Key(),
-		headerTime:        f.Time.Std().Format(time.RFC3339Nano),
-		headerContentType: jsonType,
-		headerKey:         f.Key(),
-		headerPosition:    formatPosition(f.Position()),
-		headerIncarnation: f.Incarnation,
-		versionHeader(f):  strconv.FormatUint(uint64(f.Version()), 10),
+	if e.time == "" || e.at != f.Time {
+		e.at, e.time = f.Time, f.Time.Std().Format(time.RFC3339Nano)
 	}
+	from := len(e.room)
+	e.room = e.payloads.Append(e.room, &f.Change)
+	id, key := f.ID(), f.Key()
+	msg := message.NewMessage(id, e.room[from:len(e.room):len(e.room)])
+	m := make(message.Metadata, 18)
+	m[headerSpecVersion], m[headerSource], m[headerContentType] = specVersion, source, jsonType
+	m[headerID], m[headerType], m[headerSubject], m[headerKey] = id, kind, key, key
+	m[headerTime], m[headerIncarnation], m[headerPosition] = e.time, f.Incarnation, formatPosition(f.Position())
+	m[versionHeader(f)] = strconv.FormatUint(uint64(f.Version()), 10)
 	if prev != (handlers.Position{}) {
-		msg.Metadata[headerPrev] = formatPosition(prev)
+		m[headerPrev] = formatPosition(prev)
 	}
-	for name, value := range map[string]string{
-		headerCorrelationID: f.CorrelationID, headerCausationID: f.CausationID, headerTraceParent: f.TraceParent,
-		headerActor: f.Actor, headerIdempotencyKey: f.IdempotencyKey,
-	} {
-		if value != "" {
-			msg.Metadata[name] = value
-		}
-	}
+	some(m, headerCorrelationID, f.CorrelationID)
+	some(m, headerCausationID, f.CausationID)
+	some(m, headerTraceParent, f.TraceParent)
+	some(m, headerActor, f.Actor)
+	some(m, headerIdempotencyKey, f.IdempotencyKey)
+	msg.Metadata = m
 	return msg, nil
+}
+
+func some(m message.Metadata, name, value string) {
+	if value != "" {
+		m[name] = value
+	}
 }
 
 // Decode is the inverse of Encode. It takes old versions and ignores what it does not know; what is
@@ -117,19 +138,52 @@ func clip(s string) string {
 	return s
 }
 
-// headers are the parts of a message that say where it stands. Without them it is none of the relay's.
+// headers are the parts of a message that say where it stands and what it is. Without them it is none of the relay's.
 type headers struct {
-	all  map[string]string
-	key  string
-	prev handlers.Position
-	fact handlers.Fact // without a Change but for Seq and N
+	kind, time, position, before string
+	versions                     [2]string // of the account, of the transaction
+	key                          string
+	prev                         handlers.Position
+	fact                         handlers.Fact // without a Change but for Seq and N
 }
 
-func readHeaders(all map[string]string) (headers, error) {
-	h := headers{all: all, key: all[headerKey]}
-	p, err := parsePosition(all[headerPosition])
-	if err == nil && all[headerPrev] != "" {
-		h.prev, err = parsePosition(all[headerPrev])
+// set takes one header; what it does not know is left out.
+func (h *headers) set(name, value []byte) {
+	switch string(name) {
+	case headerType:
+		h.kind = string(value)
+	case headerTime:
+		h.time = string(value)
+	case headerKey:
+		h.key = string(value)
+	case headerPosition:
+		h.position = string(value)
+	case headerPrev:
+		h.before = string(value)
+	case headerIncarnation:
+		h.fact.Incarnation = string(value)
+	case headerAccountVersion:
+		h.versions[0] = string(value)
+	case headerTransactionVersion:
+		h.versions[1] = string(value)
+	case headerCorrelationID:
+		h.fact.CorrelationID = string(value)
+	case headerCausationID:
+		h.fact.CausationID = string(value)
+	case headerTraceParent:
+		h.fact.TraceParent = string(value)
+	case headerActor:
+		h.fact.Actor = string(value)
+	case headerIdempotencyKey:
+		h.fact.IdempotencyKey = string(value)
+	}
+}
+
+// stand finds out where the message stands, once all headers are set.
+func (h *headers) stand() error {
+	p, err := parsePosition(h.position)
+	if err == nil && h.before != "" {
+		h.prev, err = parsePosition(h.before)
 	}
 	switch {
 	case err != nil:
@@ -137,22 +191,14 @@ func readHeaders(all map[string]string) (headers, error) {
 		err = errors.New("position 0")
 	case h.key == "":
 		err = errors.New("no key")
-	case all[headerIncarnation] == "":
+	case h.fact.Incarnation == "":
 		err = errors.New("no incarnation")
 	}
 	if err != nil {
-		return headers{}, poison("a message that does not say where it stands: %w", err)
+		return poison("a message that does not say where it stands: %w", err)
 	}
-	h.fact = handlers.Fact{
-		Change:         bank.Change{Seq: p.Seq, N: p.N},
-		Incarnation:    all[headerIncarnation],
-		CorrelationID:  all[headerCorrelationID],
-		CausationID:    all[headerCausationID],
-		TraceParent:    all[headerTraceParent],
-		Actor:          all[headerActor],
-		IdempotencyKey: all[headerIdempotencyKey],
-	}
-	return h, nil
+	h.fact.Change = bank.Change{Seq: p.Seq, N: p.N}
+	return nil
 }
 
 func poison(format string, args ...any) error {
@@ -191,29 +237,42 @@ var today = decoder{
 	lifts: map[string]lift{},
 }
 
+// written are the types of the messages that this program writes, by the names of their changes.
+var written = typesOf(today.versions)
+
+func typesOf(versions map[string]int) map[string]string {
+	types := make(map[string]string, len(versions))
+	for name, version := range versions {
+		types[name] = typePrefix + name + ".v" + strconv.Itoa(version)
+	}
+	return types
+}
+
 func (d *decoder) decode(metadata map[string]string, payload []byte) (handlers.Fact, error) {
-	h, err := readHeaders(metadata)
-	if err != nil {
+	var h headers
+	for name, value := range metadata {
+		h.set([]byte(name), []byte(value))
+	}
+	if err := h.stand(); err != nil {
 		return handlers.Fact{}, err
 	}
-	if err := d.payload(&h.fact, h, payload); err != nil {
+	if err := d.payload(&h, payload); err != nil {
 		return handlers.Fact{}, err
 	}
 	return h.fact, nil
 }
 
 // payload fills in what the message says. Its errors have class Poison, and name the message.
-func (d *decoder) payload(f *handlers.Fact, h headers, payload []byte) error {
-	kind := h.all[headerType]
-	err := d.fill(f, h, kind, payload)
-	if err != nil {
-		return poison("message %s at %s: %w", clip(kind), h.all[headerPosition], err)
+func (d *decoder) payload(h *headers, payload []byte) error {
+	if err := d.fill(h, payload); err != nil {
+		return poison("message %s at %s: %w", clip(h.kind), h.position, err)
 	}
 	return nil
 }
 
-func (d *decoder) fill(f *handlers.Fact, h headers, kind string, payload []byte) error {
-	name, version, err := parseType(kind)
+func (d *decoder) fill(h *headers, data []byte) error {
+	f := &h.fact
+	name, version, err := parseType(h.kind)
 	if err != nil {
 		return err
 	}
@@ -226,25 +285,26 @@ func (d *decoder) fill(f *handlers.Fact, h headers, kind string, payload []byte)
 		if !ok {
 			return fmt.Errorf("there is no way from version %d to %d", version, current)
 		}
-		if payload, err = up(payload); err != nil {
+		if data, err = up(data); err != nil {
 			return fmt.Errorf("version %d: %w", version, err)
 		}
 	}
-	if !utf8.Valid(payload) {
-		return errors.New("the payload is not UTF-8")
-	}
-	t, err := time.Parse(time.RFC3339Nano, h.all[headerTime])
+	t, err := time.Parse(time.RFC3339Nano, h.time)
 	if err != nil {
 		return fmt.Errorf("%s: %w", headerTime, err)
 	}
 	f.Time, f.Name = bank.TimeOf(t), name
-	if err := readPayload(&f.Change, payload); err != nil {
+	if err := payload.Read(&f.Change, data); err != nil {
 		return err
 	}
 	if f.Key() != h.key {
 		return fmt.Errorf("its key is %s, its payload is about %s", clip(h.key), f.Key())
 	}
-	if v := h.all[versionHeader(f)]; v != strconv.FormatUint(uint64(f.Version()), 10) {
+	v := h.versions[0]
+	if f.Leg == nil {
+		v = h.versions[1]
+	}
+	if n, err := strconv.ParseUint(v, 10, 64); err != nil || bank.Version(n) != f.Version() {
 		return fmt.Errorf("%s is %q, its payload has version %d", versionHeader(f), clip(v), f.Version())
 	}
 	return nil

@@ -22,7 +22,7 @@ func (r *Router) Chain(handler string) message.HandlerFunc {
 }
 
 // TailOf is what the handler subscribes to.
-func (r *Router) TailOf(handler string) *Tail { return r.worker(handler).tail }
+func (r *Router) TailOf(handler string) *Tail { return r.worker(handler).reads.(*Tail) }
 
 // Drain is what Run does first at its end.
 func (r *Router) Drain() { close(r.draining) }

@@ -54,15 +54,23 @@ func (w *worker) handle(msg *message.Message) error {
 func (w *worker) traced(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		began := time.Now()
-		d, err := open(msg)
+		all, err := open(msg)
 		if err != nil {
 			w.log.ErrorContext(msg.Context(), "message ignored", "handler", w.Name, "message", msg.UUID, "error", err)
-			w.metrics.Delivered(w.Name, 0, time.Since(began), false)
-			return nil, nil
 		}
-		err = within(withDelivery(msg.Context(), d), msg, next)
-		w.metrics.Delivered(w.Name, len(d.Facts), time.Since(began), err == nil)
-		return nil, err
+		if len(all) == 0 {
+			w.metrics.Delivered(w.Name, 0, time.Since(began), false)
+		}
+		for _, d := range all {
+			w.place(msg.Context(), d)
+			err := within(withDelivery(msg.Context(), d), msg, next)
+			w.metrics.Delivered(w.Name, len(d.Facts), time.Since(began), err == nil)
+			if err != nil {
+				return nil, err
+			}
+			began = time.Now()
+		}
+		return nil, nil
 	}
 }
 
@@ -123,7 +131,8 @@ func (w *worker) dropping(next message.HandlerFunc) message.HandlerFunc {
 			w.metrics.Tried(w.Name, Classify(err, w.classify...), time.Since(began))
 			w.log.ErrorContext(msg.Context(), "delivery dropped", "handler", w.Name, "error", err)
 		}
-		w.took(deliveryOf(msg).Through)
+		d := deliveryOf(msg)
+		w.took(d.Partition, d.checkpoint())
 		return nil, nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/bank"
 	"bankforge/handlers"
 )
 
@@ -66,9 +67,9 @@ func (b *behind) Error() string {
 		formatPosition(b.at.Position), b.at.Incarnation)
 }
 
-// outside makes each try three steps, for effects that no transaction of the Store can hold: one transaction looks at the
-// checkpoint and at what is parked; then the handler writes; then another one advances the checkpoint, if
-// it is where it was. What comes twice because of a crash between must have its effect once: so the
+// outside makes each try three steps, for effects that no transaction of the Store can hold: one transaction looks at
+// the checkpoint and at what is parked; then the handler writes; then another one advances the checkpoint, if it is
+// where it was. What comes twice because of a crash between must have its effect once: so the
 // handler's writes compare versions. Before it writes, what stands outside is compared with the checkpoint.
 func (w *worker) outside(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
@@ -77,16 +78,20 @@ func (w *worker) outside(next message.HandlerFunc) message.HandlerFunc {
 		if err != nil {
 			return nil, err
 		}
+		if s.rest == nil && s.at.Incarnation != "" && s.at.Incarnation != d.Incarnation { // of a log that is gone
+			w.took(d.Partition, s.at)
+			return nil, nil
+		}
 		mark, err := w.stands(ctx, d, s.at)
 		if err != nil {
 			return nil, err
 		}
 		if s.rest == nil {
-			w.took(s.at.Position)
+			w.took(d.Partition, s.at)
 			return nil, nil
 		}
 		if len(s.rest.Facts) > 0 {
-			fenced := WithFence(ctx, Fence{w.stream(), mark})
+			fenced := WithFence(ctx, Fence{w.stream(d.Partition), mark})
 			if err := w.call(fenced, msg, next, s.rest); err != nil {
 				return nil, err
 			}
@@ -103,7 +108,7 @@ func (w *worker) outside(next message.HandlerFunc) message.HandlerFunc {
 		for range s.blocked.Facts {
 			w.metrics.Parked(w.Name, Waiting)
 		}
-		w.took(d.Through)
+		w.took(d.Partition, d.checkpoint())
 		return nil, nil
 	}
 }
@@ -132,7 +137,7 @@ func (w *worker) look(ctx context.Context, d *Delivery) (s sight, err error) {
 
 // stands is the mark, if it says that what stands outside has all that the checkpoint says.
 func (w *worker) stands(ctx context.Context, d *Delivery, at Checkpoint) (Mark, error) {
-	m, err := w.Outside.Mark(ctx, w.stream())
+	m, err := w.Outside.Mark(ctx, w.stream(d.Partition))
 	if err != nil {
 		return m, err
 	}
@@ -142,20 +147,20 @@ func (w *worker) stands(ctx context.Context, d *Delivery, at Checkpoint) (Mark, 
 	return m, nil
 }
 
-// mark says outside that all of d has been written there. It also finds out whether what was written still stands there.
+// mark says outside that all of d has been written there. It also finds out whether what was written still stands.
 func (w *worker) mark(ctx context.Context, d *Delivery, seen Mark) error {
 	next := seen
 	if next.Position.Before(d.Through) {
 		next.Position = d.Through
 	}
-	return w.Outside.Move(ctx, w.stream(), seen, next)
+	return w.Outside.Move(ctx, w.stream(d.Partition), seen, next)
 }
 
 // settle is the last step: it advances the checkpoint and parks what belongs behind something parked, if both are
 // still as they were seen.
 func (w *worker) settle(ctx context.Context, d *Delivery, s sight) error {
 	return w.Store.InTx(ctx, func(ctx context.Context) error {
-		at, err := w.Store.Checkpoint(ctx, w.stream())
+		at, err := w.Store.Checkpoint(ctx, w.stream(d.Partition))
 		switch {
 		case err != nil:
 			return err
@@ -172,7 +177,7 @@ func (w *worker) settle(ctx context.Context, d *Delivery, s sight) error {
 		if err := w.parkAll(ctx, s.blocked); err != nil {
 			return err
 		}
-		return w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
+		return w.Store.Advance(ctx, w.stream(d.Partition), d.checkpoint())
 	})
 }
 
@@ -181,7 +186,7 @@ func (w *worker) outsideToo(ctx context.Context, d *Delivery) error {
 	if w.Outside == nil {
 		return nil
 	}
-	seen, err := w.Outside.Mark(ctx, w.stream())
+	seen, err := w.Outside.Mark(ctx, w.stream(d.Partition))
 	if err != nil {
 		return err
 	}
@@ -191,50 +196,134 @@ func (w *worker) outsideToo(ctx context.Context, d *Delivery) error {
 	return w.mark(ctx, d, seen)
 }
 
-// errIncomplete means that a replay has to wait: what it would write belongs behind what is not there yet.
-var errIncomplete = handlers.As(handlers.Unavailable, errors.New("what stands outside is being built from the log"))
+type repairKey struct{}
 
-// replayTries is how often a replay looks again when the handler goes on beside it.
-const replayTries = 20
+// repairing reports whether what is being delivered builds up what stands outside: then it need not be complete yet.
+func repairing(ctx context.Context) bool { return ctx.Value(repairKey{}) != nil }
 
-// againOutside is again in three steps.
-func (w *worker) againOutside(ctx context.Context, key string) (head Parked, err error) {
+// repair builds what stands outside from the log, from what is there up to where the log ends now. It returns once that
+// is done, or with errEnding.
+func (w *worker) repair(
+	ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery, why error,
+) error {
+	w.log.WarnContext(ctx, "building from the log", "handler", w.Name, "reason", why)
 	for n := 1; ; n++ {
-		head, err = w.replayOutside(ctx, key)
-		if !errors.Is(err, ErrMoved) || n == replayTries || !w.wait(ctx, w.policy.Backoff.After(n)) {
-			return head, err
+		began := time.Now()
+		todo, err := w.rewind(ctx, d)
+		if err == nil {
+			w.release(ctx)
+			return w.fill(context.WithValue(ctx, repairKey{}, true), msg, next, todo)
+		}
+		if w.over(ctx) {
+			return errEnding
+		}
+		w.note(ctx, err, began)
+		if err := w.hold(ctx, n, err); err != nil {
+			return err
 		}
 	}
 }
 
-func (w *worker) replayOutside(ctx context.Context, key string) (head Parked, err error) {
-	var fact handlers.Fact
+// rewind sets the mark and the checkpoint to what stands outside, and returns what is missing there. The mark comes
+// first: once readers see it, they leave the view alone.
+func (w *worker) rewind(ctx context.Context, d *Delivery) (*gap, error) {
+	head, err := w.feed.source.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if head.Incarnation != d.Incarnation {
+		return nil, ErrOtherLog // of what was delivered, nothing belongs into this log's view
+	}
+	seen, err := w.Outside.Mark(ctx, w.stream(d.Partition))
+	if err != nil {
+		return nil, err
+	}
+	has := Checkpoint{Incarnation: head.Incarnation}
+	if seen.Incarnation == head.Incarnation {
+		has = seen.Checkpoint
+	}
+	target := handlers.End(head.Seq)
+	if err := w.Outside.Move(ctx, w.stream(d.Partition), seen, Mark{has, target}); err != nil {
+		return nil, err
+	}
+	from := has.Position
 	err = w.Store.InTx(ctx, func(ctx context.Context) error {
-		head, fact, err = w.parkedFirst(ctx, key)
-		return err
-	})
-	if err != nil {
-		return head, err
-	}
-	mark, err := w.Outside.Mark(ctx, head.Stream)
-	if err != nil {
-		return head, err
-	}
-	if mark.Incarnation != head.Incarnation || !mark.Complete() {
-		return head, errIncomplete
-	}
-	fenced := handlers.WithOrigin(WithFence(ctx, Fence{head.Stream, mark}), fact.Origin())
-	if err := w.Handler(fenced, []handlers.Fact{fact}); err != nil && w.class(err) != handlers.Rejected {
-		return head, err
-	}
-	return head, w.Store.InTx(ctx, func(ctx context.Context) error {
-		now, ok, err := w.Store.Head(ctx, w.Name, key)
-		switch {
-		case err != nil:
+		at, err := w.Store.Checkpoint(ctx, w.stream(d.Partition))
+		if err != nil {
 			return err
-		case !ok || now.Position != head.Position || now.Incarnation != head.Incarnation:
-			return ErrMoved
 		}
-		return w.Store.Resolve(ctx, now, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+		if at.Incarnation == "" || at.Incarnation == head.Incarnation && !has.Position.Before(at.Position) {
+			from = at.Position // it has forgotten what stands outside, or both agree
+			return nil
+		}
+		return w.Store.Rewind(ctx, w.stream(d.Partition), has)
 	})
+	if err != nil {
+		return nil, err
+	}
+	w.took(d.Partition, Checkpoint{head.Incarnation, from})
+	return &gap{from, target}, nil
+}
+
+// lookAgain makes another try worth while after an error that is elsewhere: it brings what is missing, or waits.
+func (w *worker) lookAgain(
+	ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery, err error, n int,
+) error {
+	var missing *gap
+	var lost *behind
+	switch {
+	case errors.As(err, &missing):
+		return w.fill(ctx, msg, next, missing)
+	case errors.As(err, &lost):
+		return w.repair(ctx, msg, next, d, err)
+	case !w.wait(ctx, w.policy.Backoff.After(n)):
+		return errEnding
+	}
+	return nil
+}
+
+// elsewhere reports whether err says nothing about the facts that were being handled, but about where they belong.
+func elsewhere(err error) bool {
+	var missing *gap
+	var lost *behind
+	return errors.As(err, &missing) || errors.As(err, &lost) || errors.Is(err, ErrMoved)
+}
+
+// Pulse is a message that brings nothing, and lets a handler look whether what stands outside is still there.
+// A subscriber that may be silent for long hands one out when a session begins, and from time to time.
+func Pulse(ctx context.Context, log Source) (*message.Message, error) {
+	head, err := log.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return NewMessage(ctx, &Delivery{Incarnation: head.Incarnation}), nil
+}
+
+// pulsing is a feed that hands out a pulse first, and whenever nothing was new for a while. It serves one session.
+type pulsing struct {
+	facts
+	every time.Duration
+	at    func() bank.Seq // how far the handler is: it may have read the log by itself
+	beat  *time.Time      // when the last one was handed out
+}
+
+// Next is a Feed.
+func (p pulsing) Next(ctx context.Context, topic string, after bank.Seq) (*message.Message, bank.Seq, error) {
+	if p.beat.IsZero() {
+		return p.pulse(ctx, after)
+	}
+	after = max(after, p.at())
+	msg, through, err := p.facts.Next(ctx, topic, after)
+	if msg != nil || err != nil || through > after || time.Since(*p.beat) < p.every {
+		return msg, through, err
+	}
+	return p.pulse(ctx, after)
+}
+
+func (p pulsing) pulse(ctx context.Context, after bank.Seq) (*message.Message, bank.Seq, error) {
+	msg, err := Pulse(ctx, p.source)
+	if err == nil {
+		*p.beat = time.Now()
+	}
+	return msg, after, err
 }

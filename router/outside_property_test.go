@@ -13,7 +13,7 @@ import (
 	"bankforge/router"
 )
 
-// Whatever fails, is parked, replayed, restarted, lost or away: in the end everything stands outside, once and in order.
+// Whatever fails, is parked, replayed, restarted, lost or away: in the end all stands outside, once and in order.
 
 var outsideActs = rapid.Custom(func(t *rapid.T) act {
 	return act{

@@ -63,7 +63,7 @@ func (w *worker) inParts(ctx context.Context, msg *message.Message, next message
 func (w *worker) fill(ctx context.Context, msg *message.Message, next message.HandlerFunc, missing *gap) error {
 	w.log.WarnContext(ctx, "reading from the log", "handler", w.Name, "reason", missing)
 	for at := missing.from; at.Before(missing.to); {
-		d, err := w.feed.read(ctx, w.Topic, at.Whole())
+		d, err := w.feed.read(ctx, w.Topic, at.Whole(), w.only(deliveryIn(ctx).Partition))
 		switch {
 		case w.over(ctx):
 			return errEnding
@@ -97,7 +97,7 @@ func (w *worker) park(ctx context.Context, d *Delivery, tries []Attempt) error {
 				w.log.ErrorContext(ctx, "parked", "handler", w.Name, "key", d.key(0), "fact", d.Facts[0].ID(),
 					"error", tries[len(tries)-1].Error)
 			}
-			w.took(d.Through)
+			w.took(d.Partition, d.checkpoint())
 			return nil
 		}
 		if w.over(ctx) {
@@ -128,7 +128,7 @@ func (w *worker) parkFailed(ctx context.Context, d *Delivery, tries []Attempt) (
 				return err
 			}
 		}
-		return w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
+		return w.Store.Advance(ctx, w.stream(d.Partition), d.checkpoint())
 	})
 	return parked, err
 }

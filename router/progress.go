@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
+	"bankforge/app"
 	"bankforge/app/bank"
 )
 
@@ -16,6 +18,7 @@ type Progress struct {
 
 type view struct {
 	at    bank.Seq
+	parts *parts        // where the handler reads partitions; nil: at says how far it is
 	moved chan struct{} // closed with the next move; nil while nobody waits
 	asked chan struct{} // closed when somebody waits; nil while the handler does not want to know
 	store Store
@@ -28,15 +31,28 @@ func NewProgress() *Progress { return &Progress{views: map[string]*view{}} }
 func (p *Progress) At(handler string) bank.Seq {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.view(handler).at
+	return p.view(handler).seq()
+}
+
+func (v *view) seq() bank.Seq {
+	if v.parts == nil {
+		return v.at
+	}
+	return v.parts.complete()
 }
 
 // Await returns once the handler has taken in everything up to seq, or when ctx ends, and reports whether it has.
 func (p *Progress) Await(ctx context.Context, handler string, seq bank.Seq) bool {
+	p.mu.Lock()
+	parts := p.view(handler).parts
+	p.mu.Unlock()
+	if parts != nil {
+		defer parts.published.wait()()
+	}
 	for {
 		p.mu.Lock()
 		v := p.view(handler)
-		if v.at >= seq {
+		if v.seq() >= seq {
 			p.mu.Unlock()
 			return true
 		}
@@ -49,9 +65,7 @@ func (p *Progress) Await(ctx context.Context, handler string, seq bank.Seq) bool
 		}
 		moved := v.moved
 		p.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
+		if !p.wait(ctx, handler, parts, moved) {
 			return p.At(handler) >= seq
 		}
 	}
@@ -102,13 +116,50 @@ func (p *Progress) register(handler string, s Store) {
 	p.view(handler).store = s
 }
 
-func (p *Progress) took(handler string, seq bank.Seq) {
+// took tells that all of a partition up to at has been taken in.
+func (p *Progress) took(handler string, partition int, at Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := p.view(handler)
-	v.at = seq
+	if v.parts != nil {
+		v.parts.took(partition, at)
+	} else {
+		v.at = at.Position.Whole()
+	}
 	if v.moved != nil {
 		close(v.moved)
 		v.moved = nil
 	}
+}
+
+// Renamed is Progress as readers need it whose views are kept by other handlers than app names, or now by one, now by
+// another: Of says by which one now.
+type Renamed struct {
+	app.Progress
+	Of func(handler string) string
+}
+
+var _ app.Progress = Renamed{}
+
+// renameEvery is how often who waits asks whether another handler keeps the view by now.
+const renameEvery = 100 * time.Millisecond
+
+// At is how far the handler is that keeps the view.
+func (r Renamed) At(handler string) bank.Seq { return r.Progress.At(r.Of(handler)) }
+
+// Await waits for the handler that keeps the view.
+func (r Renamed) Await(ctx context.Context, handler string, seq bank.Seq) bool {
+	for {
+		wait, cancel := context.WithTimeout(ctx, renameEvery)
+		there := r.Progress.Await(wait, r.Of(handler), seq)
+		cancel()
+		if there || ctx.Err() != nil {
+			return there
+		}
+	}
+}
+
+// Parked asks the handler that keeps the view.
+func (r Renamed) Parked(ctx context.Context, handler, key string) (bool, error) {
+	return r.Progress.Parked(ctx, r.Of(handler), key)
 }

@@ -94,3 +94,51 @@ func (w *worker) attempted(ctx context.Context, p Parked, a Attempt) error {
 		return w.Store.Attempted(ctx, head, a)
 	})
 }
+
+// errIncomplete means that a replay has to wait: what it would write belongs behind what is not there yet.
+var errIncomplete = handlers.As(handlers.Unavailable, errors.New("what stands outside is being built from the log"))
+
+// replayTries is how often a replay looks again when the handler goes on beside it.
+const replayTries = 20
+
+// againOutside is again in three steps.
+func (w *worker) againOutside(ctx context.Context, key string) (head Parked, err error) {
+	for n := 1; ; n++ {
+		head, err = w.replayOutside(ctx, key)
+		if !errors.Is(err, ErrMoved) || n == replayTries || !w.wait(ctx, w.policy.Backoff.After(n)) {
+			return head, err
+		}
+	}
+}
+
+func (w *worker) replayOutside(ctx context.Context, key string) (head Parked, err error) {
+	var fact handlers.Fact
+	err = w.Store.InTx(ctx, func(ctx context.Context) error {
+		head, fact, err = w.parkedFirst(ctx, key)
+		return err
+	})
+	if err != nil {
+		return head, err
+	}
+	mark, err := w.Outside.Mark(ctx, head.Stream)
+	if err != nil {
+		return head, err
+	}
+	if mark.Incarnation != head.Incarnation || !mark.Complete() {
+		return head, errIncomplete
+	}
+	fenced := handlers.WithOrigin(WithFence(ctx, Fence{head.Stream, mark}), fact.Origin())
+	if err := w.Handler(fenced, []handlers.Fact{fact}); err != nil && w.class(err) != handlers.Rejected {
+		return head, err
+	}
+	return head, w.Store.InTx(ctx, func(ctx context.Context) error {
+		now, ok, err := w.Store.Head(ctx, w.Name, key)
+		switch {
+		case err != nil:
+			return err
+		case !ok || now.Position != head.Position || now.Incarnation != head.Incarnation:
+			return ErrMoved
+		}
+		return w.Store.Resolve(ctx, now, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+	})
+}

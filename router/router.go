@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -25,6 +26,7 @@ type Config struct {
 	Policy   Policy        // zero: DefaultPolicy
 	Classify []Classifier  // know the errors of the adapters in use
 	Metrics  Metrics       // default: NoMetrics
+	Broker   *Broker       // what brings the messages; nil: the log itself, tailed
 	Log      *slog.Logger  // default: discarded
 	// From is the event behind which newest routes start: the last one when the process opened its doors. nil: the
 	// last one when their router starts, which may be later.
@@ -58,7 +60,11 @@ func New(module string, routes []Route, c Config) (*Router, error) {
 		case r.worker(route.Name) != nil:
 			return nil, fmt.Errorf("two routes are named %q", route.Name)
 		}
-		r.workers = append(r.workers, r.newWorker(route))
+		w, err := r.newWorker(route)
+		if err != nil {
+			return nil, err
+		}
+		r.workers = append(r.workers, w)
 	}
 	if len(r.workers) == 0 {
 		return nil, fmt.Errorf("module %q has no routes", module)
@@ -88,11 +94,15 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (r *Router) newWorker(route Route) *worker {
+func (r *Router) newWorker(route Route) (*worker, error) {
 	w := &worker{
 		Route: route, policy: r.c.Policy, feed: facts{r.c.Source, r.c.Batch, route.Kind == Newest}, from: r.c.From,
 		standing: newStanding(route.Name, r.c.Metrics), progress: r.c.Progress, metrics: r.c.Metrics,
 		classify: r.c.Classify, log: r.c.Log, draining: r.draining,
+	}
+	r.c.Progress.register(route.Name, route.Store)
+	if r.c.Broker != nil {
+		return w, w.subscribe(r.c.Broker)
 	}
 	tail := TailConfig{
 		Feed: w.feed, Start: w.start, Gather: w.gather,
@@ -100,14 +110,13 @@ func (r *Router) newWorker(route Route) *worker {
 	}
 	if route.Kind == Newest {
 		tail.Start, tail.Gather = w.newest, nil
-		tail.Silent = func(through bank.Seq) { w.took(handlers.End(through)) }
+		tail.Silent = func(through bank.Seq) { w.took(0, Checkpoint{Position: handlers.End(through)}) }
 	}
 	if route.Outside != nil {
 		tail.Feed = pulsing{w.feed, r.c.Poll, w.whole, &time.Time{}}
 	}
-	w.tail = NewTail(tail)
-	r.c.Progress.register(route.Name, route.Store)
-	return w
+	w.reads = NewTail(tail)
+	return w, nil
 }
 
 func (r *Router) worker(name string) *worker {
@@ -134,13 +143,14 @@ func (r *Router) Run(ctx context.Context) error {
 		if w.Kind == Newest {
 			steps = w.newestSteps()
 		}
-		h := wm.AddConsumerHandler(w.Name, string(w.Topic), w.tail, w.handle)
+		h := wm.AddConsumerHandler(w.Name, string(w.Topic), w.reads, w.handle)
 		for _, s := range steps {
 			h.AddMiddleware(s.wrap)
 		}
 		w.standing.change(func() { w.standing.running = true })
 		defer w.standing.change(func() { w.standing.running = false })
 	}
+	defer r.follow(inner)()
 	done := make(chan error, 1)
 	go func() { done <- wm.Run(inner) }()
 	select {
@@ -162,9 +172,13 @@ func (r *Router) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.c.Grace)
 	defer cancel()
 	close(r.draining)
+	var all sync.WaitGroup
 	for _, w := range r.workers {
-		w.tail.Drain(ctx)
+		if d, ok := w.reads.(drainer); ok {
+			all.Go(func() { d.Drain(ctx) })
+		}
 	}
+	all.Wait()
 }
 
 // quiet is Watermill's log: what it tells at level info is only of use in debugging.
@@ -205,13 +219,16 @@ func (r *Router) Status(ctx context.Context) ([]HandlerStatus, error) {
 }
 
 func (w *worker) status(head bank.Seq) HandlerStatus {
-	s := w.standing
+	s, whole := w.standing, handlers.End(w.progress.At(w.Name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := HandlerStatus{
 		Handler: w.Name, Topic: w.Topic, State: s.state(), Position: s.position, LastError: s.lastErr, FailedAt: s.failedAt,
 	}
-	if at := s.position.Whole(); head > at {
+	if w.partitions > 0 {
+		out.Position = whole
+	}
+	if at := out.Position.Whole(); head > at {
 		out.Lag = head - at
 	}
 	return out

@@ -28,12 +28,18 @@ func TestTheNamesOfTheRoutes(t *testing.T) {
 	t.Parallel()
 	nothing := func(context.Context, []handlers.Fact) error { return nil }
 	routes := router.Routes(
-		router.Reactions{Balances: nothing, Entries: nothing, Transactions: nothing, Push: nothing},
-		router.Stores{Views: openStore(t)})
+		router.Reactions{
+			Balances: nothing, Entries: nothing, Transactions: nothing, Push: nothing,
+			RedisBalances: nothing, MongoEntries: nothing, MongoTransactions: nothing,
+		},
+		router.Stores{Views: openStore(t), RedisBalances: newVault(), MongoHistory: newVault()})
 	want := []string{
 		"account-query balances bankforge.accounts.v1",
+		"account-query balances-redis bankforge.accounts.v1",
 		"transaction-query history bankforge.accounts.v1",
 		"transaction-query transactions bankforge.transactions.v1",
+		"transaction-query history-mongo bankforge.accounts.v1",
+		"transaction-query transactions-mongo bankforge.transactions.v1",
 		"push push-accounts bankforge.accounts.v1",
 		"push push-transactions bankforge.transactions.v1",
 	}
@@ -44,6 +50,9 @@ func TestTheNamesOfTheRoutes(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("routes are\n%s\nwant\n%s\nNames are consumer groups: they never change.",
 			strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if some := router.Routes(router.Reactions{Push: nothing}, router.Stores{}); len(some) != 2 {
+		t.Errorf("a bank that only pushes has %d routes", len(some))
 	}
 	for _, module := range []string{"account-query", "transaction-query", "push"} {
 		_, err := router.New(module, routes, router.Config{Source: newLedger(), Progress: router.NewProgress()})

@@ -42,8 +42,8 @@ type Reactions struct {
 	MongoTransactions handlers.Func
 }
 
-// The handlers whose views stand outside. They are beside the others, so that a bank can go from one to the other and back:
-// each goes on where it was.
+// The handlers whose views stand outside. They are beside the others, so that a bank can go from one to the other and
+// back: each goes on where it was.
 const (
 	RedisBalancesHandler     = "balances-redis"
 	MongoHistoryHandler      = "history-mongo"

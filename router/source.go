@@ -124,7 +124,7 @@ type facts struct {
 
 // Next is a Feed.
 func (f facts) Next(ctx context.Context, topic string, after bank.Seq) (*message.Message, bank.Seq, error) {
-	d, err := f.read(ctx, bank.Topic(topic), after)
+	d, err := f.read(ctx, bank.Topic(topic), after, partition{})
 	if err != nil || d == nil {
 		return nil, after, err
 	}
@@ -134,8 +134,15 @@ func (f facts) Next(ctx context.Context, topic string, after bank.Seq) (*message
 	return NewMessage(ctx, d), d.Through.Seq, nil
 }
 
-// read returns what stands on the topic behind the event after; nil: nothing was written since.
-func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Delivery, error) {
+// partition is the i-th of a topic's; of 0: the whole topic.
+type partition struct{ i, of int }
+
+// has reports whether the key belongs to the partition.
+func (p partition) has(key string) bool { return p.of == 0 || PartitionOf(key, p.of) == p.i }
+
+// read returns what stands on the topic behind the event after, as much of it as belongs to the partition; nil: nothing
+// was written since.
+func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq, only partition) (*Delivery, error) {
 	events, err := f.source.Read(ctx, after, f.events)
 	if err != nil || len(events) == 0 {
 		return nil, err
@@ -148,8 +155,8 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Del
 		return nil, err
 	}
 	d := &Delivery{
-		Incarnation: head.Incarnation,
-		Prev:        handlers.End(after), Through: handlers.End(events[len(events)-1].Seq),
+		Incarnation: head.Incarnation, Partition: only.i,
+		Prev: handlers.End(after), Through: handlers.End(events[len(events)-1].Seq),
 		Facts: make([]handlers.Fact, 0, 2*len(events)),
 	}
 	for i := range events {
@@ -158,7 +165,7 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq) (*Del
 		}
 		e := &events[i]
 		for _, c := range e.Changes() {
-			if c.Topic() == topic {
+			if c.Topic() == topic && only.has(c.Key()) {
 				d.Facts = append(d.Facts, FactOf(c, &e.Meta, head.Incarnation))
 			}
 		}

@@ -41,7 +41,7 @@ type standing struct {
 	mu       sync.Mutex
 	running  bool
 	paused   bool
-	held     bool
+	held     map[int]bool  // the partitions that wait
 	resumed  chan struct{} // closed with each resume
 	position handlers.Position
 	lastErr  string
@@ -50,7 +50,8 @@ type standing struct {
 }
 
 func newStanding(handler string, m Metrics) *standing {
-	return &standing{handler: handler, metrics: m, resumed: make(chan struct{}), failing: map[string]bool{}}
+	return &standing{handler: handler, metrics: m, resumed: make(chan struct{}), held: map[int]bool{},
+		failing: map[string]bool{}}
 }
 
 // change does something under the lock, and tells when the state is another one afterwards.
@@ -72,7 +73,7 @@ func (s *standing) state() State {
 		return Stopped
 	case s.paused:
 		return Paused
-	case s.held:
+	case len(s.held) > 0:
 		return Held
 	default:
 		return Running

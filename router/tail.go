@@ -123,7 +123,7 @@ func (t *Tail) session(parent context.Context, topic string, out chan<- *message
 func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Message) {
 	at, ok := t.start(ctx, topic)
 	for ok {
-		hint := t.c.Hints.next()
+		hint := t.c.Hints.Next()
 		msg, through, err := t.c.Feed.Next(ctx, topic, at)
 		switch {
 		case err != nil:
@@ -234,8 +234,8 @@ func (h *Hints) Wake() {
 	h.ch = make(chan struct{})
 }
 
-// next is closed with the next Wake.
-func (h *Hints) next() <-chan struct{} {
+// Next is closed with the next Wake.
+func (h *Hints) Next() <-chan struct{} {
 	if h == nil {
 		return nil
 	}
@@ -250,5 +250,83 @@ func closed(c <-chan struct{}) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// drainer is a subscriber that can end in peace: Drain ends delivery, and returns once what was delivered is
+// acknowledged or refused, or when ctx ends. Its sessions stay open.
+type drainer interface{ Drain(ctx context.Context) }
+
+// drained makes a drainer of any subscriber: once it drains, it hands out nothing more of what the other one brings.
+type drained struct {
+	message.Subscriber
+	draining chan struct{}
+	once     sync.Once
+	mu       sync.Mutex // orders deliver and Drain
+	busy     sync.WaitGroup
+}
+
+func newDrained(s message.Subscriber) *drained {
+	return &drained{Subscriber: s, draining: make(chan struct{})}
+}
+
+// Subscribe passes on what the other one brings.
+func (s *drained) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	in, err := s.Subscriber.Subscribe(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan *message.Message)
+	go func() {
+		defer close(out)
+		for msg := range in {
+			if !s.deliver(ctx, msg, out) {
+				msg.Nack()
+			}
+		}
+	}()
+	return out, nil
+}
+
+// deliver hands the message out; false: it is too late.
+func (s *drained) deliver(ctx context.Context, msg *message.Message, out chan<- *message.Message) bool {
+	s.mu.Lock()
+	if closed(s.draining) {
+		s.mu.Unlock()
+		return false
+	}
+	s.busy.Add(1)
+	s.mu.Unlock()
+	select {
+	case out <- msg:
+		go func() {
+			defer s.busy.Done()
+			select {
+			case <-msg.Acked():
+			case <-msg.Nacked():
+			case <-msg.Context().Done():
+			}
+		}()
+		return true
+	case <-s.draining:
+	case <-ctx.Done():
+	}
+	s.busy.Done()
+	return false
+}
+
+// Drain ends delivery.
+func (s *drained) Drain(ctx context.Context) {
+	s.mu.Lock()
+	s.once.Do(func() { close(s.draining) })
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.busy.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }

@@ -29,14 +29,14 @@ func (w *worker) transactional(next message.HandlerFunc) message.HandlerFunc {
 		for range done.blocked {
 			w.metrics.Parked(w.Name, Waiting)
 		}
-		w.took(done.at)
+		w.took(d.Partition, done.at)
 		return nil, nil
 	}
 }
 
 // result is what a transaction did.
 type result struct {
-	at      handlers.Position
+	at      Checkpoint
 	handled bool
 	blocked int
 }
@@ -46,7 +46,7 @@ func (w *worker) transact(
 ) (result, error) {
 	at, fresh, err := w.fresh(ctx, d)
 	if err != nil || fresh == nil {
-		return result{at: at.Position}, err
+		return result{at: at}, err
 	}
 	rest, blocked, err := w.part(ctx, fresh)
 	if err != nil {
@@ -61,27 +61,43 @@ func (w *worker) transact(
 		}
 	}
 	fault.Here(fault.InHandler)
-	done := result{at: d.Through, handled: len(rest.Facts) > 0, blocked: len(blocked.Facts)}
+	done := result{at: d.checkpoint(), handled: len(rest.Facts) > 0, blocked: len(blocked.Facts)}
 	if fault.Planted(fault.NoCheckpoint) {
 		return done, nil
 	}
-	return done, w.Store.Advance(ctx, w.stream(), Checkpoint{Incarnation: d.Incarnation, Position: d.Through})
+	return done, w.Store.Advance(ctx, w.stream(d.Partition), done.at)
 }
 
 // fresh locks the checkpoint, and returns what of d is above it; nil: nothing, not even silence.
 func (w *worker) fresh(ctx context.Context, d *Delivery) (Checkpoint, *Delivery, error) {
-	at, err := w.Store.Checkpoint(ctx, w.stream())
+	at, err := w.Store.Checkpoint(ctx, w.stream(d.Partition))
+	if err == nil && at.Incarnation != d.Incarnation {
+		at, d, err = w.other(ctx, at, d)
+	}
 	switch {
-	case err != nil:
+	case err != nil || d == nil:
 		return at, nil, err
-	case at.Incarnation != "" && at.Incarnation != d.Incarnation:
-		return at, nil, ErrOtherLog
 	case !at.Position.Before(d.Through):
 		return at, nil, nil
 	case at.Position.Before(d.Prev):
 		return at, nil, &gap{at.Position, d.Prev}
 	}
 	return at, d.after(at.Position), nil
+}
+
+// other decides about a delivery of another incarnation of the log than the checkpoint's. What a broker has of a log
+// that is gone is left out; what the log has instead comes behind it.
+func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpoint, *Delivery, error) {
+	head, err := w.feed.source.Head(ctx)
+	switch {
+	case err != nil:
+		return at, nil, err
+	case head.Incarnation != d.Incarnation:
+		return at, nil, nil
+	case at.Incarnation != "":
+		return at, nil, ErrOtherLog
+	}
+	return at, d, nil
 }
 
 // part splits off the facts whose keys are parked.
@@ -120,7 +136,7 @@ func (w *worker) parkOne(ctx context.Context, d *Delivery, i int, as Status, tri
 		return err
 	}
 	waiting, err := w.Store.Park(ctx, Parked{
-		Stream: w.stream(), Key: d.key(i), Incarnation: d.Incarnation, Position: d.Facts[i].Position(), Status: as,
+		Stream: w.stream(d.Partition), Key: d.key(i), Incarnation: d.Incarnation, Position: d.Facts[i].Position(), Status: as,
 		At: time.Now().UTC().Truncate(time.Microsecond), Metadata: stored.metadata, Payload: stored.payload,
 	}, tries)
 	if err == nil && waiting > w.policy.PerKey {

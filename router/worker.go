@@ -23,15 +23,19 @@ type worker struct {
 	classify []Classifier
 	log      *slog.Logger
 	draining <-chan struct{}
-	tail     *Tail
+	// What the handler reads from: a tail of the log, or what a broker brings.
+	reads      message.Subscriber
+	partitions int // of its topic; 0: none, as of the log
 }
 
-func (w *worker) stream() Stream { return Stream{Handler: w.Name, Topic: w.Topic} }
+func (w *worker) stream(partition int) Stream {
+	return Stream{Handler: w.Name, Topic: w.Topic, Partition: partition}
+}
 
 // start is where the handler goes on: the position of its checkpoint. One of another log says nothing about
 // this one: then the first delivery shows it, wherever the log stands.
 func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error) {
-	c, err := w.Store.Checkpoint(ctx, w.stream())
+	c, err := w.Store.Checkpoint(ctx, w.stream(0))
 	if err != nil {
 		return handlers.Position{}, err
 	}
@@ -42,21 +46,21 @@ func (w *worker) start(ctx context.Context, _ string) (handlers.Position, error)
 	if c.Incarnation != head.Incarnation {
 		c = Checkpoint{}
 	}
-	w.took(c.Position)
+	w.took(0, c)
 	return c.Position, nil
 }
 
 // newest is where a handler starts that only wants what happens from now on, or from an event on that it is told.
 func (w *worker) newest(ctx context.Context, _ string) (handlers.Position, error) {
 	if w.from != nil {
-		w.took(handlers.End(*w.from))
+		w.took(0, Checkpoint{Position: handlers.End(*w.from)})
 		return handlers.End(*w.from), nil
 	}
 	head, err := w.feed.source.Head(ctx)
 	if err != nil {
 		return handlers.Position{}, err
 	}
-	w.took(handlers.End(head.Seq))
+	w.took(0, Checkpoint{Position: handlers.End(head.Seq)})
 	return handlers.End(head.Seq), nil
 }
 
@@ -86,12 +90,12 @@ func (w *worker) whole() bank.Seq {
 	return w.standing.position.Whole()
 }
 
-// took tells everyone that all up to p has been committed.
-func (w *worker) took(p handlers.Position) {
+// took tells everyone that all of a partition up to c has been committed.
+func (w *worker) took(partition int, c Checkpoint) {
+	w.progress.took(w.Name, partition, c)
 	w.standing.mu.Lock()
-	w.standing.position = p
-	w.standing.mu.Unlock()
-	w.progress.took(w.Name, p.Whole())
+	defer w.standing.mu.Unlock()
+	w.standing.position = c.Position
 }
 
 // wait sleeps for d, or until the handler is resumed; false: the session of ctx is over.
@@ -104,10 +108,12 @@ func (w *worker) wait(ctx context.Context, d time.Duration) bool {
 
 // hold waits for what is down to come back: n is how often it has been tried.
 func (w *worker) hold(ctx context.Context, n int, err error) error {
-	if w.standing.change(func() { w.standing.held = true }) {
-		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "error", err)
+	partition := deliveryIn(ctx).Partition
+	if w.standing.change(func() { w.standing.held[partition] = true }) {
+		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "partition", partition, "error", err)
 	}
 	if !w.wait(ctx, w.policy.Hold.After(n)) {
+		w.release(ctx) // the partition may go to somebody else
 		return errEnding
 	}
 	return w.gate(ctx)
@@ -128,7 +134,8 @@ func (w *worker) gate(ctx context.Context) error {
 
 // release ends what hold began.
 func (w *worker) release(ctx context.Context) {
-	if w.standing.change(func() { w.standing.held = false }) {
+	partition := deliveryIn(ctx).Partition
+	if w.standing.change(func() { delete(w.standing.held, partition) }) && !w.over(ctx) {
 		w.log.InfoContext(ctx, "handler goes on", "handler", w.Name)
 	}
 }

@@ -97,6 +97,7 @@ func Read[T any](ctx context.Context, v *View, fast, slow func(context.Context) 
 		}
 	case probe:
 		v.serve()
+		return Read(ctx, v, fast, slow) // what was read is older than what the store had, perhaps
 	}
 	return out, nil
 }

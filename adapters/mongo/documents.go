@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -76,6 +75,7 @@ type holdDocument struct {
 	ID       string `bson:"_id"`
 	Hold     string `bson:"hold"`
 	Version  int64  `bson:"version"`
+	Later    bool   `bson:"later,omitempty"` // not the first version: see list.newest
 	Account  string `bson:"account"`
 	Customer string `bson:"customer,omitempty"`
 	Status   int32  `bson:"status"`
@@ -98,8 +98,8 @@ func holdOf(h *bank.Hold) (holdDocument, error) {
 		Reference: h.Reference, Expires: int64(h.ExpiresAt),
 	})
 	return holdDocument{
-		ID: idOf(h.ID, h.Version), Hold: h.ID.String(), Version: int64(h.Version), Account: h.Account.String(),
-		Customer: h.Customer.String(), Status: int32(h.Status), Created: int64(h.CreatedAt), Data: string(data),
+		ID: idOf(h.ID, h.Version), Hold: h.ID.String(), Version: int64(h.Version), Later: h.Version > 1,
+		Account: h.Account.String(), Customer: h.Customer.String(), Status: int32(h.Status), Created: int64(h.CreatedAt), Data: string(data),
 	}, err
 }
 
@@ -122,7 +122,8 @@ type transactionDocument struct {
 	ID          string   `bson:"_id"`
 	Transaction string   `bson:"transaction"`
 	Version     int64    `bson:"version"`
-	At          int64    `bson:"at"` // its place in lists: when it was posted, or created while it is not
+	Later       bool     `bson:"later,omitempty"` // not the first version: see list.newest
+	At          int64    `bson:"at"`              // its place in lists: when it was posted, or created while it is not
 	Kind        int32    `bson:"kind"`
 	Status      int32    `bson:"status"`
 	Tags        []string `bson:"tags"` // all else that is asked for, each with its kind before it: one index finds them
@@ -171,7 +172,7 @@ type entryInData struct {
 // transactionOf is a document; later versions have the key of the first one.
 func transactionOf(t *history.Transaction, key string) (transactionDocument, error) {
 	d := transactionDocument{
-		ID: idOf(t.ID, t.Version), Transaction: t.ID.String(), Version: int64(t.Version),
+		ID: idOf(t.ID, t.Version), Transaction: t.ID.String(), Version: int64(t.Version), Later: t.Version > 1,
 		At: int64(cmp.Or(t.PostedAt, t.CreatedAt)), Kind: int32(t.Kind), Status: int32(t.Status),
 		Tags: make([]string, 0, 8),
 	}
@@ -267,8 +268,4 @@ type place struct {
 	at      int64
 	id      string
 	version int64
-}
-
-func (p place) compare(q place) int {
-	return cmp.Or(cmp.Compare(p.at, q.at), strings.Compare(p.id, q.id), cmp.Compare(p.version, q.version))
 }

@@ -14,9 +14,9 @@ import (
 	"bankforge/router"
 )
 
-// History answers from MongoDB. What it has read counts only if all marks say, afterwards, that the view is complete and
-// of the incarnation that was read: so a view that is lost is never taken for an empty one. It is safe for concurrent
-// use.
+// History answers from MongoDB. What it has read counts only if all marks say, afterwards, that the view is complete
+// and of the incarnation that was read: so a view that is lost is never taken for an empty one. It is safe for
+// concurrent use.
 type History struct {
 	db         *DB
 	store      app.History
@@ -131,36 +131,38 @@ type found[T any] struct {
 	ok bool
 }
 
-// Transaction implements app.History.
-func (h *History) Transaction(ctx context.Context, id bank.TransactionID) (bank.Transaction, bool, error) {
-	f, err := ask(ctx, h, &h.changes, func(ctx context.Context, incarnation string) (f found[bank.Transaction], err error) {
-		d, ok, err := newest[transactionDocument](ctx, h.db.of(transactions, incarnation), "transaction", id.String())
-		if err == nil && ok {
-			f.ok = true
-			f.it, err = d.transaction()
+// one reads the newest version of one thing.
+func one[D any, P version[D], T any](
+	ctx context.Context, h *History, s *side, collection, field, id string, row func(P) (T, error),
+	slow func(context.Context, app.History) (T, bool, error),
+) (T, bool, error) {
+	f, err := ask(ctx, h, s, func(ctx context.Context, incarnation string) (f found[T], err error) {
+		d, ok, err := newest[D](ctx, h.db.of(collection, incarnation), field, id)
+		if err != nil || !ok {
+			return f, err
 		}
+		f.it, err = row(&d)
+		f.ok = err == nil
 		return f, err
-	}, func(ctx context.Context, store app.History) (f found[bank.Transaction], err error) {
-		f.it, f.ok, err = store.Transaction(ctx, id)
+	}, func(ctx context.Context, store app.History) (f found[T], err error) {
+		f.it, f.ok, err = slow(ctx, store)
 		return f, err
 	})
 	return f.it, f.ok, err
 }
 
+// Transaction implements app.History.
+func (h *History) Transaction(ctx context.Context, id bank.TransactionID) (bank.Transaction, bool, error) {
+	return one(ctx, h, &h.changes, transactions, "transaction", id.String(), (*transactionDocument).transaction,
+		func(ctx context.Context, store app.History) (bank.Transaction, bool, error) {
+			return store.Transaction(ctx, id)
+		})
+}
+
 // Hold implements app.History.
 func (h *History) Hold(ctx context.Context, id bank.HoldID) (bank.Hold, bool, error) {
-	f, err := ask(ctx, h, &h.accounts, func(ctx context.Context, incarnation string) (f found[bank.Hold], err error) {
-		d, ok, err := newest[holdDocument](ctx, h.db.of(holds, incarnation), "hold", id.String())
-		if err == nil && ok {
-			f.ok = true
-			f.it, err = d.hold()
-		}
-		return f, err
-	}, func(ctx context.Context, store app.History) (f found[bank.Hold], err error) {
-		f.it, f.ok, err = store.Hold(ctx, id)
-		return f, err
-	})
-	return f.it, f.ok, err
+	return one(ctx, h, &h.accounts, holds, "hold", id.String(), (*holdDocument).hold,
+		func(ctx context.Context, store app.History) (bank.Hold, bool, error) { return store.Hold(ctx, id) })
 }
 
 // Transactions implements app.History.

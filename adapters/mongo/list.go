@@ -126,13 +126,17 @@ func (l *list[D, P]) read(ctx context.Context, behind *place) (out []D, err erro
 	return out, err
 }
 
-// newest are the newest versions of what the documents are versions of.
+// newest are the newest versions of what the documents are versions of. Most things never have a second one; so only
+// later ones are looked for, which also servers find soon that have no index for lists of ids.
 func (l *list[D, P]) newest(ctx context.Context, documents []D) (map[string]int64, error) {
 	ids := make(bson.A, 0, len(documents))
+	out := make(map[string]int64, len(documents))
 	for i := range documents {
-		ids = append(ids, P(&documents[i]).place().id)
+		p := P(&documents[i]).place()
+		ids, out[p.id] = append(ids, p.id), max(out[p.id], p.version)
 	}
-	cursor, err := l.in.Find(ctx, bson.D{{Key: l.id, Value: bson.D{{Key: "$in", Value: ids}}}},
+	cursor, err := l.in.Find(ctx,
+		bson.D{{Key: l.id, Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "later", Value: true}},
 		options.Find().SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: l.id, Value: 1}, {Key: "version", Value: 1}}))
 	if err != nil {
 		return nil, err
@@ -141,7 +145,6 @@ func (l *list[D, P]) newest(ctx context.Context, documents []D) (map[string]int6
 	if err := cursor.All(ctx, &all); err != nil {
 		return nil, err
 	}
-	out := make(map[string]int64, len(documents))
 	for _, d := range all {
 		id, _ := d[l.id].(string)
 		v, _ := d["version"].(int64)

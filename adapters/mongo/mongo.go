@@ -1,5 +1,5 @@
-// Package mongo keeps history in MongoDB: a document for each entry, and one for each version of a transaction or hold, of
-// which the newest one is read. Documents are only ever inserted, under ids that say what they are, so what
+// Package mongo keeps history in MongoDB: a document for each entry, and one for each version of a transaction or
+// hold, of which the newest one is read. Documents are only ever inserted, under ids that say what they are, so what
 // comes twice is there once. Beside them stand the marks that say how far they are; what MongoDB loses is built again
 // from the log. It uses only what MongoDB and the servers that speak its protocol have in common.
 package mongo

@@ -38,7 +38,7 @@ type branch struct {
 
 func newBranch(t *testing.T, address string, withStore bool) *branch {
 	t.Helper()
-	source := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // the same each time
+	source := rand.New(rand.NewPCG(7, 8)) // the same each time
 	b := &branch{
 		T: t, log: &memory{incarnation: "first"}, model: &apptest.MemoryViews{},
 		events: apptest.RandomHistory(source.IntN, 500),
@@ -278,7 +278,7 @@ func TestAnotherIncarnationOfTheLog(t *testing.T) {
 	b.await(inMongo...)
 	b.becomesSame()
 	b.stop()
-	source := rand.New(rand.NewPCG(9, 9)) //nolint:gosec // the same each time
+	source := rand.New(rand.NewPCG(9, 9)) // the same each time
 	b.log, b.model = &memory{incarnation: "second"}, &apptest.MemoryViews{}
 	b.events = apptest.RandomHistory(source.IntN, 200)
 	db, err := mongo.Open(withDatabase(t, address, b.raw.Name()))

@@ -41,7 +41,7 @@ type branch struct {
 
 func newBranch(t *testing.T, url string) *branch {
 	t.Helper()
-	source := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // the same each time
+	source := rand.New(rand.NewPCG(7, 8)) // the same each time
 	b := &branch{
 		T: t, log: &memory{incarnation: "first"}, model: &apptest.MemoryViews{},
 		events: apptest.RandomHistory(source.IntN, 1500), progress: router.NewProgress(), fellBack: map[string]int{},

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -10,8 +11,8 @@ import (
 )
 
 // An account is a hash: "s" is its state, "o" its opening, "d" its details. The state begins with its version
-// (16 hexadecimal digits, so that text compares as numbers do) and with what it belongs to: the partition (4 digits) and
-// the incarnation (2 digits for its length, and the text). A mark is its position and its target (16 digits each)
+// (16 hexadecimal digits, so that text compares as numbers do) and with what it belongs to: the partition (4 digits)
+// and the incarnation (2 digits for its length, and the text). A mark is its position and its target (16 digits each)
 // and the incarnation. Everything that a handler does is done under the mark that it has seen.
 var (
 	versions = redis.NewScript(`
@@ -24,7 +25,8 @@ for i = 2, #KEYS do
 end
 return out`)
 
-	save = redis.NewScript(`
+	save = redis.NewScript( //nolint:dupword // blocks of Lua end one after another
+		`
 local mark = redis.call('GET', KEYS[1])
 if mark ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
 local own = ARGV[2]
@@ -42,11 +44,8 @@ for i = 2, #KEYS do
 		else
 			redis.call('HSET', key, 's', s, 'o', o)
 		end
-		if d == '-' then
-			redis.call('HDEL', key, 'd')
-		elseif d ~= '' then
-			redis.call('HSET', key, 'd', d)
-		end
+		if d == '-' then redis.call('HDEL', key, 'd') end
+		if d ~= '-' and d ~= '' then redis.call('HSET', key, 'd', d) end
 	end
 end
 return 1`)
@@ -96,7 +95,7 @@ func run(ctx context.Context, on *redis.Client, script *redis.Script, calls []ca
 
 func firstError(cmds []*redis.Cmd) error {
 	for _, c := range cmds {
-		if err := c.Err(); err != nil && err != redis.Nil {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
 	}

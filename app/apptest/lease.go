@@ -75,7 +75,7 @@ func (c *leaseCheck) oneOwner(ctx context.Context) error {
 // holdingOn: a lease that is renewed in time does not end, and its owner may take a new term at any time.
 func (c *leaseCheck) holdingOn(ctx context.Context) error {
 	for range 4 {
-		if err := errors.Join(renewal(ctx, c.one, nil), c.waits(ctx, c.two), pass(ctx, c.term/2)); err != nil {
+		if err := errors.Join(renewal(ctx, c.one, nil), c.waits(ctx, c.two), elapse(ctx, c.term/2)); err != nil {
 			return err
 		}
 	}
@@ -87,11 +87,11 @@ func (c *leaseCheck) holdingOn(ctx context.Context) error {
 func (c *leaseCheck) runningOut(ctx context.Context) error {
 	own := app.Holder{Owner: "one again", Address: "http://one", Term: 2}
 	late := c.term + c.term/4
-	if err := errors.Join(pass(ctx, late), holder(ctx, c.two, own), renewal(ctx, c.one, nil)); err != nil {
+	if err := errors.Join(elapse(ctx, late), holder(ctx, c.two, own), renewal(ctx, c.one, nil)); err != nil {
 		return err
 	}
 	own.Valid = true
-	return errors.Join(holder(ctx, c.two, own), c.waits(ctx, c.two), pass(ctx, late), acquired(ctx, c.two, "two", 3))
+	return errors.Join(holder(ctx, c.two, own), c.waits(ctx, c.two), elapse(ctx, late), acquired(ctx, c.two, "two", 3))
 }
 
 // tooLate: another one has taken the ledger, and what the earlier owner does to its lease does nothing.

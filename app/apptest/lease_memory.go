@@ -53,7 +53,7 @@ func (s *Shared) Acquire(ctx context.Context, owner string) (app.Head, error) {
 		if ok || err != nil {
 			return head, err
 		}
-		if err := pass(ctx, lookAgain); err != nil {
+		if err := elapse(ctx, lookAgain); err != nil {
 			return app.Head{}, err
 		}
 	}
@@ -119,7 +119,7 @@ func (s *sharing) fault(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func pass(ctx context.Context, d time.Duration) error {
+func elapse(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

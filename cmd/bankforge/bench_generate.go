@@ -22,6 +22,7 @@ import (
 	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/embedded"
 	"bankforge/cmd/bankforge/stores"
+	"bankforge/router"
 )
 
 const (
@@ -46,7 +47,7 @@ func generateBank(ctx context.Context, dir string, accounts, events int) (err er
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
 	}
-	f, err := embedded.Bank{Dir: dir}.Open(ctx, stores.Process{Log: slog.New(slog.DiscardHandler)})
+	f, err := embedded.Bank{Dir: dir}.Open(ctx, stores.Process{Log: slog.New(slog.DiscardHandler), Progress: router.NewProgress()})
 	if err != nil {
 		return err
 	}

@@ -9,12 +9,15 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
+	"bankforge/app"
+	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/bench"
 )
 
@@ -59,6 +62,8 @@ type Serve struct {
 	Lease     time.Duration `help:"How long a silent owner of a shared ledger is left alone." default:"2s"`
 	Watch     time.Duration `help:"How often a process looks for what others append to a shared log." default:"20ms"`
 
+	PublishAbove []string `help:"Transfers of more minor units wait for the broker: EUR:1000000." placeholder:"CUR:N,…"`
+
 	Queue         int           `help:"Commands that may wait for the decider; more are refused with 503." default:"8192"`
 	QueueWait     time.Duration `help:"How long a command may wait for it; then it is refused with 503." default:"300ms"`
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
@@ -73,6 +78,7 @@ type Serve struct {
 	Grace         time.Duration `help:"How long ending may take before what runs is cut off." default:"25s"`
 
 	certificate *tls.Certificate // of TLSCert and TLSKey
+	above       app.PublishAbove // of PublishAbove
 	roots       *x509.CertPool   // of OwnerCA
 	shares      bool             // others may own the ledger
 }
@@ -260,11 +266,38 @@ func (s *Serve) validateOthers() error {
 			return fmt.Errorf("--owner-ca: there is no certificate in %s", s.OwnerCA)
 		}
 	}
+	if err := s.validateAbove(); err != nil {
+		return err
+	}
 	if s.Lease < 100*time.Millisecond || s.Lease > time.Minute {
 		return fmt.Errorf("--lease %s is not from 100ms to 1m", s.Lease)
 	}
 	if s.Watch < time.Millisecond || s.Watch > time.Minute {
 		return fmt.Errorf("--watch %s is not from 1ms to 1m", s.Watch)
+	}
+	return nil
+}
+
+func (s *Serve) validateAbove() (err error) {
+	var all []bank.Amount
+	for _, text := range s.PublishAbove {
+		code, digits, _ := strings.Cut(text, ":")
+		currency, err := bank.ParseCurrency(code)
+		if err != nil {
+			return fmt.Errorf("--publish-above %s: %w", text, err)
+		}
+		minor, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			return fmt.Errorf("--publish-above %s is not like EUR:1000000", text)
+		}
+		amount, err := bank.NewAmount(minor, currency)
+		if err != nil {
+			return fmt.Errorf("--publish-above %s: %w", text, err)
+		}
+		all = append(all, amount)
+	}
+	if s.above, err = app.NewPublishAbove(all...); err != nil {
+		return fmt.Errorf("--publish-above: %w", err)
 	}
 	return nil
 }

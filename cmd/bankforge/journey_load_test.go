@@ -238,7 +238,7 @@ func (l *load) check() error {
 func (l *load) checkHistory(want map[string]bool) error {
 	const list = "/v1/transactions?kind=transfer&limit=200"
 	for next := list; ; {
-		a, err := ask(http.MethodGet, l.url+next, l.header, "")
+		a, err := l.read(next)
 		if err != nil {
 			return err
 		}
@@ -270,10 +270,22 @@ func (l *load) checkHistory(want map[string]bool) error {
 	return nil
 }
 
+// read reads what is not stale: a view may need some seconds after its process was killed.
+func (l *load) read(path string) (a answer, err error) {
+	fresh := until(patience, func() bool {
+		a, err = ask(http.MethodGet, l.url+path, l.header, "")
+		return err != nil || a.status != http.StatusServiceUnavailable && a.header.Get("Bankforge-Stale") == ""
+	})
+	if err == nil && (!fresh || a.status != http.StatusOK) {
+		err = fmt.Errorf("%s: %d, stale: %s: %s", path, a.status, a.header.Get("Bankforge-Stale"), a.body)
+	}
+	return a, err
+}
+
 func (l *load) checkMoney() error {
 	sum := 0
 	for _, id := range l.accounts {
-		a, err := ask(http.MethodGet, l.url+"/v1/accounts/"+id, l.header, "")
+		a, err := l.read("/v1/accounts/" + id)
 		if err != nil {
 			return err
 		}

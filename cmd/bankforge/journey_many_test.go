@@ -30,22 +30,13 @@ func TestSharedJourneys(t *testing.T) {
 	for _, name := range []string{"bulk", "holds", "idempotency", "money", "reversals", "review"} {
 		scripts = append(scripts, filepath.Join("testdata", name+".txtar"))
 	}
-	cmds := journeyCommands()
-	for name, do := range map[string]func(*testscript.TestScript, bool, []string){
-		"process": processCommand, // process NAME [FLAG…]: start one more process, and wait until it is ready
-		"use":     useCommand,     // use NAME: whom req and the others ask from now on
-		"signal":  signalCommand,  // signal NAME kill | term | stop | cont
-		"owner":   ownerCommand,   // owner NAME SECONDS: it owns the ledger, at the latest by then
-	} {
-		cmds[name] = do
-	}
 	testscript.Run(t, testscript.Params{
-		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
+		Files: scripts, RequireExplicitExec: true, Cmds: manyCommands(),
 		Setup: func(env *testscript.Env) error {
 			prefix := servers.Name() + "_"
 			env.Setenv("BANKFORGE_STORE", "postgres")
 			env.Setenv("BANKFORGE_POSTGRES", url)
-			env.Setenv("BANKFORGE_POSTGRES_PREFIX", prefix)
+			env.Setenv("BANKFORGE_PREFIX", prefix)
 			if err := setUpJourney(env); err != nil {
 				return err
 			}
@@ -53,6 +44,16 @@ func TestSharedJourneys(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// manyCommands are those of journeys with many processes.
+func manyCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+	cmds := journeyCommands()
+	cmds["process"] = processCommand // process NAME [FLAG…]: start one more process, and wait until it is ready
+	cmds["use"] = useCommand         // use NAME: whom req and the others ask from now on
+	cmds["signal"] = signalCommand   // signal NAME kill | term | stop | cont
+	cmds["owner"] = ownerCommand     // owner NAME SECONDS: it owns the ledger, at the latest by then
+	return cmds
 }
 
 // drop removes the bank of a script.
@@ -98,6 +99,12 @@ func processCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if before := j.many[name]; before != nil && !before.ended() {
 		ts.Fatalf("%s is running", name)
 	}
+	startOne(ts, name, args[1:])
+	ts.Check(j.many[name].ready(ts.Getenv(name)))
+}
+
+// startOne starts a process, and does not wait for it. It is where it was before.
+func startOne(ts *testscript.TestScript, name string, flags []string) {
 	program, err := exec.LookPath("bankforge")
 	ts.Check(err)
 	addr := strings.TrimPrefix(ts.Getenv(name), "http://")
@@ -106,14 +113,14 @@ func processCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Setenv(name, "http://"+addr)
 	}
-	args = append([]string{"serve", "--http", addr}, args[1:]...)
+	args := append([]string{"serve", "--http", addr}, flags...)
 	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs(name+".log"), program, args...)
 	ts.Check(err)
+	j := of(ts)
 	if j.many == nil {
 		j.many = map[string]*process{}
 	}
 	j.many[name] = p
-	ts.Check(p.ready("http://" + addr))
 }
 
 func useCommand(ts *testscript.TestScript, neg bool, args []string) {

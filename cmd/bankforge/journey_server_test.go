@@ -96,6 +96,10 @@ func (p *process) ready(url string) error {
 func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	j := of(ts)
 	usage(ts, !neg && (j.bank == nil || j.bank.ended()), "serve [FLAG…], when it is not running")
+	if ts.Getenv("MANY") != "" {
+		serveMany(ts, args)
+		return
+	}
 	program, err := exec.LookPath("bankforge")
 	ts.Check(err)
 	args = append([]string{"serve"}, args...)
@@ -114,7 +118,8 @@ func environment(ts *testscript.TestScript) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	for _, name := range []string{"STORE", "POSTGRES", "POSTGRES_PREFIX"} {
+	for _, name := range []string{"STORE", "POSTGRES", "PREFIX", "BROKER", "KAFKA", "PARTITIONS", "BALANCES", "REDIS", "HISTORY",
+		"MONGO"} {
 		if v := ts.Getenv("BANKFORGE_" + name); v != "" {
 			env = append(env, "BANKFORGE_"+name+"="+v)
 		}
@@ -124,12 +129,26 @@ func environment(ts *testscript.TestScript) []string {
 
 func crashCommand(ts *testscript.TestScript, neg bool, args []string) {
 	j := of(ts)
+	for _, p := range j.many {
+		p.kill()
+	}
+	if len(j.many) > 0 {
+		return
+	}
 	usage(ts, !neg && len(args) == 0 && j.bank != nil && !j.bank.ended(), "crash, while it is running")
 	j.bank.kill()
 }
 
 func termCommand(ts *testscript.TestScript, neg bool, args []string) {
 	j := of(ts)
+	for name, p := range j.many {
+		if err := p.term(); err != nil {
+			ts.Fatalf("%s after SIGTERM: %v\n%s", name, err, tail(p.log))
+		}
+	}
+	if len(j.many) > 0 {
+		return
+	}
 	usage(ts, !neg && len(args) == 0 && j.bank != nil && !j.bank.ended(), "term, while it is running")
 	if err := j.bank.term(); err != nil {
 		ts.Fatalf("after SIGTERM: %v\n%s", err, tail(j.bank.log))

@@ -36,12 +36,13 @@ type journeyKey struct{}
 
 // journey is what one script has running.
 type journey struct {
-	bank   *process
-	answer answer // the last one
-	keys   int    // idempotency keys made so far
-	load   *load
-	tab    *tab
-	many   map[string]*process // by their names
+	bank    *process
+	answer  answer // the last one
+	keys    int    // idempotency keys made so far
+	load    *load
+	tab     *tab
+	many    map[string]*process // by their names
+	gateway *process
 }
 
 func setUpJourney(env *testscript.Env) error {
@@ -57,6 +58,11 @@ func setUpJourney(env *testscript.Env) error {
 	env.Setenv("BANKFORGE_HTTP", addr)
 	env.Setenv("BANKFORGE_ADMIN", "")
 	env.Setenv("BANKFORGE_RATE_LIMIT", "0")
+	deploy, err := filepath.Abs(filepath.Join("..", "..", "deploy"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("DEPLOY", deploy)
 	env.Defer(func() {
 		if j.load != nil {
 			j.load.stop()
@@ -66,6 +72,9 @@ func setUpJourney(env *testscript.Env) error {
 		}
 		for _, p := range j.many {
 			p.kill()
+		}
+		if j.gateway != nil {
+			_ = j.gateway.term()
 		}
 	})
 	return nil

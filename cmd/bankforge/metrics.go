@@ -29,6 +29,7 @@ type metrics struct {
 	failed    *prometheus.CounterVec
 	parked    *prometheus.CounterVec
 	states    *prometheus.GaugeVec
+	fallbacks *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -69,9 +70,12 @@ func newMetrics() *metrics {
 		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bankforge_handler_state", Help: "1 for the state that the handler is in.",
 		}, []string{"handler", "state"}),
+		fallbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_view_fallbacks_total", Help: "Reads that the store answered, by where they were asked first.",
+		}, []string{"view", "reason"}),
 	}
 	m.registry.MustRegister(m.requests, m.commands, m.batches, m.events, m.commits,
-		m.facts, m.delivered, m.failed, m.parked, m.states,
+		m.facts, m.delivered, m.failed, m.parked, m.states, m.fallbacks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -116,6 +120,9 @@ func (b *bankProcess) watch() {
 			})
 	}
 }
+
+// fellBack counts a read that was not answered where views are fast.
+func (m *metrics) fellBack(view, reason string) { m.fallbacks.WithLabelValues(view, reason).Inc() }
 
 // observe counts one request.
 func (m *metrics) observe(o ports.Observation) {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
+	"strings"
 
 	"bankforge/router"
+	"bankforge/router/relay"
 )
 
 // module is one part of the bank that a process may run.
@@ -12,19 +15,21 @@ type module struct {
 	name string
 	// decides: it needs the ledger to take commands.
 	decides bool
+	// handles: it has handlers, in a Router of its own.
+	handles bool
 	// run works until ctx ends; nil: the module only answers requests.
 	run func(ctx context.Context, b *bankProcess) error
 }
 
 // modules are what there is to run. A process that runs only some of them answers only their requests.
 var modules = []module{
-	{"account-command", true, nil},                                 // accounts and customers
-	{"transaction-command", true, nil},                             // money
-	{"account-query", false, runHandlers("account-query")},         // accounts and balances
-	{"transaction-query", false, runHandlers("transaction-query")}, // history
-	{"event-store", false, nil},                                    // reading the log
-	{"push", false, runHandlers("push")},                           // live updates to browsers
-	{"console", false, nil},                                        // the web page
+	{"account-command", true, false, nil},                                // accounts and customers
+	{"transaction-command", true, false, nil},                            // money
+	{"account-query", false, true, runHandlers("account-query")},         // accounts and balances
+	{"transaction-query", false, true, runHandlers("transaction-query")}, // history
+	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
+	{"push", false, true, runHandlers("push")},                           // live updates to browsers
+	{"console", false, false, nil},                                       // the web page
 }
 
 // runs reports whether --target names the module.
@@ -35,6 +40,21 @@ func (s *Serve) runs(name string) bool {
 // decides reports whether a module runs that needs the ledger to take commands.
 func (s *Serve) decides() bool {
 	return slices.ContainsFunc(modules, func(m module) bool { return m.decides && s.runs(m.name) })
+}
+
+// runRelay brings the log to the broker, if there is one: one process does at a time, others stand by.
+func runRelay(ctx context.Context, b *bankProcess) error {
+	if b.published == nil {
+		return nil
+	}
+	r, err := b.stores.Broker.Relay(relay.Config{
+		Source: b.routing.Source, Hints: b.routing.Hints, Owner: owner() + "/" + strings.ToLower(rand.Text()[:8]),
+		Saw: b.published.Saw, Log: b.log,
+	})
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one

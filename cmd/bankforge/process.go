@@ -27,22 +27,23 @@ import (
 
 // bankProcess is the bank as one process runs it: what is shared by its modules.
 type bankProcess struct {
-	conf    *Serve
-	log     *slog.Logger
-	stores  *stores.Stores
-	metrics *metrics
-	tokens  *ports.Tokens
-	tide    *app.Tide
-	decider decider                // nil: nothing is decided here, nor forwarded
-	owners  *succession.Succession // nil: no other process could own the ledger
-	head    app.Head               // as the process found the log, or took it over
-	app     *app.App
-	hub     *websocket.Hub
-	tickets *ports.Tickets
-	routes  []router.Route
-	routing router.Config
-	ready   *readiness
-	forward *forward.Forward // nil: there is nobody to forward to
+	conf      *Serve
+	log       *slog.Logger
+	stores    *stores.Stores
+	metrics   *metrics
+	tokens    *ports.Tokens
+	tide      *app.Tide
+	decider   decider                // nil: nothing is decided here, nor forwarded
+	owners    *succession.Succession // nil: no other process could own the ledger
+	head      app.Head               // as the process found the log, or took it over
+	app       *app.App
+	hub       *websocket.Hub
+	tickets   *ports.Tickets
+	routes    []router.Route
+	routing   router.Config
+	published *router.Published // nil: what is committed is published
+	ready     *readiness
+	forward   *forward.Forward // nil: there is nobody to forward to
 }
 
 // decider is a ledger, or a succession of owners of one.
@@ -61,7 +62,11 @@ func newBankProcess(ctx context.Context, conf *Serve, where *Where, log *slog.Lo
 			err = errors.Join(err, b.close())
 		}
 	}()
-	self := stores.Process{Address: conf.Advertise, Lease: conf.Lease, Log: log}
+	b.routing.Progress = router.NewProgress()
+	self := stores.Process{
+		Address: conf.Advertise, Lease: conf.Lease, Log: log, Runs: conf.runs,
+		Progress: b.routing.Progress, FellBack: b.metrics.fellBack,
+	}
 	if b.stores, err = where.keeper().Open(ctx, self); err != nil {
 		return b, err
 	}
@@ -171,13 +176,23 @@ func owner() string {
 }
 
 func (b *bankProcess) startApp() (err error) {
-	progress := router.NewProgress()
-	b.routing.Progress = progress
-	b.app, err = app.New(app.Parts{
+	parts := app.Parts{
 		Decider: b.decider, Tide: b.tide, Log: b.stores.Log, Lookup: b.stores.Lookup,
-		Balances: b.stores.Balances, History: b.stores.History, Progress: progress,
-		Customers: b.stores.Customers, MasterKey: b.stores.MasterKey, Publisher: app.LogIsBroker{},
-	})
+		Balances: b.stores.Balances, History: b.stores.History, Progress: b.stores.Progress,
+		Customers: b.stores.Customers, MasterKey: b.stores.MasterKey, Publisher: app.LogIsBroker{}, Above: b.conf.above,
+	}
+	b.routing.Source = router.FromLog(b.stores.Following)
+	if b.owners != nil {
+		parts.Authors = authors{b.routing.Source}
+	}
+	if broker := b.stores.Broker; broker != nil {
+		b.published = router.NewPublished(router.PublishedConfig{Cursors: broker.Cursors, Log: b.log})
+		b.routing.Broker = &router.Broker{
+			Subscribe: broker.Subscribe, Partitions: broker.Partitions, Published: b.published,
+		}
+		parts.Publisher = b.published
+	}
+	b.app, err = app.New(parts)
 	return err
 }
 
@@ -200,19 +215,17 @@ func (b *bankProcess) startHub() (err error) {
 
 // routeFacts says which handlers there are, and what they write to.
 func (b *bankProcess) routeFacts() {
-	writes := b.stores.Writes
-	b.routes = router.Routes(router.Reactions{
-		Balances: writes.Balances, Entries: writes.Entries, Transactions: writes.Transactions, Push: push.Func(b.hub),
-	}, writes.Places)
+	reactions := b.stores.Writes.Reactions
+	reactions.Push = push.Func(b.hub)
+	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
-	b.routing.Source = router.FromLog(b.stores.Following)
 	b.routing.Hints = router.NewHints()
 	b.routing.From = &b.head.Seq
 	b.routing.Poll, b.routing.Batch, b.routing.Policy = b.conf.Poll, b.conf.Delivery, policy
 	b.routing.Classify = b.stores.Classify
 	b.routing.Metrics, b.routing.Log, b.routing.Grace = b.metrics, b.log, reactionGrace
-	b.ready = &readiness{decider: b.decider, owners: b.owners, log: b.stores.Ready, runs: b.conf.runs}
+	b.ready = &readiness{published: b.published, tide: b.tide, decider: b.decider, owners: b.owners, log: b.stores.Ready, runs: b.conf.runs}
 }
 
 // checkViews refuses views that are not of this log, and a log that has lost events which views have seen.

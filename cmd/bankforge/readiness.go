@@ -20,6 +20,9 @@ type readiness struct {
 	log     func() error           // why commands cannot be decided upon the log
 	runs    func(module string) bool
 
+	published *router.Published // nil: what is committed is published
+	tide      *app.Tide
+
 	mu      sync.Mutex
 	routers map[string]*router.Router
 }
@@ -66,7 +69,11 @@ func (r *readiness) state(ctx context.Context, m module) ports.ModuleState {
 			out.Detail = standing(r.owners.State())
 		}
 	}
-	if m.run == nil {
+	if m.name == "event-store" && r.published != nil {
+		at, head := r.published.Seq(), r.tide.Committed()
+		out.Lag = uint64(max(head, at) - at)
+	}
+	if !m.handles {
 		return out
 	}
 	r.mu.Lock()

@@ -134,6 +134,9 @@ func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doo
 		}
 	}
 	parts.Go(func() error { b.wake(reactions); return nil })
+	if b.published != nil {
+		parts.Go(func() error { return b.published.Run(reactions) })
+	}
 	if b.owners != nil {
 		parts.Go(func() error { return app.Watch(reactions, b.watching()) })
 	}

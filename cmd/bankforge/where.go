@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"bankforge/app"
@@ -13,46 +14,93 @@ import (
 
 // Where says what a bank is kept in. All processes and commands of one bank are told the same.
 type Where struct {
-	Data     string `help:"Directory of what is kept in files." default:"./data" placeholder:"DIR"`
-	Store    string `help:"Where the log is: ${enum}." enum:"sqlite,postgres" default:"sqlite"`
-	Postgres string `help:"PostgreSQL, for --store postgres." placeholder:"URL"`
-	Broker   string `help:"What carries messages: ${enum} (the log itself)." enum:"log" default:"log"`
-	Balances string `help:"Where balances are read: ${enum}." enum:"store" default:"store"`
-	History  string `help:"Where history is read: ${enum}." enum:"store" default:"store"`
+	Data     string   `help:"Directory of what is kept in files." default:"./data" placeholder:"DIR"`
+	Store    string   `help:"Where the log is: ${enum}." enum:"sqlite,postgres" default:"sqlite"`
+	Postgres string   `help:"PostgreSQL, for --store postgres." placeholder:"URL"`
+	Broker   string   `help:"What carries messages: ${enum} (log: the log itself)." enum:"log,kafka" default:"log"`
+	Kafka    []string `help:"Brokers of Kafka, for --broker kafka." placeholder:"HOST:PORT,…"`
+	Balances string   `help:"Where balances are read: ${enum}." enum:"store,redis" default:"store"`
+	Redis    string   `help:"Redis, for --balances redis." placeholder:"URL"`
+	History  string   `help:"Where history is read: ${enum}." enum:"store,mongo" default:"store"`
+	Mongo    string   `help:"MongoDB with the name of a database, for --history mongo." placeholder:"URL"`
 
-	PostgresPrefix string `help:"Before the names of the bank's schemas: several banks in one database." placeholder:"NAME"`
-	PostgresConns  int    `help:"Connections to PostgreSQL for the readers of each schema." default:"8"`
-	MasterKeyFile  string `help:"32 random bytes that the keys of a shared bank are wrapped with." placeholder:"FILE"`
+	Prefix        string `help:"Before the names of schemas, topics, groups and keys: several banks on the same servers."`
+	Partitions    int    `help:"Partitions of each topic; they stay as they are when the bank begins." default:"16"`
+	PostgresConns int    `help:"Connections to PostgreSQL for the readers of each schema." default:"8"`
+	MasterKeyFile string `help:"32 random bytes that the keys of a shared bank are wrapped with." placeholder:"FILE"`
 }
+
+// Limits of partitions: Kafka has more, but each costs memory and connections.
+const (
+	maxPartitions = 1024
+	maxConns      = 1000
+)
 
 // validate checks what kong cannot, before anything is opened.
 func (w *Where) validate() error {
-	shared := w.Store == "postgres"
 	for _, part := range []struct {
-		is         bool
-		what, need string
-		given      bool
+		chosen bool
+		what   string
+		needs  string
+		given  bool
 	}{
-		{shared, "--store postgres", "--postgres", w.Postgres != ""},
+		{w.Store == "postgres", "--store postgres", "--postgres", w.Postgres != ""},
+		{w.Broker == "kafka", "--broker kafka", "--kafka", len(w.Kafka) > 0},
+		{w.Broker == "kafka", "--broker kafka", "--store postgres", w.Store == "postgres"},
+		{w.Balances == "redis", "--balances redis", "--redis", w.Redis != ""},
+		{w.History == "mongo", "--history mongo", "--mongo", w.Mongo != ""},
 	} {
-		if part.is && !part.given {
-			return fmt.Errorf("%s needs %s", part.what, part.need)
+		if part.chosen && !part.given {
+			return fmt.Errorf("%s needs %s", part.what, part.needs)
 		}
 	}
-	if w.PostgresConns < 1 || w.PostgresConns > 1000 {
-		return fmt.Errorf("--postgres-conns %d is not from 1 to 1000", w.PostgresConns)
+	if w.PostgresConns < 1 || w.PostgresConns > maxConns {
+		return fmt.Errorf("--postgres-conns %d is not from 1 to %d", w.PostgresConns, maxConns)
+	}
+	if w.Partitions < 1 || w.Partitions > maxPartitions {
+		return fmt.Errorf("--partitions %d is not from 1 to %d", w.Partitions, maxPartitions)
 	}
 	return nil
 }
 
 // keeper is what knows the stores that were chosen.
 func (w *Where) keeper() keeper {
-	if w.Store == "postgres" {
-		return remote.Bank{
-			Postgres: w.Postgres, Prefix: w.PostgresPrefix, Conns: w.PostgresConns, Data: w.Data, KeyFile: w.MasterKeyFile,
-		}
+	outside := remote.Outside{Prefix: w.Prefix, Partitions: 1}
+	if w.Balances == "redis" {
+		outside.Redis = w.Redis
 	}
-	return embedded.Bank{Dir: w.Data}
+	if w.History == "mongo" {
+		outside.Mongo = w.Mongo
+	}
+	if w.Store != "postgres" {
+		return attached{embedded.Bank{Dir: w.Data}, outside}
+	}
+	bank := remote.Bank{
+		Postgres: w.Postgres, Prefix: w.Prefix, Conns: w.PostgresConns, Data: w.Data, KeyFile: w.MasterKeyFile,
+	}
+	if w.Broker == "kafka" {
+		bank.Kafka = remote.Kafka{Brokers: w.Kafka, Partitions: w.Partitions}
+		outside.Partitions = w.Partitions
+	}
+	return attached{bank, outside}
+}
+
+// attached is a bank with views outside of its store.
+type attached struct {
+	keeper
+	outside remote.Outside
+}
+
+// Open opens the bank, and the views outside.
+func (a attached) Open(ctx context.Context, p stores.Process) (*stores.Stores, error) {
+	s, err := a.keeper.Open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.outside.Attach(ctx, s, p); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // keeper opens what a bank is kept in, and works on it without serving it.

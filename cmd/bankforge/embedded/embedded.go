@@ -51,9 +51,11 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 	return &stores.Stores{
 		Log: kept, Deciding: kept.ForDecider(), Lookup: kept, Following: kept.Following(),
 		Snapshots: snapshots.New(f.snapshots(), p.Log),
-		Balances:  views, History: views, Writes: stores.Writes{
-			Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
-			Places: router.Stores{Views: sqlite.NewHandlerStore(f.views)},
+		Balances:  views, History: views, Progress: p.Progress, Writes: stores.Writes{
+			Reactions: router.Reactions{
+				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
+			},
+			Stores: router.Stores{Views: sqlite.NewHandlerStore(f.views)},
 		},
 		Customers: sqlite.NewCustomers(f.state), MasterKey: f.masterKey, TokenKey: key,
 		Classify: []router.Classifier{sqlite.Classify}, Gauges: flushed,

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"bankforge/app"
 	"bankforge/app/bank"
-	"bankforge/handlers"
 	"bankforge/ports"
 	"bankforge/router"
+	"bankforge/router/relay"
 )
 
 // Stores is all that a process keeps its bank in. Who opens it calls Close at the end, also when it is not used.
@@ -28,7 +30,9 @@ type Stores struct {
 
 	Balances  app.Balances
 	History   app.History
+	Progress  app.Progress // how far the handlers are that keep what Balances and History answer from
 	Writes    Writes
+	Broker    *Broker // nil: handlers follow the log itself
 	Customers app.CustomerStore
 	MasterKey []byte         // of customers
 	TokenKey  ports.TokenKey // of all processes of the bank
@@ -48,14 +52,29 @@ type Process struct {
 	Address string        // where others reach it
 	Lease   time.Duration // how long it may be silent as the owner of the ledger
 	Log     *slog.Logger
+	// Runs says which modules need their servers.
+	Runs func(module string) bool
+	// Progress is told how far handlers have come.
+	Progress *router.Progress
+	// FellBack is told why a view was not read where it is fast; nil: nobody counts.
+	FellBack func(view, reason string)
+}
+
+// Broker carries messages from the log to handlers.
+type Broker struct {
+	// Subscribe makes what a route reads from.
+	Subscribe  func(router.Route) (message.Subscriber, error)
+	Partitions map[bank.Topic]int
+	// Cursors tell how far the relay has come.
+	Cursors router.Cursors
+	// Relay completes the settings of a relay with what belongs to the broker.
+	Relay func(relay.Config) (*relay.Relay, error)
 }
 
 // Writes is what keeps the views, and where the checkpoints and the parked messages of that stand.
 type Writes struct {
-	Balances     handlers.Func
-	Entries      handlers.Func
-	Transactions handlers.Func
-	Places       router.Stores
+	router.Reactions
+	router.Stores
 }
 
 // Gauge is a figure that is asked for at each scrape.

@@ -1,20 +1,18 @@
-package router
+package payload
 
 import (
-	"encoding/json"
-	"errors"
 	"strconv"
-	"strings"
+	"time"
 
 	"bankforge/app/bank"
 )
 
-// The payloads of messages: version 1 of all of them. Their schemas are in api/asyncapi.yaml.
+// What Append must write, said with encoding/json.
 
 // accountPayload is told on the topic of accounts.
 type accountPayload struct {
 	Account     accountJSON      `json:"account"`
-	Amount      money            `json:"amount"` // signed change of the balance
+	Amount      moneyJSON        `json:"amount"` // signed change of the balance
 	Opening     *openingJSON     `json:"opening,omitempty"`
 	Details     *detailsJSON     `json:"details,omitempty"`
 	Hold        *holdJSON        `json:"hold,omitempty"`
@@ -29,7 +27,7 @@ type transactionPayload struct {
 	Reason      string          `json:"reason,omitempty"`
 }
 
-type money struct {
+type moneyJSON struct {
 	Amount   string `json:"amount"`
 	Currency string `json:"currency"`
 }
@@ -39,14 +37,14 @@ type accountJSON struct {
 	Customer        string       `json:"customer_id,omitempty"`
 	Version         bank.Version `json:"version"`
 	Status          string       `json:"status"`
-	Balance         money        `json:"balance"`
-	Held            money        `json:"held"`
-	Available       money        `json:"available"`
-	OverdraftLimit  money        `json:"overdraft_limit"`
-	DailyDebitLimit *money       `json:"daily_debit_limit"`
-	ReviewAbove     *money       `json:"review_above"`
+	Balance         moneyJSON    `json:"balance"`
+	Held            moneyJSON    `json:"held"`
+	Available       moneyJSON    `json:"available"`
+	OverdraftLimit  moneyJSON    `json:"overdraft_limit"`
+	DailyDebitLimit *moneyJSON   `json:"daily_debit_limit"`
+	ReviewAbove     *moneyJSON   `json:"review_above"`
 	Day             string       `json:"day"`
-	DebitedToday    money        `json:"debited_today"`
+	DebitedToday    moneyJSON    `json:"debited_today"`
 	DetailsVersion  bank.Version `json:"details_version"`
 }
 
@@ -66,9 +64,9 @@ type holdJSON struct {
 	ID        string       `json:"id"`
 	Account   string       `json:"account_id"`
 	Customer  string       `json:"customer_id,omitempty"`
-	Amount    money        `json:"amount"`
-	Captured  money        `json:"captured"`
-	Remaining money        `json:"remaining"`
+	Amount    moneyJSON    `json:"amount"`
+	Captured  moneyJSON    `json:"captured"`
+	Remaining moneyJSON    `json:"remaining"`
 	Status    string       `json:"status"`
 	Reference string       `json:"reference,omitempty"`
 	CreatedAt string       `json:"created_at"`
@@ -81,8 +79,8 @@ type transactionJSON struct {
 	Kind          string        `json:"kind"`
 	Status        string        `json:"status"`
 	Version       bank.Version  `json:"version"`
-	Amount        money         `json:"amount"`
-	Reversed      money         `json:"reversed_amount"`
+	Amount        moneyJSON     `json:"amount"`
+	Reversed      moneyJSON     `json:"reversed_amount"`
 	From          string        `json:"from_account_id,omitempty"`
 	To            string        `json:"to_account_id,omitempty"`
 	Reference     string        `json:"reference,omitempty"`
@@ -102,8 +100,8 @@ type entryJSON struct {
 	Account      string       `json:"account_id"`
 	Customer     string       `json:"customer_id,omitempty"`
 	Direction    string       `json:"direction"`
-	Amount       money        `json:"amount"`
-	BalanceAfter money        `json:"balance_after"`
+	Amount       moneyJSON    `json:"amount"`
+	BalanceAfter moneyJSON    `json:"balance_after"`
 	Version      bank.Version `json:"version"`
 }
 
@@ -178,9 +176,11 @@ func transactionOf(t *bank.Transaction) *transactionJSON {
 	return out
 }
 
-func minor(n int64, c bank.Currency) money { return money{strconv.FormatInt(n, 10), c.String()} }
+func minor(n int64, c bank.Currency) moneyJSON {
+	return moneyJSON{strconv.FormatInt(n, 10), c.String()}
+}
 
-func limit(l bank.Limit, c bank.Currency) *money {
+func limit(l bank.Limit, c bank.Currency) *moneyJSON {
 	if l == bank.NoLimit {
 		return nil
 	}
@@ -188,43 +188,4 @@ func limit(l bank.Limit, c bank.Currency) *money {
 	return &m
 }
 
-// readPayload is the inverse of payloadOf.
-func readPayload(c *bank.Change, data []byte) error {
-	if strings.HasPrefix(c.Name, "transaction.") {
-		var p transactionPayload
-		if err := json.Unmarshal(data, &p); err != nil {
-			return err
-		}
-		var r reading
-		c.Transaction, c.Reason = r.transaction(&p.Transaction), p.Reason
-		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
-		c.Payer = optional(&r, bank.ParseID[bank.Customer], p.Payer)
-		return r.err
-	}
-	var p accountPayload
-	if err := json.Unmarshal(data, &p); err != nil {
-		return err
-	}
-	var r reading
-	c.Leg, c.Reason = r.leg(&p), p.Reason
-	if p.Opening != nil {
-		c.Opening = &bank.Opening{
-			Customer: optional(&r, bank.ParseID[bank.Customer], p.Opening.Customer), Currency: r.currency(p.Opening.Currency),
-			Type: required(&r, bank.ParseAccountType, p.Opening.Type),
-		}
-	}
-	if p.Details != nil {
-		d := bank.Details(*p.Details)
-		c.Details = &d
-	}
-	if p.Hold != nil {
-		c.Hold = r.hold(p.Hold)
-	}
-	if p.Transaction != nil {
-		c.Transaction = r.transaction(p.Transaction)
-	}
-	if r.err == nil && (c.Name == "account.opened") != (c.Opening != nil) {
-		r.err = errors.New("an opening belongs to account.opened, and nowhere else")
-	}
-	return r.err
-}
+func instant(t bank.Time) string { return t.Std().Format(time.RFC3339Nano) }

@@ -27,6 +27,7 @@ type Bank struct {
 	Conns    int    // to PostgreSQL, for the readers of each schema
 	Data     string // directory of what this process has for itself: snapshots, and the master key by default
 	KeyFile  string // the master key; "": in Data
+	Kafka    Kafka
 }
 
 // pingPatience is how long /readyz waits for PostgreSQL.
@@ -64,12 +65,14 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 	if err := os.MkdirAll(kept, 0o700); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
-	return &stores.Stores{
+	s = &stores.Stores{
 		Log: log, Deciding: log.ForDecider(), Lookup: log, Following: log, Lease: log,
 		Snapshots: snapshots.New(kept, p.Log),
-		Balances:  views, History: views, Writes: stores.Writes{
-			Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
-			Places: router.Stores{Views: postgres.NewHandlerStore(db.Derived())},
+		Balances:  views, History: views, Progress: p.Progress, Writes: stores.Writes{
+			Reactions: router.Reactions{
+				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
+			},
+			Stores: router.Stores{Views: postgres.NewHandlerStore(db.Derived())},
 		},
 		Customers: db.Customers(), MasterKey: secrets.customers, TokenKey: secrets.tokens,
 		Classify: []router.Classifier{postgres.Classify},
@@ -79,7 +82,11 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 		Begin: func(ctx context.Context, head app.Head) error { return begin(ctx, db, head) },
 		Ready: func() error { return ping(db) },
 		Close: func() error { db.Close(); return nil },
-	}, nil
+	}
+	if len(b.Kafka.Brokers) == 0 {
+		return s, nil
+	}
+	return s, b.attachKafka(ctx, s, db, p)
 }
 
 // fileName is an address as a name in a directory: processes that share one keep their snapshots apart.
@@ -141,7 +148,8 @@ func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool
 	}
 	defer db.Close()
 	log := db.Log(postgres.LogConfig{})
-	report, err = app.Verify(ctx, log)
+	check := postgres.NewViewsCheck(db, router.FromLog(log), b.partitions())
+	report, err = app.Verify(ctx, log, check)
 	return report, false, err
 }
 

@@ -1,0 +1,238 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/adapters/kafka"
+	"bankforge/adapters/sqlite"
+	"bankforge/app/apptest"
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+	"bankforge/router/relay"
+)
+
+// From the log through a real Kafka to handlers.
+
+func topicsOf(n int) map[bank.Topic]int {
+	return map[bank.Topic]int{bank.AccountsTopic: n, bank.TransactionsTopic: n}
+}
+
+// house is a log that is relayed to Kafka, and a file that handlers write to.
+type house struct {
+	log       *transfers
+	broker    kafka.Config
+	cursors   *apptest.MemoryRelayStore
+	published *router.Published
+	views     router.Store
+	book      *book
+}
+
+func newHouse(t *testing.T, partitions int) *house {
+	t.Helper()
+	h := &house{log: newTransfers(0, 20), broker: broker(t), cursors: &apptest.MemoryRelayStore{}, views: openViews(t)}
+	h.broker.Prefix = prefix()
+	h.book = &book{store: h.views}
+	h.published = router.NewPublished(router.PublishedConfig{Cursors: h.cursors})
+	r, err := relay.New(relay.Config{
+		Source: h.log.source(), Publisher: publisher(t, h.broker), Topics: &kafka.Topics{Config: h.broker},
+		Store: h.cursors, Partitions: topicsOf(partitions), Owner: "relay", Saw: h.published.Saw, Poll: 5 * time.Millisecond,
+		Batch: 64,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, r.Run)
+	background(t, h.published.Run)
+	return h
+}
+
+// background runs something until the test ends, or until stop.
+func background(t *testing.T, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func openViews(t *testing.T) router.Store {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return sqlite.NewHandlerStore(db)
+}
+
+// process starts a router of the house's handler, as a process of its own would.
+func (h *house) process(t *testing.T, partitions int) (progress *router.Progress, stop func()) {
+	t.Helper()
+	progress = router.NewProgress()
+	r, err := router.New("", []router.Route{
+		{Name: "book", Topic: bank.AccountsTopic, Handler: h.book.handle, Store: h.views},
+	}, router.Config{
+		Source: h.log.source(), Progress: progress, Classify: []router.Classifier{sqlite.Classify},
+		Broker: &router.Broker{
+			Subscribe: func(r router.Route) (message.Subscriber, error) {
+				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Group: r.Name}), nil
+			},
+			Partitions: topicsOf(partitions), Published: h.published,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return progress, background(t, r.Run)
+}
+
+func (h *house) transfer(n int) {
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	for range n {
+		h.log.add()
+	}
+}
+
+// await waits until the handler has all of the log.
+func (h *house) await(t *testing.T, p *router.Progress) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	head, err := h.log.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Await(ctx, "book", head.Seq) {
+		t.Fatalf("the handler stands at %d of %d", p.At("book"), head.Seq)
+	}
+}
+
+// check says what is wrong with what the handler has.
+func (h *house) check(t *testing.T) {
+	t.Helper()
+	h.book.mu.Lock()
+	defer h.book.mu.Unlock()
+	for _, wrong := range h.book.wrong {
+		t.Error(wrong)
+	}
+	var keys []string
+	for i, want := range h.log.versions {
+		key := h.log.account(i).String()
+		keys = append(keys, key)
+		c, err := h.views.Checkpoint(t.Context(), page(key))
+		if err != nil || bank.Version(c.Position.Seq) != want {
+			t.Errorf("account %d has %d of %d versions, %v", i, c.Position.Seq, want, err)
+		}
+	}
+	if blocked, err := h.views.Blocked(t.Context(), "book", keys); err != nil || len(blocked) > 0 {
+		t.Errorf("parked are %v, %v", blocked, err)
+	}
+}
+
+// book is a handler that counts for each account, in its own transaction, that every version comes once and in order.
+type book struct {
+	store router.Store
+	mu    sync.Mutex
+	calls int
+	wrong []string
+}
+
+func page(key string) router.Stream { return router.Stream{Handler: "page", Topic: bank.Topic(key)} }
+
+func (b *book) handle(ctx context.Context, facts []handlers.Fact) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	for i := range facts {
+		f := &facts[i]
+		c, err := b.store.Checkpoint(ctx, page(f.Key()))
+		if err != nil {
+			return err
+		}
+		if bank.Version(c.Position.Seq)+1 != f.Version() {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s: version %d came behind %d", f.Key(), f.Version(), c.Position.Seq))
+		}
+		next := router.Checkpoint{Position: handlers.Position{Seq: bank.Seq(f.Version())}}
+		if err := b.store.Advance(ctx, page(f.Key()), next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestHandlersTakeInTheLogThroughKafka(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	h := newHouse(t, partitions)
+	h.transfer(2000)
+	progress, stop := h.process(t, partitions)
+	h.await(t, progress)
+	h.check(t)
+	if h.book.calls > 500 {
+		t.Errorf("%d facts came in %d calls", 4000, h.book.calls)
+	}
+	h.transfer(1)
+	h.await(t, progress)
+	stop()
+	h.transfer(50)
+	progress, _ = h.process(t, partitions) // goes on from what was committed, and from its checkpoints
+	h.await(t, progress)
+	h.check(t)
+}
+
+// Rebalances are no failures: nothing is parked, lost, doubled or out of order.
+func TestConsumersComeAndGo(t *testing.T) {
+	t.Parallel()
+	const partitions = 8
+	h := newHouse(t, partitions)
+	progress, _ := h.process(t, partitions)
+	var stop []func()
+	for round := range 6 {
+		h.transfer(300)
+		_, end := h.process(t, partitions)
+		stop = append(stop, end)
+		if round%2 == 1 {
+			h.transfer(300)
+			stop[0]()
+			stop = stop[1:]
+		}
+		<-time.After(300 * time.Millisecond)
+	}
+	h.await(t, progress)
+	h.check(t)
+}
+
+func TestALostTopicIsFilledAgain(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	h := newHouse(t, partitions)
+	h.transfer(100)
+	progress, stop := h.process(t, partitions)
+	h.await(t, progress)
+	stop()
+	deleteTopic(t, h.broker.Brokers, h.broker.Prefix+string(bank.AccountsTopic))
+	h.transfer(100)
+	progress, _ = h.process(t, partitions)
+	h.await(t, progress)
+	h.check(t)
+	got := records(t, h.broker, bank.AccountsTopic, partitions, 420)
+	if len(got) < 420 {
+		t.Errorf("the topic has %d of 420 messages", len(got))
+	}
+}

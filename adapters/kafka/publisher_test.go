@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/router"
+)
+
+// The marshaler writes what watermill-kafka's writes.
+func TestRecordsAreWatermillKafkas(t *testing.T) {
+	t.Parallel()
+	theirs := wmkafka.NewWithPartitioningMarshaler(func(_ string, m *message.Message) (string, error) {
+		return m.Metadata.Get(keyName), nil
+	})
+	for name, metadata := range map[string]message.Metadata{
+		"a message of the relay": {"key": "acc_1", "ce_id": "inc-1-0", "position": "1.0", "prev": ""},
+		"others":                 {"key": "k", "my header": "x\x00y"},
+	} {
+		msg := message.NewMessage("uuid", []byte("payload"))
+		msg.Metadata = metadata
+		want, err := theirs.Marshal("topic", msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := newMarshaler().Marshal("topic", msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*sarama.ProducerMessage{got, want} {
+			slices.SortFunc(m.Headers, func(a, b sarama.RecordHeader) int { return strings.Compare(string(a.Key), string(b.Key)) })
+			for i := range m.Headers {
+				m.Headers[i] = sarama.RecordHeader{Key: []byte(m.Headers[i].Key), Value: append([]byte(nil), m.Headers[i].Value...)}
+			}
+		}
+		key, err := got.Key.Encode()
+		if err != nil || string(key) != metadata["key"] {
+			t.Errorf("%s: the key is %q, %v", name, key, err)
+		}
+		got.Key = want.Key
+		if len(got.Headers) != len(want.Headers) || got.Topic != want.Topic || !reflect.DeepEqual(got.Value, want.Value) {
+			t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
+		}
+		for i, h := range want.Headers {
+			if string(h.Key) != string(got.Headers[i].Key) || string(h.Value) != string(got.Headers[i].Value) {
+				t.Errorf("%s: header %s = %q; want %s = %q", name, got.Headers[i].Key, got.Headers[i].Value, h.Key, h.Value)
+			}
+		}
+	}
+	msg := message.NewMessage("uuid", nil)
+	msg.Metadata.Set(wmkafka.UUIDHeaderKey, "x")
+	if _, err := newMarshaler().Marshal("topic", msg); err == nil {
+		t.Error("a reserved header is taken")
+	}
+	if m, err := newMarshaler().Marshal("topic", message.NewMessage("uuid", nil)); err != nil || m.Key != nil {
+		t.Errorf("without a key: %v, %v", m.Key, err)
+	}
+}
+
+func TestThePartitionIsWhatTheRelaySays(t *testing.T) {
+	t.Parallel()
+	m := &sarama.ProducerMessage{Key: sarama.StringEncoder("foobar"), Metadata: int32(5)}
+	if p, err := (chosen{}).Partition(m, 16); p != 5 || err != nil {
+		t.Errorf("partition %d, %v", p, err)
+	}
+	m.Metadata = nil
+	if p, err := (chosen{}).Partition(m, 16); int(p) != router.PartitionOf("foobar", 16) || err != nil {
+		t.Errorf("by the key: partition %d, %v", p, err)
+	}
+}

@@ -1,0 +1,101 @@
+package kafka_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+
+	"bankforge/adapters/kafka"
+)
+
+// The suite that defines Watermill's Publisher and Subscriber, against a real Kafka. Messages without a key go to one
+// partition, and so keep their order.
+
+var features = tests.Features{
+	ConsumerGroups:      true,
+	ExactlyOnceDelivery: false, // the checkpoint beside the handler's writes makes the effect exactly once
+	GuaranteedOrder:     true,
+	Persistent:          true,
+}
+
+type open = func(t *testing.T, group string) (message.Publisher, message.Subscriber)
+
+// suite runs all of it. Each subscriber of the suite that names no group has one of its test's own.
+func suite(t *testing.T, f tests.Features, pubSub open) {
+	t.Helper()
+	tests.TestPubSub(t, f, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return pubSub(t, t.Name())
+	}, pubSub)
+}
+
+func batching(c kafka.Config) open {
+	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		sub := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: group, Records: 1, Partitions: 4})
+		t.Cleanup(func() { sub.Close() }) // the suite forgets some
+		return publisher(t, c), sub
+	}
+}
+
+func publisher(t *testing.T, c kafka.Config) *kafka.Publisher {
+	t.Helper()
+	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func oneByOne(c kafka.Config) open {
+	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		sub, err := kafka.NewOneByOne(kafka.SubscriberConfig{Config: c, Group: group, Partitions: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { sub.Close() })
+		return publisher(t, c), sub
+	}
+}
+
+func TestTheSubscriberPassesWatermillsSuite(t *testing.T) {
+	t.Parallel()
+	suite(t, features, batching(broker(t)))
+}
+
+func TestOneByOnePassesWatermillsSuite(t *testing.T) {
+	t.Parallel()
+	suite(t, features, oneByOne(broker(t)))
+}
+
+// Without a group, every subscriber gets everything, here since the beginning.
+func TestASubscriberWithoutGroupPassesWatermillsSuite(t *testing.T) {
+	t.Parallel()
+	c, f := broker(t), features
+	f.ConsumerGroups, f.NewSubscriberReceivesOldMessages = false, true
+	suite(t, f, func(t *testing.T, _ string) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		sub := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Records: 1, Since: time.UnixMilli(1), Partitions: 4})
+		t.Cleanup(func() { sub.Close() })
+		return publisher(t, c), sub
+	})
+}
+
+// The restarts are of a server of its own: others would not understand.
+func TestTheSubscriberOutlivesRestartsOfTheBroker(t *testing.T) {
+	t.Parallel()
+	c, restart := ownBroker(t)
+	f := features
+	f.RestartServiceCommand = restart
+	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(batching(c)))
+	f.ConsumerGroups = true
+	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(oneByOne(c)))
+}
+
+func pubSubOf(pubSub open) tests.PubSubConstructor {
+	return func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return pubSub(t, t.Name())
+	}
+}

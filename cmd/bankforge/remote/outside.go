@@ -1,0 +1,99 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bankforge/adapters/mongo"
+	"bankforge/adapters/redis"
+	"bankforge/cmd/bankforge/stores"
+	"bankforge/handlers/projection"
+	"bankforge/router"
+)
+
+// Outside are views that stand elsewhere than in the store, which goes on keeping its own, to fall back to.
+type Outside struct {
+	Redis      string // URL; "": balances are read from the store
+	Mongo      string // URL; "": history is read from the store
+	Prefix     string // of the keys in Redis
+	Partitions int    // of each topic; 1 where handlers follow the log itself
+}
+
+// startPatience is how long a server may take to answer that it is there.
+const startPatience = 5 * time.Second
+
+// Attach has the modules that run in this process keep and read their views outside.
+func (o Outside) Attach(ctx context.Context, s *stores.Stores, p stores.Process) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	of := func(handler string) string { return handler }
+	if o.Redis != "" && p.Runs("account-query") {
+		balances, err := o.attachRedis(ctx, s, p)
+		if err != nil {
+			return fmt.Errorf("--redis: %w", err)
+		}
+		of = balances.Handler
+	}
+	if o.Mongo != "" && p.Runs("transaction-query") {
+		kept, err := o.attachMongo(ctx, s, p)
+		if err != nil {
+			return fmt.Errorf("--mongo: %w", err)
+		}
+		balances := of
+		of = func(handler string) string { return kept.Handler(balances(handler)) }
+	}
+	s.Progress = router.Renamed{Progress: s.Progress, Of: of}
+	return nil
+}
+
+func (o Outside) attachRedis(ctx context.Context, s *stores.Stores, p stores.Process) (*redis.Balances, error) {
+	db, err := redis.Open(o.Redis, o.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	closing(s, func(context.Context) error { return db.Close() })
+	if err := db.Ping(ctx); err != nil {
+		return nil, err
+	}
+	view := redis.NewView(db)
+	s.Writes.Reactions.RedisBalances, s.Writes.Stores.RedisBalances = projection.Balances(view), view
+	balances := redis.NewBalances(db, s.Balances, s.Progress, reasons(p, "balances"))
+	s.Balances = balances
+	return balances, nil
+}
+
+func (o Outside) attachMongo(ctx context.Context, s *stores.Stores, p stores.Process) (*mongo.History, error) {
+	db, err := mongo.Open(o.Mongo)
+	if err != nil {
+		return nil, err
+	}
+	closing(s, db.Close)
+	if err := db.Ping(ctx); err != nil {
+		return nil, err
+	}
+	view := mongo.NewView(db)
+	s.Writes.MongoEntries, s.Writes.MongoTransactions = view.Entries(), view.Transactions()
+	s.Writes.MongoHistory = view
+	kept := mongo.NewHistory(db, o.Partitions, s.History, s.Progress, reasons(p, "history"))
+	s.History = kept
+	return kept, nil
+}
+
+func reasons(p stores.Process, view string) func(string) {
+	if p.FellBack == nil {
+		return nil
+	}
+	return func(reason string) { p.FellBack(view, reason) }
+}
+
+// closing adds to what is closed at the end.
+func closing(s *stores.Stores, end func(context.Context) error) {
+	before := s.Close
+	s.Close = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), startPatience)
+		defer cancel()
+		return errors.Join(end(ctx), before())
+	}
+}

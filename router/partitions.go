@@ -1,0 +1,230 @@
+package router
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/app/bank"
+	"bankforge/handlers"
+)
+
+// Broker is what a router reads from instead of the log itself.
+type Broker struct {
+	// Subscribe makes what the route reads from, for the handler alone. Where it has a method Drain(ctx), as Tail has, it
+	// is called at the end; else the router itself hands out nothing more.
+	Subscribe func(Route) (message.Subscriber, error)
+	// Partitions is how many each topic has; nil: the messages come in one row, as from the log.
+	Partitions map[bank.Topic]int
+	// Published knows how far the relay has come. It is needed with Partitions: else nobody could tell a partition that is
+	// silent from one that is behind.
+	Published *Published
+	// Patience is how long a partition may stand still behind the relay until what is missing is read from the log: a
+	// broker that lost the end of a partition brings nothing that could tell so. Default 10 s.
+	Patience time.Duration
+}
+
+// subscribe makes what w reads from.
+func (w *worker) subscribe(b *Broker) error {
+	sub, err := b.Subscribe(w.Route)
+	if err != nil {
+		return err
+	}
+	if _, ok := sub.(drainer); !ok {
+		sub = newDrained(sub)
+	}
+	w.reads = sub
+	if w.partitions = b.Partitions[w.Topic]; w.partitions > 0 {
+		w.progress.partitioned(w.Name, w.Topic, b)
+	}
+	return nil
+}
+
+// follow keeps up to date how far handlers have come whose partitions others may read, until the function that it
+// returns is called.
+func (r *Router) follow(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for _, w := range r.workers {
+		if w.partitions > 0 {
+			all.Go(func() { w.follow(ctx, r.c.Broker, min(r.c.Poll, r.c.Broker.patience())) })
+		}
+		if w.partitions > 0 && w.Outside != nil {
+			all.Go(func() { w.pulses(ctx, r.c.Poll) })
+		}
+	}
+	return func() {
+		cancel()
+		all.Wait()
+	}
+}
+
+func (b *Broker) patience() time.Duration {
+	if b.Patience == 0 {
+		return 10 * time.Second
+	}
+	return b.Patience
+}
+
+// follow looks up the checkpoints of the handler's partitions, and helps those that stand still.
+func (w *worker) follow(ctx context.Context, b *Broker, every time.Duration) {
+	if w.Kind == Newest {
+		w.progress.begin(ctx, w.Name, every)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	still := map[Stream]stillness{}
+	for {
+		w.progress.look(ctx, w.Name)
+		for _, p := range w.progress.behind(w.Name) {
+			s := still[p.Stream]
+			if s.have != p.have || s.since.IsZero() {
+				s = stillness{p.have, time.Now()}
+			}
+			if w.Kind == Kept && time.Since(s.since) >= b.patience() {
+				s.since = time.Now()
+				w.help(ctx, p)
+			}
+			still[p.Stream] = s
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// stillness is where a partition stands, and since when.
+type stillness struct {
+	have  handlers.Position
+	since time.Time
+}
+
+// help lets the handler take in what the relay has sent to a partition, whether or not the broker still has it: a
+// delivery without facts that says what came before it.
+func (w *worker) help(ctx context.Context, p lagging) {
+	d := &Delivery{Incarnation: p.incarnation, Partition: p.Partition, Prev: p.last, Through: p.last}
+	if err := w.pass(ctx, d); err != nil && !w.over(ctx) {
+		w.log.WarnContext(ctx, "a partition stands still", "handler", w.Name, "partition", p.Partition, "error", err)
+	}
+}
+
+// pulses let the handler look from time to time whether what stands outside is still there, in every partition: a broker
+// may bring nothing for long.
+func (w *worker) pulses(ctx context.Context, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		head, err := w.feed.source.Head(ctx)
+		for i := 0; err == nil && i < w.partitions; i++ {
+			err = w.pass(ctx, &Delivery{Incarnation: head.Incarnation, Partition: i})
+		}
+		if err != nil && !w.over(ctx) {
+			w.log.WarnContext(ctx, "it cannot be found out what stands outside", "handler", w.Name, "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pass has all steps take a delivery that no broker has brought.
+func (w *worker) pass(ctx context.Context, d *Delivery) error {
+	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
+	for _, s := range slices.Backward(w.steps()) {
+		h = s.wrap(h)
+	}
+	_, err := h(NewMessage(ctx, d))
+	return err
+}
+
+// PartitionOf is the partition of a key among n: the one that the clients of Java choose, and all who follow them.
+func PartitionOf(key string, n int) int {
+	return int(murmur2(key)&0x7fffffff) % n
+}
+
+// murmur2 is MurmurHash2 of 32 bits with the seed that Kafka's clients use.
+func murmur2(s string) uint32 {
+	const m = 0x5bd1e995
+	b := []byte(s)
+	h := 0x9747b28c ^ uint32(len(b))
+	for ; len(b) >= 4; b = b[4:] {
+		k := binary.LittleEndian.Uint32(b) * m
+		k ^= k >> 24
+		h = h*m ^ k*m
+	}
+	for i := len(b) - 1; i >= 0; i-- {
+		h ^= uint32(b[i]) << (8 * i)
+	}
+	if len(b) > 0 {
+		h *= m
+	}
+	h ^= h >> 13
+	h *= m
+	return h ^ h>>15
+}
+
+type partitionKey struct{}
+
+// WithPartition says of the messages that carry the context which partition they belong to: to a publisher where they
+// go, to a handler where they come from.
+func WithPartition(ctx context.Context, partition int) context.Context {
+	return context.WithValue(ctx, partitionKey{}, partition)
+}
+
+// PartitionIn is what WithPartition said.
+func PartitionIn(ctx context.Context) (partition int, ok bool) {
+	partition, ok = ctx.Value(partitionKey{}).(int)
+	return partition, ok
+}
+
+// Cursor is how far the relay has come: the broker has acknowledged every message of the events up to Seq.
+type Cursor struct {
+	Incarnation string // of the log that Seq counts in
+	Seq         bank.Seq
+	// Last is for each partition of each topic the position of the last message in it, of events up to Seq. Its lengths
+	// are the numbers of partitions that the messages were made for.
+	Last map[bank.Topic][]handlers.Position
+}
+
+// Cursors tell how far the relay has come.
+type Cursors interface {
+	// Cursor returns the cursor that was saved last; the zero one when there was none yet.
+	Cursor(ctx context.Context) (Cursor, error)
+}
+
+// complete is the last event of which everything on the topic has been taken in by a handler that has come to have in
+// each partition.
+func (c *Cursor) complete(topic bank.Topic, have []handlers.Position) bank.Seq {
+	at := c.Seq
+	for i, last := range c.Last[topic] {
+		switch {
+		case i >= len(have):
+			return 0
+		case have[i].Before(last):
+			at = min(at, have[i].Whole())
+		}
+	}
+	return at
+}
+
+// place says which partition a delivery of a broker comes from.
+func (w *worker) place(ctx context.Context, d *Delivery) {
+	if w.partitions == 0 || len(d.Facts) == 0 {
+		return
+	}
+	var ok bool
+	if d.Partition, ok = PartitionIn(ctx); !ok {
+		d.Partition = PartitionOf(d.key(0), w.partitions)
+	}
+}
+
+// only is the partition of the log's messages.
+func (w *worker) only(i int) partition { return partition{i, w.partitions} }

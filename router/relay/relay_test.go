@@ -1,0 +1,217 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bankforge/app/apptest"
+	"bankforge/app/bank"
+	"bankforge/handlers"
+	"bankforge/router"
+	"bankforge/router/relay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// running is a relay at work.
+type running struct {
+	stop func() error // ends it
+	end  func() error // waits until it ends by itself
+	saw  chan router.Cursor
+}
+
+func run(t *testing.T, owner string, l *ledger, b *broker, s relay.Store) *running {
+	t.Helper()
+	saw := make(chan router.Cursor, 1024)
+	r, err := relay.New(relay.Config{
+		Source: l, Hints: l.hints, Publisher: b, Topics: b, Store: s, Partitions: both(), Owner: owner,
+		Saw: func(c router.Cursor) { saw <- c }, Lease: 100 * time.Millisecond, Again: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	end := sync.OnceValue(func() error { return <-done })
+	stop := func() error {
+		cancel()
+		return end()
+	}
+	t.Cleanup(func() { _ = stop() })
+	return &running{stop, end, saw}
+}
+
+// await returns once the relay has saved the event.
+func (r *running) await(t *testing.T, seq bank.Seq) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		select {
+		case c := <-r.saw:
+			if c.Seq >= seq {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("the relay does not come to event %d", seq)
+		}
+	}
+}
+
+func TestAStandbyTakesOverAtOnceWhenTheRelayEnds(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	first := run(t, "first", l, b, s)
+	l.transfer(1, 2)
+	first.await(t, 1)
+	second := run(t, "second", l, b, s)
+	l.transfer(1, 2)
+	first.await(t, 2)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	l.transfer(1, 2)
+	second.await(t, 3)
+	if err := b.check(l); err != nil {
+		t.Error(err)
+	}
+	for topic, all := range b.topics {
+		for p, messages := range all {
+			seen := map[string]bool{}
+			for _, m := range messages {
+				if seen[m.UUID] {
+					t.Errorf("%s/%d: %s was sent twice, though nothing failed", topic, p, m.UUID)
+				}
+				seen[m.UUID] = true
+			}
+		}
+	}
+}
+
+func TestWhatWasSentIsNotSentOtherwiseAfterwards(t *testing.T) {
+	t.Parallel()
+	l, s := newLedger(), &apptest.MemoryRelayStore{}
+	l.transfer(1, 2)
+	first := run(t, "first", l, newBroker(), s)
+	first.await(t, 1)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(c *router.Cursor, b *broker)
+		ends   bool
+	}{
+		"another number of partitions": {func(c *router.Cursor, _ *broker) {
+			c.Last[bank.AccountsTopic] = make([]handlers.Position, partitions+1)
+		}, true},
+		"a log that ends before the cursor": {func(c *router.Cursor, _ *broker) { c.Seq = 99 }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, b := &apptest.MemoryRelayStore{}, newBroker()
+			term, _, err := s.Acquire(t.Context(), "test", time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cursor := router.Cursor{Incarnation: "inc1", Seq: 1, Last: map[bank.Topic][]handlers.Position{
+				bank.AccountsTopic: make([]handlers.Position, partitions), bank.TransactionsTopic: make([]handlers.Position, 2),
+			}}
+			c.change(&cursor, b)
+			if err := s.Save(t.Context(), term, cursor, 0); err != nil {
+				t.Fatal(err)
+			}
+			r := run(t, "next", l, b, s)
+			if c.ends {
+				if err := r.end(); !errors.Is(err, relay.ErrPartitions) {
+					t.Errorf("it ends with %v", err)
+				}
+				return
+			}
+			select {
+			case c := <-r.saw:
+				t.Errorf("it has sent up to %d", c.Seq)
+			case <-time.After(50 * time.Millisecond):
+			}
+		})
+	}
+}
+
+func TestAnotherIncarnationGoesOnFromTheCursor(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	l.transfer(1, 2)
+	first := run(t, "first", l, b, s)
+	first.await(t, 1)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	l.incarnation = "inc2"
+	l.mu.Unlock()
+	l.transfer(1, 2)
+	second := run(t, "second", l, b, s)
+	second.await(t, 2)
+	if err := b.check(l); err != nil {
+		t.Error(err)
+	}
+	if c, err := s.Cursor(t.Context()); err != nil || c.Incarnation != "inc2" {
+		t.Errorf("the cursor is %+v, %v", c, err)
+	}
+}
+
+// Waiting for what was published sees the relay of another process, too.
+func TestAwaitPublished(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	published := router.NewPublished(router.PublishedConfig{Cursors: s})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { _ = published.Run(ctx) })
+	defer all.Wait()
+	defer cancel()
+	run(t, "relay", l, b, s)
+	l.transfer(1, 2)
+	if !published.AwaitPublished(t.Context(), 1) {
+		t.Error("what is published is not seen")
+	}
+	b.set("", true)
+	l.transfer(1, 2)
+	short, end := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer end()
+	if published.AwaitPublished(short, 2) {
+		t.Error("what the broker does not have is published")
+	}
+	b.set("", false)
+	if !published.AwaitPublished(t.Context(), 2) {
+		t.Error("it is not published once the broker is back")
+	}
+}
+
+func TestARelayNeedsItsParts(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	good := relay.Config{Source: l, Publisher: b, Topics: b, Store: s, Partitions: both(), Owner: "me"}
+	if _, err := relay.New(good); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*relay.Config){
+		"source":    func(c *relay.Config) { c.Source = nil },
+		"publisher": func(c *relay.Config) { c.Publisher = nil },
+		"topics":    func(c *relay.Config) { c.Topics = nil },
+		"store":     func(c *relay.Config) { c.Store = nil },
+		"name":      func(c *relay.Config) { c.Owner = "" },
+		"partition": func(c *relay.Config) { c.Partitions = map[bank.Topic]int{bank.AccountsTopic: 0} },
+	} {
+		c := good
+		spoil(&c)
+		if _, err := relay.New(c); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
