@@ -16,18 +16,21 @@ import (
 // databaseRounds are what is done to PostgreSQL, and to the way there.
 func databaseRounds() []Round {
 	return []Round{
-		{"postgres-killed", "kill -9 of PostgreSQL under load; twice", on(gone(servers.Postgres, 2, "kill"), "")},
-		{"postgres-stopped", "pg_ctl stop -m immediate under load; twice", on(gone(servers.Postgres, 2, "stop", "now"), "")},
+		{"postgres-killed", "kill -9 of PostgreSQL under load; twice", on(gone(servers.Postgres, "kill"), "")},
+		{"postgres-stopped", "pg_ctl stop -m immediate under load; twice", on(gone(servers.Postgres, "stop", "now"), "")},
 		{"postgres-paused", "PostgreSQL stands still for 10 s under load", on(paused(servers.Postgres, 10*time.Second), "")},
 		{"commit-cut", "the connection cut at the commit: before, within, and after it; in turn, under load",
 			on(commitsCut, "")},
 	}
 }
 
+// goings is how often a server goes.
+const goings = 2
+
 // gone has a server end under load, and come back after a moment.
-func gone(name string, times int, verb string, more ...string) attack {
+func gone(name, verb string, more ...string) attack {
 	return func(ctx context.Context, s *stage, v *Visit) error {
-		for range times {
+		for range goings {
 			err := s.under(ctx, func() error {
 				if err := s.servers.Do(ctx, verb, name, more...); err != nil {
 					return err

@@ -16,11 +16,11 @@ import (
 func outsideRounds() []Round {
 	return []Round{
 		{"kafka-away", "Kafka stopped for 60 s under load", on(kafkaAway(60*time.Second), "")},
-		{"kafka-killed", "kill -9 of Kafka under load; twice", on(gone(servers.Kafka, 2, "kill"), "")},
+		{"kafka-killed", "kill -9 of Kafka under load; twice", on(gone(servers.Kafka, "kill"), "")},
 		{"redis-flushed", "Redis emptied under load; twice", on(redisFlushed, "")},
-		{"redis-killed", "kill -9 of Redis under load; twice", on(gone(servers.Redis, 2, "kill"), "")},
+		{"redis-killed", "kill -9 of Redis under load; twice", on(gone(servers.Redis, "kill"), "")},
 		{"mongo-away", "MongoDB stopped for 10 s under load", on(mongoAway, "")},
-		{"mongo-killed", "kill -9 of MongoDB under load; twice", on(gone(servers.Mongo, 2, "kill"), "")},
+		{"mongo-killed", "kill -9 of MongoDB under load; twice", on(gone(servers.Mongo, "kill"), "")},
 	}
 }
 

@@ -117,8 +117,8 @@ func (o *Office) Acked() (n int) {
 func (o *Office) AckedSince(t int64) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := len(o.commands) - 1; i >= 0; i-- {
-		if c := o.commands[i]; c.Fate == journal.Acked && c.Call > t {
+	for _, c := range o.commands {
+		if c.Fate == journal.Acked && c.Call > t {
 			n++
 		}
 	}

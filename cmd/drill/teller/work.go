@@ -184,7 +184,7 @@ func (w *worker) repeat(ctx context.Context) bool {
 func (w *worker) read(ctx context.Context) bool {
 	a := w.account()
 	call := w.Now()
-	query, comparable := w.atLeast(a.ID)
+	query, ordered := w.atLeast(a.ID)
 	r, err := w.door(w.at).Get(context.WithoutCancel(ctx), "/v1/accounts/"+a.ID+query)
 	if err != nil {
 		return false
@@ -200,7 +200,7 @@ func (w *worker) read(ctx context.Context) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.told(a.ID, seen.Version, 0)
-	if !comparable {
+	if !ordered {
 		return true
 	}
 	w.reads = append(w.reads, Read{a.ID, int64(seen.Balance.Minor), int64(seen.Held.Minor), call, w.Now()})
