@@ -13,6 +13,7 @@ import (
 const (
 	maxExpiries   = 1024    // holds that expire in one batch
 	maxBatchBytes = 8 << 20 // of events, after which the rest of the commands go into the next batch
+	usualBytes    = 512     // are enough for what most commands make: an event and an outcome's reply
 )
 
 // batch is what is decided and committed together.
@@ -29,11 +30,16 @@ type batch struct {
 	decided  time.Time
 }
 
-func (l *Ledger) begin() *batch {
+// begin makes a batch with room for so many commands.
+func (l *Ledger) begin(commands int) *batch {
 	return &batch{
-		Batch: Batch{Term: l.head.Term, Number: l.head.Batch + 1, After: l.head.Seq},
-		l:     l, mark: l.state.Mark(), chain: l.head.Chain, first: map[Key]*request{}, start: time.Now(),
+		Batch: Batch{
+			Term: l.head.Term, Number: l.head.Batch + 1, After: l.head.Seq,
+			Rows: make([]Row, 0, commands), Outcomes: make([]Outcome, 0, commands),
+		},
+		l: l, mark: l.state.Mark(), chain: l.head.Chain, first: make(map[Key]*request, commands), start: time.Now(),
 		now: max(bank.TimeOf(l.conf.Clock()), l.state.Time()),
+		buf: make([]byte, 0, commands*usualBytes), answered: make([]*request, 0, commands),
 	}
 }
 
@@ -41,7 +47,7 @@ func (l *Ledger) begin() *batch {
 // more of them are due than one batch takes, only they do.
 func (l *Ledger) step(taken []*request) {
 	for all := false; !all; {
-		b := l.begin()
+		b := l.begin(len(taken))
 		if all = b.expire(); all {
 			b.decideAll(taken)
 		}

@@ -329,10 +329,14 @@ func (l *Ledger) expiry() <-chan time.Time {
 	return l.alarm.C
 }
 
-// yields is how often the decider lets others run before it begins with a batch that is not full: those who have just
-// been answered, or have just read a request, get into the queue meanwhile. Twice as many commands then share a commit,
-// and where nobody else has something to do, it costs nothing.
-const yields = 2
+// The decider lets others run before it begins with a batch that is not full: those who have just been answered, or
+// have just read a request, get into the queue meanwhile. Twice as many commands then share a commit, and where nobody
+// else has something to do, it costs nothing. But where others have much to do that is no command, it only waits for
+// them; so it goes on once that has taken a while.
+const (
+	yields      = 3
+	yieldWithin = 500 * time.Microsecond
+)
 
 // take makes up a batch: what was carried over, first, and what is queued, until it is full. It never waits.
 func (l *Ledger) take(first *request) []*request {
@@ -346,13 +350,14 @@ func (l *Ledger) take(first *request) []*request {
 		taken = append(taken, first)
 		weight += first.weight()
 	}
+	began := time.Now()
 	for yielded := 0; weight < l.conf.MaxBatch; {
 		select {
 		case r := <-l.queue:
 			taken = append(taken, l.dequeued(r))
 			weight += r.weight()
 		default:
-			if yielded == yields {
+			if yielded == yields || time.Since(began) > yieldWithin {
 				return taken
 			}
 			yielded++

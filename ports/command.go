@@ -1,6 +1,7 @@
 package ports
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
@@ -148,11 +149,12 @@ func fingerprint(rawQuery string, v *strictjson.Value) app.Hash {
 
 // tell writes the headers that answers of commands have, refusals too.
 func (q *request) tell(out *response) {
-	h, d := q.gin.Writer.Header(), out.done
+	d := out.done
 	if d == nil {
 		return
 	}
-	h["Server-Timing"] = []string{serverTiming(&d.Timing)}
+	h := q.writer.Header()
+	h["Server-Timing"] = q.value(serverTiming(&d.Timing))
 	if d.Replayed {
 		h["Idempotency-Replayed"] = []string{"true"}
 	}
@@ -166,15 +168,15 @@ func (q *request) answer(out *response) {
 	if out.status == 0 {
 		return
 	}
-	h := q.gin.Writer.Header()
+	h := q.writer.Header()
 	if out.done != nil && q.gin.Request.Header.Get(forward.Hop) != "" {
 		h[forward.Seq] = []string{strconv.FormatUint(uint64(out.done.Seq), 10)}
 	}
 	if out.location != "" {
-		h["Location"] = []string{out.location}
+		h["Location"] = q.value(out.location)
 	}
 	if out.version != 0 {
-		h["Etag"] = []string{etag(out.version)}
+		h["Etag"] = q.value(etag(out.version))
 	}
 	if out.stale {
 		h["Bankforge-Stale"] = []string{"true"}
@@ -190,7 +192,7 @@ func (q *request) answer(out *response) {
 			return
 		}
 	}
-	writeJSON(q.gin, out.status, plainJSON, out.body)
+	q.writeJSON(out.status, plainJSON, out.body)
 }
 
 func serverTiming(t *app.Timing) string {
@@ -200,9 +202,21 @@ func serverTiming(t *app.Timing) string {
 		took time.Duration
 	}{{"queue", t.Queue}, {", decide", t.Decide}, {", commit", t.Commit}, {", publish", t.Publish}} {
 		b = append(append(b, part.name...), ";dur="...)
-		b = strconv.AppendFloat(b, float64(part.took.Microseconds())/1000, 'f', -1, 64)
+		b = appendMillis(b, part.took)
 	}
 	return string(b)
+}
+
+// appendMillis appends milliseconds, with as many of three decimals as are needed.
+func appendMillis(b []byte, d time.Duration) []byte {
+	micros := max(d.Microseconds(), 0)
+	b = strconv.AppendInt(b, micros/1000, 10)
+	rest := micros % 1000
+	if rest == 0 {
+		return b
+	}
+	b = append(b, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
+	return bytes.TrimRight(b, "0")
 }
 
 // etag is a version as an entity tag.

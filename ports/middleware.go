@@ -30,17 +30,41 @@ type request struct {
 	principal   app.Principal
 	correlation string
 	failed      error // what it was refused with, for the log
+	writer      writer
+	params      query
+	values      [headerValues]string // of the answer's headers
+	held        int                  // how many of them
 }
 
-const requestKey = "bankforge"
+// headerValues is how many headers of an answer have a value of their own, most often.
+const headerValues = 6
+
+// value is a header's value, without an allocation of its own.
+func (q *request) value(s string) []string {
+	if q.held == len(q.values) {
+		return []string{s}
+	}
+	q.values[q.held] = s
+	q.held++
+	return q.values[q.held-1 : q.held : q.held]
+}
+
+// writer is how a request travels with gin's context: a map in it would cost more.
+type writer struct {
+	gin.ResponseWriter
+
+	of *request
+}
+
+// Unwrap lets http.ResponseController find what is below.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ctx ends when the caller hangs up.
 func (q *request) ctx() context.Context { return q.gin.Request.Context() }
 
 func requestOf(c *gin.Context) *request {
-	v, _ := c.Get(requestKey)
-	q, _ := v.(*request)
-	return q
+	w, _ := c.Writer.(*writer) // the outermost step has seen to it
+	return w.of
 }
 
 // middleware is the way of every request, outermost first. What comes behind it depends on
@@ -60,8 +84,10 @@ func (d *doors) correlated(c *gin.Context) {
 	if !isCorrelation(id) {
 		id = rand.Text()
 	}
-	c.Set(requestKey, &request{doors: d, gin: c, correlation: id})
-	c.Writer.Header()["X-Correlation-Id"] = []string{id}
+	q := &request{doors: d, gin: c, correlation: id}
+	q.writer = writer{c.Writer, q}
+	c.Writer = &q.writer
+	c.Writer.Header()["X-Correlation-Id"] = q.value(id)
 	c.Next()
 }
 
@@ -149,8 +175,8 @@ func (d *doors) secured(c *gin.Context) {
 	h["X-Content-Type-Options"] = nosniff
 	h["Content-Security-Policy"] = nothingAllowed
 	h["Referrer-Policy"] = noReferrer
-	if strings.HasPrefix(c.Request.URL.Path, "/v1/") {
-		h["Cache-Control"] = noCache
+	if m := c.Request.Method; m != http.MethodPost && strings.HasPrefix(c.Request.URL.Path, "/v1/") {
+		h["Cache-Control"] = noCache // nobody keeps what a POST is answered with
 	}
 	c.Next()
 }
@@ -274,18 +300,39 @@ type appender interface{ AppendJSON(b []byte) []byte }
 // usualAnswer is how many bytes are enough for nearly all appenders.
 const usualAnswer = 1 << 10
 
-func writeJSON(c *gin.Context, status int, contentType []string, v any) {
-	text := encode(v)
+func (q *request) writeJSON(status int, contentType []string, v any) {
+	c := q.gin
+	room := q.room()
+	text := encode((*room)[:0], v)
 	c.Writer.Header()["Content-Type"] = contentType
 	c.Status(status)
 	if _, err := c.Writer.Write(text); err != nil {
 		_ = c.Error(err) // the caller has hung up
 	}
+	*room = text
+	q.giveBack(room)
 }
 
-func encode(v any) []byte {
+// room is memory for a body, until it is given back.
+func (d *doors) room() *[]byte {
+	if b, ok := d.rooms.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, usualAnswer)
+	return &b
+}
+
+// giveBack keeps room for the next, unless it is much.
+func (d *doors) giveBack(room *[]byte) {
+	if cap(*room) <= maxBody {
+		d.rooms.Put(room)
+	}
+}
+
+// encode may append to room.
+func encode(room []byte, v any) []byte {
 	if a, ok := v.(appender); ok {
-		return a.AppendJSON(make([]byte, 0, usualAnswer))
+		return a.AppendJSON(room)
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -188,6 +188,6 @@ func fail(c *gin.Context, err error) {
 		}
 	}
 	q.failed = err
-	writeJSON(c, p.Status, problemJSON, p)
+	q.writeJSON(p.Status, problemJSON, p)
 	c.Abort()
 }

@@ -26,7 +26,8 @@ type query struct {
 
 // query reads the URL's parameters: only those that the route knows, each once.
 func (q *request) query() *query {
-	out := &query{}
+	out := &q.params
+	*out = query{}
 	raw := q.gin.Request.URL.RawQuery
 	if raw == "" {
 		return out
@@ -217,7 +218,9 @@ func (q *request) text() ([]byte, error) {
 	if r.ContentLength < 0 { // else the server gives no more than was announced
 		body = http.MaxBytesReader(q.gin.Writer, body, limit)
 	}
-	text, err := readAll(body, r.ContentLength)
+	room := q.room()
+	defer q.giveBack(room)
+	text, err := readAll(*room, body, r.ContentLength)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -228,12 +231,15 @@ func (q *request) text() ([]byte, error) {
 	return text, nil
 }
 
-// readAll reads the body into memory of its own size, when that is known.
-func readAll(r io.Reader, length int64) ([]byte, error) {
+// readAll reads the body, into room where its length is known and there is enough.
+func readAll(room []byte, r io.Reader, length int64) ([]byte, error) {
 	if length < 0 {
 		return io.ReadAll(r)
 	}
-	text := make([]byte, length)
+	if length > int64(cap(room)) {
+		room = make([]byte, length)
+	}
+	text := room[:length]
 	_, err := io.ReadFull(r, text)
 	return text, err
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -41,6 +42,7 @@ type doors struct {
 	limit      *limiter
 	openAPI    []byte
 	docsPolicy string
+	rooms      sync.Pool // *[]byte for bodies
 }
 
 // New makes the doors. The handler is to be served by a server as NewServer makes it.

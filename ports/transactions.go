@@ -277,7 +277,7 @@ func (j *bulkJSON) appendResult(b []byte, item *app.BulkItem) []byte {
 		e.Item = -1 // pointers are into the item
 		p := problemOf(&e, j.q.gin.Request.URL.Path, j.q.correlation)
 		b = append(strconv.AppendInt(b, int64(p.Status), 10), `,"problem":`...)
-		return append(append(b, encode(p)...), '}')
+		return append(append(b, encode(nil, p)...), '}')
 	}
 	status := statusOf(item.Transaction)
 	if j.projected {

@@ -18,6 +18,7 @@ type Delivery struct {
 	Prev        handlers.Position // what came before the first fact in the partition
 	Through     handlers.Position // nothing of the partition up to here is left out; at least the last fact's
 	Facts       []handlers.Fact   // may be empty: the topic is silent up to Through
+	more        bool              // it is as long as can be: much more waits behind it
 	bad         map[int]broken    // by the index of facts that could not be read; those have only a position
 }
 

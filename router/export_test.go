@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/bank"
 	"bankforge/handlers"
 )
 
@@ -23,6 +24,11 @@ func (r *Router) Chain(handler string) message.HandlerFunc {
 
 // TailOf is what the handler subscribes to.
 func (r *Router) TailOf(handler string) *Tail { return r.worker(handler).reads.(*Tail) }
+
+// Took has the handler come to the event.
+func (r *Router) Took(handler string, seq bank.Seq) {
+	r.worker(handler).took(0, Checkpoint{Position: handlers.End(seq)})
+}
 
 // Drain is what Run does first at its end.
 func (r *Router) Drain() { close(r.draining) }

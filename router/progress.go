@@ -18,6 +18,7 @@ type Progress struct {
 
 type view struct {
 	at    bank.Seq
+	since time.Time     // when it came there
 	parts *parts        // where the handler reads partitions; nil: at says how far it is
 	moved chan struct{} // closed with the next move; nil while nobody waits
 	asked chan struct{} // closed when somebody waits; nil while the handler does not want to know
@@ -88,6 +89,36 @@ func (p *Progress) asked(handler string) <-chan struct{} {
 	return asked
 }
 
+// Handlers that are far behind go on side by side, so that the log is read and decoded once for all of them. Nobody
+// waits long for one that does not move.
+const (
+	patience = 100 * time.Millisecond
+	stuck    = time.Second
+)
+
+// abreast says how long a handler that has come to seq waits for those that are more than window events behind it,
+// and what ends the wait.
+func (p *Progress) abreast(seq, window bank.Seq) (wait time.Duration, moved <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var last *view
+	for _, v := range p.views {
+		if v.store == nil || v.parts != nil || v.at+window >= seq || time.Since(v.since) >= stuck {
+			continue
+		}
+		if last == nil || v.at < last.at {
+			last = v
+		}
+	}
+	if last == nil {
+		return 0, nil
+	}
+	if last.moved == nil {
+		last.moved = make(chan struct{})
+	}
+	return patience, last.moved
+}
+
 // Parked reports whether what happened to the key waits in the handler's parking lot.
 func (p *Progress) Parked(ctx context.Context, handler, key string) (parked bool, err error) {
 	p.mu.Lock()
@@ -126,6 +157,7 @@ func (p *Progress) took(handler string, partition int, at Checkpoint) {
 	} else {
 		v.at = at.Position.Whole()
 	}
+	v.since = time.Now()
 	if v.moved != nil {
 		close(v.moved)
 		v.moved = nil

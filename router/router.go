@@ -21,7 +21,7 @@ type Config struct {
 	Hints    *Hints        // wakes handlers when something was appended; nil: only Poll does
 	Progress *Progress     // told how far handlers have come
 	Poll     time.Duration // how often the log is looked at without a hint; default 1 s
-	Batch    int           // events that are delivered together at most, each one to a few messages; default 4096
+	Batch    int           // events that are delivered together at most, each one to a few messages; default 8192
 	Grace    time.Duration // how long what is being handled may take at the end; default 10 s
 	Policy   Policy        // zero: DefaultPolicy
 	Classify []Classifier  // know the errors of the adapters in use
@@ -77,7 +77,7 @@ func (c Config) withDefaults() Config {
 		c.Poll = time.Second
 	}
 	if c.Batch == 0 {
-		c.Batch = 4096
+		c.Batch = 8192
 	}
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -43,25 +44,30 @@ type page struct {
 
 const (
 	pageEvents = 512
-	pagesKept  = 16
+	pagesKept  = 32 // two long deliveries: handlers that are behind are not all at the same one, see Progress.abreast
 )
 
 // Read returns decoded events.
 func (d *decoded) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	out := make([]app.Recorded, 0, min(limit, 64))
-	for len(out) < limit {
+	var parts [][]app.Recorded
+	count := 0
+	for count < limit {
 		n := after / pageEvents
-		events, err := d.page(n).read(ctx, d.Log, n*pageEvents, after, limit-len(out))
+		events, err := d.page(n).read(ctx, d.Log, n*pageEvents, after, limit-count)
 		if err != nil {
 			return nil, err
 		}
 		if len(events) == 0 {
 			break
 		}
-		out = append(out, events...)
+		parts = append(parts, events)
+		count += len(events)
 		after += bank.Seq(len(events))
 	}
-	return out, nil
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
+	return slices.Concat(parts...), nil
 }
 
 func (d *decoded) page(n bank.Seq) *page {
@@ -115,7 +121,8 @@ func (p *page) read(ctx context.Context, log app.Log, before, after bank.Seq, li
 	return p.events[from:to:to], nil
 }
 
-// facts turns the log into deliveries of one topic.
+// facts turns the log into deliveries of one topic. They end at multiples of the number of events, so that for who is
+// far behind each of them is such a stretch of the log: views are made of stretches, and one is best written at once.
 type facts struct {
 	source Source
 	events int  // read at once
@@ -143,7 +150,8 @@ func (p partition) has(key string) bool { return p.of == 0 || PartitionOf(key, p
 // read returns what stands on the topic behind the event after, as much of it as belongs to the partition; nil: nothing
 // was written since.
 func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq, only partition) (*Delivery, error) {
-	events, err := f.source.Read(ctx, after, f.events)
+	limit := f.events - int(after%bank.Seq(f.events))
+	events, err := f.source.Read(ctx, after, limit)
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
@@ -157,7 +165,7 @@ func (f facts) read(ctx context.Context, topic bank.Topic, after bank.Seq, only 
 	d := &Delivery{
 		Incarnation: head.Incarnation, Partition: only.i,
 		Prev: handlers.End(after), Through: handlers.End(events[len(events)-1].Seq),
-		Facts: make([]handlers.Fact, 0, 2*len(events)),
+		Facts: make([]handlers.Fact, 0, 2*len(events)), more: len(events) == f.events && f.events >= pageEvents,
 	}
 	for i := range events {
 		if i%pageEvents == 0 {

@@ -43,9 +43,9 @@ type TailConfig struct {
 	Hints *Hints
 	// Poll is how often the feed is looked at without a hint.
 	Poll time.Duration
-	// Gather, if it is set, says how long a tail waits for more before it reads again. It is asked once a delivery of n
-	// numbers is done, and how long that took. Its wait ends early when urgent is closed.
-	Gather func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{})
+	// Gather, if it is set, says how long a tail waits for more before it reads again. It is asked once a delivery of
+	// what is behind after is done, and told how long that took. Its wait ends early when urgent is closed.
+	Gather func(after, through bank.Seq, took time.Duration) (wait time.Duration, urgent <-chan struct{})
 	// Silent, if it is set, is told how far the topic is silent, where no message tells the handler.
 	Silent func(through bank.Seq)
 	// Again is the pause before a refused message comes again, and after an error of the feed.
@@ -133,7 +133,7 @@ func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Mes
 			ok = t.wait(ctx, nil, t.c.Again)
 		case msg != nil:
 			began := time.Now()
-			ok = t.deliver(ctx, msg, out) && t.gather(ctx, int(through-at), time.Since(began))
+			ok = t.deliver(ctx, msg, out) && t.gather(ctx, at, through, time.Since(began))
 			at = through
 		case through > at:
 			at = through
@@ -148,11 +148,11 @@ func (t *Tail) follow(ctx context.Context, topic string, out chan<- *message.Mes
 }
 
 // gather waits as Gather says; false: the session is over.
-func (t *Tail) gather(ctx context.Context, n int, took time.Duration) bool {
+func (t *Tail) gather(ctx context.Context, after, through bank.Seq, took time.Duration) bool {
 	if t.c.Gather == nil {
 		return true
 	}
-	wait, urgent := t.c.Gather(n, took)
+	wait, urgent := t.c.Gather(after, through, took)
 	return wait <= 0 || t.wait(ctx, urgent, wait)
 }
 

@@ -151,9 +151,9 @@ func TestTheTailGathers(t *testing.T) {
 		tail := router.NewTail(router.TailConfig{
 			Feed: n, Poll: time.Minute, Again: time.Second, Log: slog.New(slog.DiscardHandler),
 			Start: func(context.Context, string) (handlers.Position, error) { return fromStart() },
-			Gather: func(n int, took time.Duration) (time.Duration, <-chan struct{}) {
-				if n != 1 {
-					t.Errorf("told of %d", n)
+			Gather: func(after, through bank.Seq, took time.Duration) (time.Duration, <-chan struct{}) {
+				if through != after+1 || int(through) != int(asked.Load())+1 {
+					t.Errorf("told of what is behind %d up to %d", after, through)
 				}
 				return waits[asked.Add(1)-1] - took, urgent
 			},

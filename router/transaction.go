@@ -151,6 +151,9 @@ func (w *worker) call(ctx context.Context, msg *message.Message, next message.Ha
 	if err := d.poison(); err != nil {
 		return err
 	}
+	if d.more {
+		ctx = handlers.WithMore(ctx)
+	}
 	err := within(withDelivery(ctx, d), msg, next)
 	if err != nil && len(d.Facts) == 1 && w.class(err) == handlers.Rejected {
 		w.log.InfoContext(ctx, "rejected", "handler", w.Name, "fact", d.Facts[0].ID(), "reason", err)

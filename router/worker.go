@@ -73,11 +73,11 @@ const (
 )
 
 // gather is the tail's Gather.
-func (w *worker) gather(n int, took time.Duration) (time.Duration, <-chan struct{}) {
+func (w *worker) gather(after, through bank.Seq, took time.Duration) (time.Duration, <-chan struct{}) {
 	switch {
-	case n >= w.feed.events:
-		return 0, nil
-	case n < gatherFrom:
+	case through%bank.Seq(w.feed.events) == 0: // it ends there, not with the log
+		return w.progress.abreast(through, bank.Seq(w.feed.events))
+	case through-after < gatherFrom:
 		return gatherLittle - took, w.progress.asked(w.Name)
 	}
 	return gatherFor - took, w.progress.asked(w.Name)

@@ -77,6 +77,7 @@ func Read[T any](ctx context.Context, v *View, fast, slow func(context.Context) 
 	if !ask {
 		return fallBack(ctx, v, ErrResting, slow)
 	}
+	abreast := v.abreast()
 	short, cancel := context.WithTimeout(ctx, v.c.Timeout)
 	out, err := fast(short)
 	cancel()
@@ -97,7 +98,9 @@ func Read[T any](ctx context.Context, v *View, fast, slow func(context.Context) 
 		}
 	case probe:
 		v.serve()
-		return Read(ctx, v, fast, slow) // what was read is older than what the store had, perhaps
+		if !abreast { // what was read is older than what the store had, perhaps
+			return Read(ctx, v, fast, slow)
+		}
 	}
 	return out, nil
 }
@@ -140,6 +143,11 @@ func (v *View) await(ctx context.Context, handler, other string) bool {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return v.c.Progress.Await(wait, handler, seq)
+}
+
+// abreast reports whether the fast place has what the store has now.
+func (v *View) abreast() bool {
+	return v.c.Progress == nil || v.c.Progress.At(v.c.Fast) >= v.c.Progress.At(v.c.Slow)
 }
 
 // ask reports whether the fast place is to be read, and whether that is to find out if it is back.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
@@ -22,7 +23,6 @@ import (
 // app.FileCheck and app.KeyCheck.
 type Log struct {
 	db    *DB
-	write *prepared
 	read  *prepared
 	index *indexed
 
@@ -52,7 +52,7 @@ const (
 // Acquire takes the ledger over.
 func (l *Log) Acquire(ctx context.Context, owner string) (head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, takeHead, rand.Text(), owner); err != nil {
 			return err
 		}
@@ -78,15 +78,7 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 		return fmt.Errorf("append batch %d: %w", b.Number, err)
 	}
 	defer end()
-	committing, err := l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := l.move(ctx, tx, &b); err != nil {
-			return err
-		}
-		if err := entries.check(ctx, l, &b); err != nil {
-			return err
-		}
-		return l.db.insert(ctx, &b, entries.firstOutcome)
-	})
+	committing, err := l.append(ctx, &b, entries)
 	switch {
 	case err == nil:
 		entries.add()
@@ -108,45 +100,38 @@ func (l *Log) Append(ctx context.Context, b app.Batch) error {
 	}
 }
 
-// commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the
-// caller would not know what became of it. committing says that an error is that of COMMIT itself.
-func (l *Log) commit(ctx context.Context, fn func(context.Context, *sql.Tx) error) (committing bool, err error) {
+func (l *Log) append(ctx context.Context, b *app.Batch, entries *batchEntries) (committing bool, err error) {
+	if err := l.mayWrite(ctx); err != nil {
+		return false, err
+	}
+	return l.db.append(ctx, b, entries.firstOutcome, func() error { return entries.check(ctx, l, b) })
+}
+
+// mayWrite is for the last moment at which ctx counts.
+func (l *Log) mayWrite(ctx context.Context) error {
 	if l.db.write == nil {
-		return false, errors.New("the log is open for reading only")
+		return errors.New("the log is open for reading only")
 	}
-	if err := ctx.Err(); err != nil {
-		return false, err
+	return ctx.Err()
+}
+
+// commit runs fn in one transaction of the writer. From here on ctx no longer ends it, else the caller would not know
+// what became of it.
+func (l *Log) commit(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
+	if err := l.mayWrite(ctx); err != nil {
+		return err
 	}
-	if _, err := l.write.get(ctx, moveHead); err != nil { // before the transaction takes the only connection
-		return false, err
-	}
-	err = l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
+	return l.db.InTx(context.WithoutCancel(ctx), func(ctx context.Context) error {
 		tx, err := l.db.tx(ctx)
 		if err != nil {
 			return err
 		}
-		err = fn(ctx, tx)
-		committing = err == nil
-		return err
+		return fn(ctx, tx)
 	})
-	return committing, err
-}
-
-func (l *Log) move(ctx context.Context, tx *sql.Tx, b *app.Batch) error {
-	seq, chain := b.After, []byte(nil)
-	if n := len(b.Rows); n > 0 {
-		seq, chain = b.Rows[n-1].Seq, b.Rows[n-1].Chain[:]
-	}
-	stmt, err := l.write.get(ctx, moveHead)
-	if err != nil {
-		return err
-	}
-	return exactlyOne(tx.StmtContext(ctx, stmt).ExecContext(ctx, int64(b.Number), int64(seq), chain,
-		int64(b.Term), int64(b.Number)-1, int64(b.After)))
 }
 
 // exactlyOne turns an update of the head that met no row into ErrFenced.
-func exactlyOne(r sql.Result, err error) error {
+func exactlyOne(r driver.Result, err error) error {
 	if err != nil {
 		return err
 	}
@@ -160,7 +145,7 @@ func exactlyOne(r sql.Result, err error) error {
 // Resolve takes a new term, which also writes over what a failed commit may have left on the disk.
 func (l *Log) Resolve(ctx context.Context, b app.Batch) (committed bool, head app.Head, err error) {
 	defer l.index.stale.Store(true)
-	_, err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = l.commit(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := exactlyOne(tx.ExecContext(ctx, refreshHead, int64(b.Term))); err != nil {
 			return err
 		}

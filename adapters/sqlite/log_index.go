@@ -68,9 +68,6 @@ func openLogWith(
 	ctx context.Context, db *DB, dir string, log *slog.Logger, touches func(*app.Row) ([]app.Touch, error),
 ) (*Log, error) {
 	l := &Log{db: db, read: prepare(db.read), index: &indexed{readOnly: db.write == nil, touches: touches}}
-	if db.write != nil {
-		l.write = prepare(db.write)
-	}
 	if err := l.openIndex(ctx, dir, log); err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
 	}

@@ -17,6 +17,10 @@ const (
 	insertEvent   = `INSERT INTO event (seq, data, chain) VALUES (?, ?, ?)`
 	insertOutcome = `INSERT INTO outcome (id, key, fingerprint, seq, events, code, reply, subject, command, at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	// Most commands make one event and need no reply beside it. What is the same in all of
+	// them is not bound, for binding costs more than storing.
+	insertPlain = `INSERT INTO outcome (id, key, fingerprint, seq, events, code, reply, subject, command, at)
+		VALUES (?, ?, ?, ?, 1, '', x'', ?, ?, ?)`
 )
 
 // inserts adds rows on the driver's own connection: what database/sql does for each row costs half of what SQLite
@@ -28,19 +32,73 @@ type inserts struct {
 
 // insert is one prepared statement, and room for its arguments.
 type insert struct {
-	stmt driver.Stmt
-	exec driver.StmtExecContext
-	args []driver.NamedValue
+	stmt     driver.Stmt
+	executes driver.StmtExecContext
+	args     []driver.NamedValue
 }
 
-// insert adds what is in b, in the transaction that ctx carries. first is the id of its first outcome.
-func (d *DB) insert(ctx context.Context, b *app.Batch, first uint64) error {
-	return d.directly(ctx, func(ctx context.Context, i *inserts) error {
-		if err := i.rows(ctx, b.Rows); err != nil {
+const (
+	begin    = `BEGIN IMMEDIATE`
+	commit   = `COMMIT`
+	rollback = `ROLLBACK`
+)
+
+// append commits b in one transaction of the writer, or nothing. It is on the driver's own connection: its statements
+// stay prepared, also those that begin and end it. check runs within it, before anything is added. committing says
+// that an error is that of COMMIT itself. No context ends it, else the caller would not know what became of it.
+// Nothing of bank.db is in recent, so that has nothing to be told.
+func (d *DB) append(ctx context.Context, b *app.Batch, first uint64, check func() error) (committing bool, err error) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	conn, err := d.write.Conn(context.WithoutCancel(ctx))
+	if err != nil {
+		return false, fmt.Errorf("begin: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	err = d.on(ctx, conn, func(ctx context.Context, i *inserts) (err error) {
+		if _, err := i.exec(ctx, begin); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		done := false
+		defer func() { // also after a panic
+			if !done {
+				_, undone := i.exec(ctx, rollback)
+				err = errors.Join(err, undone)
+			}
+		}()
+		if err := i.batch(ctx, b, first, check); err != nil {
 			return err
 		}
-		return i.outcomes(ctx, b.Outcomes, first)
+		committing = true
+		if _, err := i.exec(ctx, commit); err != nil {
+			done = true
+			_, _ = i.exec(ctx, rollback) // where SQLite has not done so by itself; else it says that there is nothing to undo
+			return fmt.Errorf("commit: %w", err)
+		}
+		done = true
+		return nil
 	})
+	return committing, err
+}
+
+// batch moves the head, and adds what is in b. first is the id of its first outcome.
+func (i *inserts) batch(ctx context.Context, b *app.Batch, first uint64, check func() error) error {
+	seq, chain := b.After, any(nil)
+	if n := len(b.Rows); n > 0 {
+		seq, chain = b.Rows[n-1].Seq, b.Rows[n-1].Chain[:]
+	}
+	err := exactlyOne(i.exec(ctx, moveHead, int64(b.Number), int64(seq), chain, int64(b.Term), int64(b.Number)-1,
+		int64(b.After)))
+	if err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	if err := i.rows(ctx, b.Rows); err != nil {
+		return err
+	}
+	return i.outcomes(ctx, b.Outcomes, first)
 }
 
 // directly runs fn on the connection of the transaction that ctx carries. Neither that context nor the one given to fn
@@ -50,6 +108,11 @@ func (d *DB) directly(ctx context.Context, fn func(ctx context.Context, i *inser
 	if !ok {
 		return ErrNoTx
 	}
+	return d.on(ctx, conn, fn)
+}
+
+// on is directly for a connection that the caller has, with the lock of who writes.
+func (d *DB) on(ctx context.Context, conn *sql.Conn, fn func(ctx context.Context, i *inserts) error) error {
 	return conn.Raw(func(on any) (err error) {
 		defer func() { // database/sql waits for ever for a transaction on a connection on which something panicked
 			if p := recover(); p != nil {
@@ -65,6 +128,15 @@ func (d *DB) directly(ctx context.Context, fn func(ctx context.Context, i *inser
 		}
 		return fn(context.WithoutCancel(ctx), &d.inserts)
 	})
+}
+
+// exec runs a statement that is not a row's.
+func (i *inserts) exec(ctx context.Context, query string, values ...any) (driver.Result, error) {
+	stmt, err := i.get(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.exec(ctx, values...)
 }
 
 func (i *inserts) rows(ctx context.Context, rows []app.Row) error {
@@ -86,8 +158,20 @@ func (i *inserts) outcomes(ctx context.Context, outcomes []app.Outcome, first ui
 	if err != nil {
 		return err
 	}
+	plain, err := i.get(ctx, insertPlain)
+	if err != nil {
+		return err
+	}
 	for n := range outcomes {
 		o := &outcomes[n]
+		if o.Events == 1 && o.Code == "" && o.Reply != nil && len(o.Reply) == 0 {
+			err = plain.run(ctx, int64(first)+int64(n), o.Key[:], o.Fingerprint[:], int64(o.Seq), o.Subject, o.Command,
+				int64(o.At))
+			if err != nil {
+				return fmt.Errorf("outcome %x: %w", o.Key, err)
+			}
+			continue
+		}
 		err := outcome.run(ctx, int64(first)+int64(n), o.Key[:], o.Fingerprint[:], int64(o.Seq), int64(o.Events),
 			string(o.Code), o.Reply, o.Subject, o.Command, int64(o.At))
 		if err != nil {
@@ -119,11 +203,11 @@ func newInsert(ctx context.Context, conn driver.Conn, query string) (*insert, er
 	if err != nil {
 		return nil, err
 	}
-	exec, ok := stmt.(driver.StmtExecContext)
+	executes, ok := stmt.(driver.StmtExecContext)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("%T does not execute", stmt), stmt.Close())
 	}
-	i := &insert{stmt, exec, make([]driver.NamedValue, strings.Count(query, "?"))}
+	i := &insert{stmt, executes, make([]driver.NamedValue, strings.Count(query, "?"))}
 	for n := range i.args {
 		i.args[n].Ordinal = n + 1
 	}
@@ -131,11 +215,15 @@ func newInsert(ctx context.Context, conn driver.Conn, query string) (*insert, er
 }
 
 func (i *insert) run(ctx context.Context, values ...any) error {
+	_, err := i.exec(ctx, values...)
+	return err
+}
+
+func (i *insert) exec(ctx context.Context, values ...any) (driver.Result, error) {
 	for n, v := range values {
 		i.args[n].Value = v
 	}
-	_, err := i.exec.ExecContext(ctx, i.args)
-	return err
+	return i.executes.ExecContext(ctx, i.args)
 }
 
 // close gives the statements up, on the connection that they are of.

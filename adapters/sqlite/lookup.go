@@ -29,7 +29,7 @@ var chunks = [...]int{128, 16, 1}
 
 // ForDecider looks up in the same log on a connection of its own, so that no number of readers holds up who decides.
 func (l *Log) ForDecider() app.Lookup {
-	return &Log{db: l.db, write: l.write, read: prepare(l.db.own), index: l.index}
+	return &Log{db: l.db, read: prepare(l.db.own), index: l.index}
 }
 
 // Outcomes returns those of the keys that have one.

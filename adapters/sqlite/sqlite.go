@@ -51,6 +51,7 @@ type DB struct {
 	writing sync.Mutex // held by the transaction that writes, until recent has what it has committed
 	inserts inserts    // of the transaction that writes
 	recent  *recent    // what is remembered of what is committed; nil on a file that is open for reading only
+	noted   viewNotes
 }
 
 // Open opens the file at path, makes it if it is not there, and brings its tables up to date.
@@ -223,6 +224,9 @@ func (d *DB) tx(ctx context.Context) (*sql.Tx, error) {
 	}
 	return tx, nil
 }
+
+// writes reports whether ctx carries the transaction that writes.
+func (d *DB) writes(ctx context.Context) bool { return ctx.Value(connKey{d}) != nil }
 
 // querier is the transaction that ctx carries, or else the readers.
 func (d *DB) querier(ctx context.Context) querier {

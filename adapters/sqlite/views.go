@@ -13,6 +13,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/handlers/history"
 	"bankforge/handlers/projection"
 )
@@ -23,6 +24,9 @@ type Views struct {
 	db     *DB
 	writes map[string]*sql.Stmt // by their text; empty on a file that is open for reading only
 	reads  *prepared
+
+	accounts *notes[accountRow]
+	ends     *notes[endRow]
 }
 
 var (
@@ -36,12 +40,13 @@ var (
 // NewViews gives access to the views in db, which must be the ViewsFile.
 func NewViews(ctx context.Context, db *DB) (*Views, error) {
 	v := &Views{db: db, writes: map[string]*sql.Stmt{}, reads: prepare(db.read)}
+	v.accounts, v.ends = db.notes()
 	if db.write == nil {
 		return v, nil
 	}
 	// All are prepared now: within a transaction there is no other connection to prepare them on.
 	queries := []string{forgetDetails, updateTransaction, selectLastTransaction, selectFound, forgetIndex}
-	for _, select1 := range []string{selectAccountVersions, selectEnds, selectHoldVersions, selectTransactionVersions} {
+	for _, select1 := range []string{selectStatuses, selectEnds, selectHoldVersions, selectTransactionVersions} {
 		for _, n := range chunks {
 			queries = append(queries, select1+binds(n))
 		}
@@ -100,37 +105,105 @@ func (t table) insert(rows int) string {
 // binds are n parameters in brackets.
 func binds(n int) string { return "(?" + strings.Repeat(",?", n-1) + ")" }
 
-// insert writes rows 0 to n-1, of which row appends the columns. After an error the transaction must not be committed.
-func (v *Views) insert(ctx context.Context, t table, n int, row func(args []any, i int) []any) error {
-	err := v.db.directly(ctx, func(ctx context.Context, on *inserts) error {
-		args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
-		done := 0
-		for _, size := range rowsAtOnce {
-			if n-done < size {
-				continue
+// rowFunc appends the columns of row i. It is called for one row after the other.
+type rowFunc func(args []any, i int) []any
+
+// insertRows writes rows 0 to n-1. After an error the transaction must not be committed.
+func (d *DB) insertRows(ctx context.Context, t table, n int, row rowFunc) error {
+	if n == 0 {
+		return nil
+	}
+	err := d.directly(ctx, func(ctx context.Context, on *inserts) error {
+		next, stop := t.inTurn(n, row)
+		if handlers.More(ctx) && n > rowsAtOnce[0] {
+			next, stop = ahead(next)
+		}
+		defer stop()
+		for {
+			size, args, err := next()
+			if err != nil || size == 0 {
+				return err
 			}
 			s, err := on.get(ctx, t.insert(size))
 			if err != nil {
 				return err
 			}
-			for n-done >= size {
-				args = args[:0]
-				for range size {
-					args = row(args, done)
-					done++
-				}
-				runtime.Gosched() // a view can wait; who asks for a decision should not
-				if err := s.run(ctx, args...); err != nil {
-					return err
-				}
+			runtime.Gosched() // a view can wait; who asks for a decision should not
+			if err := s.run(ctx, args...); err != nil {
+				return err
 			}
 		}
-		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("write to view %s: %w", t.name, err)
 	}
 	return nil
+}
+
+// nextRows are the columns of the rows that one statement inserts, and how many rows that are; 0: there are no more.
+// The columns are valid until the next call.
+type nextRows func() (rows int, args []any, err error)
+
+// inTurn makes the rows when they are asked for.
+func (t table) inTurn(n int, row rowFunc) (next nextRows, stop func()) {
+	args := make([]any, 0, t.columns*min(n, rowsAtOnce[0]))
+	done := 0
+	return func() (int, []any, error) {
+		for _, size := range rowsAtOnce {
+			if n-done < size {
+				continue
+			}
+			args = args[:0]
+			for range size {
+				args = row(args, done)
+				done++
+			}
+			return size, args, nil
+		}
+		return 0, nil, nil
+	}, func() {}
+}
+
+// ahead makes the next rows while SQLite takes the ones before: who is far behind has both to do at once.
+func ahead(next nextRows) (_ nextRows, stop func()) {
+	type made struct {
+		rows int
+		args []any
+		err  error
+	}
+	free, full := make(chan []any, 2), make(chan made, 2)
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	free <- nil
+	free <- nil
+	go func() {
+		defer close(ended)
+		defer func() {
+			if p := recover(); p != nil {
+				full <- made{err: fmt.Errorf("panic: %v", p)}
+			}
+		}()
+		for {
+			select {
+			case into := <-free:
+				rows, args, err := next()
+				full <- made{rows, append(into[:0], args...), err}
+				if rows == 0 || err != nil {
+					return
+				}
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	var last []any
+	return func() (int, []any, error) {
+		if last != nil {
+			free <- last
+		}
+		m := <-full
+		last = m.args
+		return m.rows, m.args, m.err
+	}, func() { close(stopped); <-ended }
 }
 
 // versionsOf looks up the versions of ids in the transaction that ctx carries.

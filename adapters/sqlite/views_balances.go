@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
-	"strings"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -24,8 +22,8 @@ var (
 )
 
 const (
-	selectAccountVersions = `SELECT id, version FROM account WHERE id IN `
-	forgetDetails         = `DELETE FROM account_details WHERE account = ?`
+	selectStatuses = `SELECT id, version, status FROM account WHERE id IN `
+	forgetDetails  = `DELETE FROM account_details WHERE account = ?`
 
 	selectAccounts = `SELECT a.id, a.version, a.customer, a.currency, a.type, a.status, a.balance, a.held,
 		a.overdraft_limit, a.daily_debit_limit, a.review_above, a.day, a.debited_today, a.details_version,
@@ -33,51 +31,94 @@ const (
 		FROM account a LEFT JOIN account_details d ON d.account = a.id`
 )
 
+// accountRow is what changes of an account when money moves.
+type accountRow struct {
+	bank.AccountState
+	updatedAt bank.Time
+}
+
+// The names are those of the columns.
+func (r *accountRow) fields(p *packing) {
+	version, details := versionOf(r.Version), versionOf(r.DetailsVersion)
+	status, day, at := int64(r.Status), int64(r.Day), int64(r.updatedAt)
+	overdraft, daily, review := int64(r.OverdraftLimit), int64(r.DailyDebitLimit), int64(r.ReviewAbove)
+	p.number("version", &version)
+	p.number("status", &status)
+	p.number("balance", &r.Balance)
+	p.number("held", &r.Held)
+	p.number("overdraft_limit", &overdraft)
+	p.number("daily_debit_limit", &daily)
+	p.number("review_above", &review)
+	p.number("day", &day)
+	p.number("debited_today", &r.DebitedToday)
+	p.number("details_version", &details)
+	p.number("updated_at", &at)
+	if p.reading {
+		r.Version, r.DetailsVersion = bank.Version(version), bank.Version(details)
+		r.Status, r.Day, r.updatedAt = bank.AccountStatus(status), bank.Date(day), bank.Time(at)
+		r.OverdraftLimit, r.DailyDebitLimit, r.ReviewAbove = bank.Limit(overdraft), bank.Limit(daily), bank.Limit(review)
+	}
+}
+
 // AccountVersions implements projection.Store.
 func (v *Views) AccountVersions(
 	ctx context.Context, ids []bank.AccountID,
 ) (map[bank.AccountID]bank.Version, error) {
-	out, err := versionsOf(ctx, v, selectAccountVersions, ids)
+	out := make(map[bank.AccountID]bank.Version, len(ids))
+	err := v.accounts.lookUp(ctx, v, ids, selectStatuses,
+		func(row *accountRow) []any { return []any{&row.Version, &row.Status} },
+		func(id bank.AccountID, row *accountRow) { out[id] = row.Version })
 	if err != nil {
 		return nil, fmt.Errorf("read versions of accounts: %w", err)
 	}
 	return out, nil
 }
 
-// SaveAccounts implements projection.Store.
+// SaveAccounts implements projection.Store. What accounts are listed by, and what never changes, must be in the table.
 func (v *Views) SaveAccounts(ctx context.Context, updates []projection.Update) error {
 	v.db.recent.change(updates)
-	sorted := make([]*projection.Update, 0, len(updates))
+	changes := make([]changed[accountRow], len(updates))
+	opened := map[accountKey]*projection.Update{}
 	var described []*projection.Update
 	for i := range updates {
 		u := &updates[i]
-		sorted = append(sorted, u)
+		changes[i] = changed[accountRow]{keyOf(u.Account), accountRow{u.State, u.UpdatedAt}}
+		if u.Opening != nil {
+			opened[changes[i].key] = u
+		}
 		if u.Details != nil {
 			described = append(described, u)
 		}
 	}
-	// In the order of the table, so that what belongs on one page comes together.
-	slices.SortFunc(sorted, func(a, b *projection.Update) int {
-		return strings.Compare(a.Account.String(), b.Account.String())
+	must := func(i int, was *accountRow) bool {
+		u := &updates[i]
+		return u.Opening != nil || u.Details != nil || was == nil || was.Status != u.State.Status
+	}
+	err := v.accounts.save(ctx, changes, must, func(ctx context.Context, rows []changed[accountRow]) error {
+		return v.db.writeAccounts(ctx, rows, opened)
 	})
-	err := v.insert(ctx, accounts, len(sorted), func(args []any, i int) []any { return appendAccount(args, sorted[i]) })
 	if err != nil {
 		return err
 	}
 	return v.saveDetails(ctx, described)
 }
 
-// appendAccount leaves out what never changes when the account is not new: its row is there, and keeps it.
-func appendAccount(args []any, u *projection.Update) []any {
-	s := &u.State
-	var o bank.Opening
-	if u.Opening != nil {
-		o = *u.Opening
-	}
-	return append(args, u.Account.String(), versionOf(s.Version), o.Customer.String(), o.Currency.String(),
-		int64(o.Type), int64(s.Status), s.Balance, s.Held, int64(s.OverdraftLimit), int64(s.DailyDebitLimit),
-		int64(s.ReviewAbove), int64(s.Day), s.DebitedToday, versionOf(s.DetailsVersion),
-		int64(u.OpenedAt), int64(u.UpdatedAt))
+// writeAccounts writes rows to the table. Of an account that is there it leaves out what never changes.
+func (d *DB) writeAccounts(
+	ctx context.Context, rows []changed[accountRow], opened map[accountKey]*projection.Update,
+) error {
+	return d.insertRows(ctx, accounts, len(rows), func(args []any, i int) []any {
+		key, s := rows[i].key, &rows[i].row
+		var o bank.Opening
+		var at bank.Time
+		if u := opened[key]; u != nil {
+			o, at = *u.Opening, u.OpenedAt
+		}
+		return append(args, key.String(), versionOf(s.Version), o.Customer.String(), o.Currency.String(),
+			int64(o.Type), int64(s.Status), s.Balance, s.Held, int64(s.OverdraftLimit), int64(s.DailyDebitLimit),
+			int64(s.ReviewAbove), int64(s.Day), s.DebitedToday, versionOf(s.DetailsVersion),
+			int64(at), int64(s.updatedAt))
+	})
 }
 
 func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) error {
@@ -101,7 +142,7 @@ func (v *Views) saveDetails(ctx context.Context, updates []*projection.Update) e
 		}
 		written, texts = append(written, u), append(texts, text)
 	}
-	return v.insert(ctx, details, len(written), func(args []any, i int) []any {
+	return v.db.insertRows(ctx, details, len(written), func(args []any, i int) []any {
 		u := written[i]
 		return append(args, u.Account.String(), u.Details.Label, u.Details.ExternalID, texts[i])
 	})
@@ -124,16 +165,43 @@ func (v *Views) Account(ctx context.Context, id bank.AccountID) (bank.Account, b
 }
 
 func (v *Views) readAccount(ctx context.Context, id bank.AccountID) (bank.Account, bool, error) {
-	return one(ctx, v, selectAccounts+` WHERE a.id = ?`, id, scanAccount)
+	row, noted, err := v.accounts.peek(ctx, id)
+	if err != nil {
+		return bank.Account{}, false, err
+	}
+	a, ok, err := one(ctx, v, selectAccounts+` WHERE a.id = ?`, id, scanAccount)
+	if noted && ok {
+		row.renew(&a)
+	}
+	return a, ok, err
+}
+
+// renew has the account be as r says, if that is newer.
+func (r *accountRow) renew(a *bank.Account) {
+	if r.Version > a.Version {
+		a.AccountState, a.UpdatedAt = r.AccountState, r.updatedAt
+	}
 }
 
 // Accounts implements app.Balances.
 func (v *Views) Accounts(ctx context.Context, f app.AccountFilter) ([]bank.Account, error) {
-	out, err := list(ctx, v, accountsQuery(f), scanAccount)
-	if err != nil {
-		return nil, fmt.Errorf("list accounts: %w", err)
+	for {
+		before := v.accounts.dropped()
+		out, err := list(ctx, v, accountsQuery(f), scanAccount)
+		for i := 0; err == nil && i < len(out); i++ {
+			var row accountRow
+			var noted bool
+			if row, noted, err = v.accounts.peek(ctx, out[i].ID); noted {
+				row.renew(&out[i])
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list accounts: %w", err)
+		}
+		if v.accounts.dropped() == before {
+			return out, nil
+		}
 	}
-	return out, nil
 }
 
 func accountsQuery(f app.AccountFilter) *query {

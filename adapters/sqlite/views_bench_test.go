@@ -68,7 +68,7 @@ func transfers(b *testing.B, n, accounts int) *log {
 // BenchmarkViews says how many events a second the handlers take in, with batches as a busy bank has them.
 func BenchmarkViews(b *testing.B) {
 	l := transfers(b, 50_000, 1000)
-	for _, batch := range []int{256, 4096} { // when there is little to do, and when much waits
+	for _, batch := range []int{256, 4096, 8192} { // when there is little to do, and when much waits
 		for _, which := range []string{"all", app.BalancesHandler, app.HistoryHandler, app.TransactionsHandler} {
 			b.Run(fmt.Sprintf("%s/%d", which, batch), func(b *testing.B) {
 				events, before := 0, cpuTime(b)
@@ -139,7 +139,12 @@ func takeAll(b *testing.B, l *log, batch int, which string) int {
 			if which != "all" && which != h.Handler {
 				continue
 			}
-			take := func(ctx context.Context) error { return h.handle(ctx, facts[h.Topic]) }
+			take := func(ctx context.Context) error {
+				if batch >= 8192 {
+					ctx = handlers.WithMore(ctx)
+				}
+				return h.handle(ctx, facts[h.Topic])
+			}
 			if err := db.InTx(b.Context(), take); err != nil {
 				b.Fatal(err)
 			}

@@ -32,6 +32,8 @@ type viewTable struct {
 	key     []string
 	subject string
 	data    func() packed // what is packed into its column data; nil: it has none
+	notes   string        // the table that tells newer columns of it; "": none
+	noted   func() packed
 }
 
 // allViews are those of views.db. Every table there that is derived from the log belongs to one of them.
@@ -40,25 +42,31 @@ var allViews = []view{
 		app.BalancesHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return projection.Balances(v) },
 		[]viewTable{
-			{"account", []string{"id"}, "id", nil},
-			{"account_details", []string{"account"}, "account", nil},
+			{
+				name: "account", key: []string{"id"}, subject: "id",
+				notes: "account_note", noted: func() packed { return &accountRow{} },
+			},
+			{name: "account_details", key: []string{"account"}, subject: "account"},
 		},
 	},
 	{
 		app.HistoryHandler, bank.AccountsTopic,
 		func(v *Views) handlers.Func { return history.Entries(v) },
 		[]viewTable{
-			{"entry", []string{"slot"}, "account", func() packed { return &packedEntry{} }},
-			{"entry_end", []string{"account"}, "account", nil},
-			{"hold", []string{"id"}, "id", nil},
+			{name: "entry", key: []string{"slot"}, subject: "account", data: func() packed { return &packedEntry{} }},
+			{
+				name: "entry_end", key: []string{"account"}, subject: "account",
+				notes: "entry_end_note", noted: func() packed { return &endRow{} },
+			},
+			{name: "hold", key: []string{"id"}, subject: "id"},
 		},
 	},
 	{
 		app.TransactionsHandler, bank.TransactionsTopic,
 		func(v *Views) handlers.Func { return history.Transactions(v) },
 		[]viewTable{
-			{"txn", []string{"seq"}, "id", func() packed { return &packedTransaction{} }},
-			{"txn_index", []string{"slot"}, "slot", nil},
+			{name: "txn", key: []string{"seq"}, subject: "id", data: func() packed { return &packedTransaction{} }},
+			{name: "txn_index", key: []string{"slot"}, subject: "slot"},
 		},
 	},
 }
@@ -190,15 +198,16 @@ func execAll(ctx context.Context, tx *sql.Tx, statements []string) error {
 // close forgets what was built.
 func (b *builder) close() error { return errors.Join(b.db.Close(), b.remove()) }
 
-// buildPage is how many events go into one transaction: the more, the less is written twice.
-const buildPage = 2000
+// buildPage is how many events go into one transaction at most: those of a segment, so that each page of it is written
+// once.
+const buildPage = 1 << segmentBits
 
 // run gives the views what wanted says of the events behind after, up to until.
 func (b *builder) run(
 	ctx context.Context, of []place, after, until bank.Seq, wanted func(*place, *handlers.Fact) bool,
 ) error {
 	for after < until {
-		events, err := b.source.Read(ctx, after, int(min(buildPage, until-after)))
+		events, err := b.source.Read(ctx, after, int(min(buildPage-after%buildPage, until-after)))
 		if err != nil {
 			return err
 		}
@@ -232,7 +241,7 @@ func (b *builder) take(
 					facts = append(facts, f)
 				}
 			}
-			if err := p.handle(b.views)(ctx, facts); err != nil {
+			if err := p.handle(b.views)(handlers.WithMore(ctx), facts); err != nil {
 				return fmt.Errorf("view %s: %w", p.handler, err)
 			}
 		}

@@ -190,16 +190,21 @@ type cursor struct {
 	keys    int   // how many of the columns, the first, are the key
 	row     []any // integers and texts; what is packed is one too
 	into    []any
+	noted   map[string]map[string]any // columns that are newer than those of the row, by its key
 	done    bool
 }
 
 func openCursor(ctx context.Context, db *DB, t viewTable) (*cursor, error) {
+	noted, err := t.newest(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := db.querier(ctx).QueryContext(ctx, //nolint:rowserrcheck // next does
 		"SELECT "+strings.Join(t.key, ", ")+", * FROM "+t.name+" ORDER BY "+strings.Join(t.key, ", "))
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{rows: rows, table: t, keys: len(t.key)}
+	c := &cursor{rows: rows, table: t, keys: len(t.key), noted: noted}
 	if c.columns, err = rows.Columns(); err != nil {
 		return nil, errors.Join(err, rows.Close())
 	}
@@ -226,7 +231,40 @@ func (c *cursor) next() error {
 			c.row[i] = string(data)
 		}
 	}
+	if key, ok := c.row[0].(string); ok && c.noted[key] != nil {
+		c.renew(c.noted[key])
+	}
 	return nil
+}
+
+// renew has the row be as it was noted, if that is newer.
+func (c *cursor) renew(noted map[string]any) {
+	of := func(column string) int { return slices.Index(c.columns, column) }
+	if compareValues(c.row[of("version")], noted["version"]) >= 0 {
+		return
+	}
+	for column, value := range noted {
+		if column != "id" {
+			c.row[of(column)] = value
+		}
+	}
+}
+
+// newest are the columns that notes tell, by the keys of their rows.
+func (t *viewTable) newest(ctx context.Context, db *DB) (map[string]map[string]any, error) {
+	if t.notes == "" {
+		return nil, nil //nolint:nilnil // nothing is noted
+	}
+	out := map[string]map[string]any{}
+	err := eachNote(ctx, db.querier(ctx), t.notes, func(_ int64, p *packing) {
+		of := map[string]any{}
+		p.told = func(name string, value any) { of[name] = value }
+		var id string
+		p.text("id", &id)
+		t.noted().fields(p)
+		out[id] = of
+	})
+	return out, err
 }
 
 // compare says which of two cursors is behind; one that is done is ahead of all.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -36,18 +35,30 @@ const (
 		reference, created_at, expires_at FROM hold`
 )
 
+// endRow is where the entries of an account end.
+type endRow struct {
+	seq bank.Seq // of the event that made the last one
+	history.Last
+}
+
+func (r *endRow) fields(p *packing) {
+	seq, version := clamp(uint64(r.seq)), versionOf(r.Version)
+	p.number("seq", &seq)
+	p.number("version", &version)
+	p.number("balance", &r.Balance)
+	if p.reading {
+		r.seq, r.Version = bank.Seq(seq), bank.Version(version)
+	}
+}
+
 // LastEntries implements history.EntryStore.
 func (v *Views) LastEntries(
 	ctx context.Context, accounts []bank.AccountID,
 ) (map[bank.AccountID]history.Last, error) {
 	out := make(map[bank.AccountID]history.Last, len(accounts))
-	err := lookUp(ctx, v, selectEnds, accounts, func(scan func(...any) error, id map[string]bank.AccountID) error {
-		var text string
-		var last history.Last
-		err := scan(&text, &last.Version, &last.Balance)
-		out[id[text]] = last
-		return err
-	})
+	err := v.ends.lookUp(ctx, v, accounts, selectEnds,
+		func(row *endRow) []any { return []any{&row.Version, &row.Balance} },
+		func(id bank.AccountID, row *endRow) { out[id] = row.Last })
 	if err != nil {
 		return nil, fmt.Errorf("read the last entries of accounts: %w", err)
 	}
@@ -63,7 +74,7 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 	}
 	slices.SortFunc(placed, func(a, b placedEntry) int { return cmp.Compare(a.slot, b.slot) })
 	data := make([]byte, 0, 1<<12)
-	err := v.insert(ctx, entries, len(placed), func(args []any, i int) []any {
+	err := v.db.insertRows(ctx, entries, len(placed), func(args []any, i int) []any {
 		e, at := placed[i], len(data)
 		data = pack(data, &packedEntry{
 			amount: e.Amount, balance: e.BalanceAfter, kind: int64(e.Kind), valueDate: int64(e.ValueDate),
@@ -75,22 +86,31 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 	if err != nil {
 		return err
 	}
-	ended := make([]*history.Entry, 0, len(rows))
-	seen := make(map[bank.AccountID]struct{}, len(rows))
+	return v.endAt(ctx, rows)
+}
+
+// endAt saves where entries end now.
+func (v *Views) endAt(ctx context.Context, rows []history.Entry) error {
+	changes := make([]changed[endRow], 0, len(rows))
+	first := make(map[accountKey]bool, len(rows)) // whether it is the first entry of the account
 	for i := range slices.Backward(rows) {
-		if _, later := seen[rows[i].Account]; !later {
-			seen[rows[i].Account] = struct{}{}
-			ended = append(ended, &rows[i])
+		e := &rows[i]
+		key := keyOf(e.Account)
+		if _, later := first[key]; !later {
+			row := endRow{e.At.Seq, history.Last{Version: e.Version, Balance: e.BalanceAfter}}
+			changes = append(changes, changed[endRow]{key, row})
 		}
+		first[key] = e.BalanceAfter == e.Amount
 	}
-	slices.SortFunc(ended, func(a, b *history.Entry) int {
-		return strings.Compare(a.Account.String(), b.Account.String())
+	must := func(i int, was *endRow) bool { return was == nil && first[changes[i].key] }
+	return v.ends.save(ctx, changes, must, v.db.writeEnds)
+}
+
+func (d *DB) writeEnds(ctx context.Context, rows []changed[endRow]) error {
+	return d.insertRows(ctx, ends, len(rows), func(args []any, i int) []any {
+		e := &rows[i].row
+		return append(args, rows[i].key.String(), clamp(uint64(e.seq)), versionOf(e.Version), e.Balance)
 	})
-	err = v.insert(ctx, ends, len(ended), func(args []any, i int) []any {
-		e := ended[i]
-		return append(args, e.Account.String(), clamp(uint64(e.At.Seq)), versionOf(e.Version), e.BalanceAfter)
-	})
-	return err
 }
 
 type placedEntry struct {
@@ -117,7 +137,7 @@ func (v *Views) HoldVersions(ctx context.Context, ids []bank.HoldID) (map[bank.H
 
 // SaveHolds implements history.EntryStore.
 func (v *Views) SaveHolds(ctx context.Context, rows []bank.Hold) error {
-	err := v.insert(ctx, holds, len(rows), func(args []any, i int) []any {
+	err := v.db.insertRows(ctx, holds, len(rows), func(args []any, i int) []any {
 		h := &rows[i]
 		return append(args, h.ID.String(), versionOf(h.Version), h.Account.String(), h.Customer.String(),
 			h.Amount.Currency().String(), h.Amount.Minor(), h.Captured, h.Remaining, int64(h.Status), h.Reference,
@@ -128,28 +148,32 @@ func (v *Views) SaveHolds(ctx context.Context, rows []bank.Hold) error {
 
 // Entries implements app.History. It looks into one segment of the log after the other, as far as the account has some.
 func (v *Views) Entries(ctx context.Context, f app.EntryFilter) (out []app.EntryRow, err error) {
-	err = v.db.atOnce(ctx, func(ctx context.Context) error {
-		segments, err := v.segmentsOf(ctx, f.Account)
-		if err != nil {
-			return err
-		}
-		if !f.Ascending {
-			slices.Reverse(segments)
-		}
-		return v.walk(ctx, entries, segments, func(i int) (bool, error) {
-			rows, err := v.entriesIn(ctx, segments[i], f, f.Limit-len(out))
-			out = append(out, rows...)
-			return len(out) < f.Limit, err
+	end, _, err := v.ends.peek(ctx, f.Account)
+	if err == nil {
+		err = v.db.atOnce(ctx, func(ctx context.Context) error {
+			segments, err := v.segmentsOf(ctx, f.Account, end.seq)
+			if err != nil {
+				return err
+			}
+			if !f.Ascending {
+				slices.Reverse(segments)
+			}
+			return v.walk(ctx, entries, segments, func(i int) (bool, error) {
+				rows, err := v.entriesIn(ctx, segments[i], f, f.Limit-len(out))
+				out = append(out, rows...)
+				return len(out) < f.Limit, err
+			})
 		})
-	})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list entries of account %s: %w", f.Account, err)
 	}
 	return out, nil
 }
 
-// segmentsOf are the slots of the account in each segment that may have entries of it.
-func (v *Views) segmentsOf(ctx context.Context, id bank.AccountID) ([]span, error) {
+// segmentsOf are the slots of the account in each segment that may have entries of it. They end at the event noted, or
+// where the table says, if that is behind it.
+func (v *Views) segmentsOf(ctx context.Context, id bank.AccountID, noted bank.Seq) ([]span, error) {
 	var first, last int64
 	q := v.db.querier(ctx)
 	err := q.QueryRowContext(ctx, selectEnd, id.String()).Scan(&last)
@@ -159,6 +183,7 @@ func (v *Views) segmentsOf(ctx context.Context, id bank.AccountID) ([]span, erro
 	if err != nil {
 		return nil, err
 	}
+	last = max(last, clamp(uint64(noted)))
 	if err := q.QueryRowContext(ctx, selectFirstEntry).Scan(&first); err != nil {
 		return nil, err
 	}

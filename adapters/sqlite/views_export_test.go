@@ -15,8 +15,20 @@ func (d *DB) Tamper(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
+// NoteUntil makes notes of single rows already, and writes them down once so many are open.
+func (v *Views) NoteUntil(open int) {
+	limits := noteLimits{from: 1, few: 2 * open, open: open, behind: 4 * open, step: 3}
+	v.accounts.limits, v.ends.limits = limits, limits
+}
+
 // Path is where the file is.
 func (d *DB) Path() string { return d.path }
+
+// Count is how many rows a table has.
+func (d *DB) Count(ctx context.Context, table string) (n int, err error) {
+	err = d.read.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n)
+	return n, err
+}
 
 // Columns are those of a table, with their types.
 func (d *DB) Columns(ctx context.Context, table string) (map[string]string, error) {

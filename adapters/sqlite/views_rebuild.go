@@ -71,7 +71,10 @@ func (b *builder) rebuild(ctx context.Context, db *DB, at []place, r *Rebuilt) e
 		return err
 	}
 	r.Differences, r.Omitted = d.found, d.more
-	return b.finish(ctx, at, head.Seq)
+	if err := b.finish(ctx, at, head.Seq); err != nil {
+		return err
+	}
+	return b.db.InTx(ctx, b.views.settle)
 }
 
 // switchTo replaces the tables of the views with those that were built. What was parked is in there, so
@@ -106,6 +109,9 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	}
 	var copying []string
 	for _, t := range p.tables {
+		if t.notes != "" {
+			copying = append(copying, "DELETE FROM main."+t.notes)
+		}
 		copying = append(copying, "DELETE FROM main."+t.name,
 			"INSERT INTO main."+t.name+" SELECT * FROM built."+t.name) //nolint:unqueryvet // made by the same migrations
 	}

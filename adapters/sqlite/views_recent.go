@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -29,6 +31,21 @@ type recent struct {
 	// Of the transaction that is under way; DB.writing sees to it that there is one at a time.
 	changed []projection.Update // without what is only lent
 	all     bool                // it changes more than it says
+
+	followers []follower // also remember what is committed
+}
+
+// follower is told when a transaction begins, and what became of it: not ok when that is not known, or when it
+// has changed more than it says.
+type follower interface {
+	begin()
+	committed(ok bool)
+}
+
+func (r *recent) follow(f follower) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.followers = append(r.followers, f)
 }
 
 func newRecent() *recent {
@@ -41,6 +58,9 @@ func (r *recent) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.changed, r.all = r.changed[:0], false
+	for _, f := range r.followers {
+		f.begin()
+	}
 }
 
 // change tells what the transaction writes.
@@ -69,6 +89,9 @@ func (r *recent) committing() {
 func (r *recent) committed(ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, f := range r.followers {
+		f.committed(ok && !r.all)
+	}
 	r.commits++
 	clear(r.clear)
 	if !ok || r.all {
@@ -140,3 +163,92 @@ func (r *recent) keepClear(read moment, handler string) {
 }
 
 func (r *recent) still(read moment) bool { return read%2 == 0 && uint64(read) == r.commits }
+
+// viewNotes are those of a file, whoever uses it.
+type viewNotes struct {
+	once     sync.Once
+	accounts *notes[accountRow]
+	ends     *notes[endRow]
+}
+
+// notes are those of the views' file.
+func (d *DB) notes() (*notes[accountRow], *notes[endRow]) {
+	n := &d.noted
+	n.once.Do(func() {
+		n.accounts = &notes[accountRow]{
+			db: d, table: "account_note", of: "account", limits: usualNotes,
+			forget: `DELETE FROM account_note WHERE n <= ?`,
+			fields: func(p *packing, row *accountRow) { row.fields(p) },
+			write:  func(ctx context.Context, rows []changed[accountRow]) error { return d.writeAccounts(ctx, rows, nil) },
+		}
+		n.ends = &notes[endRow]{
+			db: d, table: "entry_end_note", of: "entry_end", limits: usualNotes,
+			forget: `DELETE FROM entry_end_note WHERE n <= ?`,
+			fields: func(p *packing, row *endRow) { row.fields(p) }, write: d.writeEnds,
+		}
+		if d.recent != nil {
+			d.recent.follow(n.accounts)
+			d.recent.follow(n.ends)
+		}
+	})
+	return n.accounts, n.ends
+}
+
+// begin and committed are told by the transactions of the file.
+func (n *notes[V]) begin() { n.tx = noting[V]{} }
+
+func (n *notes[V]) committed(ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	tx := &n.tx
+	if !ok {
+		n.loaded, n.rows = false, nil
+		n.drops++
+	}
+	if !n.loaded || tx.rows == nil {
+		return
+	}
+	for key, is := range tx.rows {
+		n.put(key, is)
+	}
+	for _, key := range tx.written {
+		if is := n.rows[key]; is.note != 0 && is.note <= tx.through {
+			n.put(key, known[V]{row: is.row})
+		}
+	}
+	n.last, n.changes, n.turn = tx.last, tx.changes, tx.turn
+	if limit := n.limit(); len(n.rows) > limit && n.open <= limit/2 {
+		n.drop()
+	}
+}
+
+// limit is how many rows may differ from their notes.
+func (n *notes[V]) limit() int {
+	if n.tx.more {
+		return n.limits.behind
+	}
+	return n.limits.open
+}
+
+func (n *notes[V]) put(key accountKey, is known[V]) {
+	was := n.rows[key]
+	n.open += btoi(is.note != 0) - btoi(was.note != 0)
+	n.rows[key] = is
+}
+
+// drop forgets what the table has.
+func (n *notes[V]) drop() {
+	kept := make(map[accountKey]known[V], n.open)
+	for key, is := range n.rows {
+		if is.note != 0 {
+			kept[key] = is
+		}
+	}
+	n.rows, n.complete = kept, false
+	n.drops++
+}
+
+// settle writes down everything that is noted.
+func (v *Views) settle(ctx context.Context) error {
+	return errors.Join(v.accounts.settle(ctx), v.ends.settle(ctx))
+}

@@ -14,7 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"bankforge/adapters/sqlite"
+	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/handlers/projection"
 )
 
@@ -50,7 +52,20 @@ var euro = func() bank.Currency {
 // always reads the same.
 func TestWhatIsRememberedIsWhatIsCommitted(t *testing.T) {
 	t.Parallel()
-	db, v := openViews(t)
+	t.Run("written at once", func(t *testing.T) {
+		t.Parallel()
+		db, v := openViews(t)
+		remembered(t, db, v)
+	})
+	t.Run("noted", func(t *testing.T) {
+		t.Parallel()
+		db, v := openNoting(t)
+		remembered(t, db, v)
+	})
+}
+
+func remembered(t *testing.T, db *sqlite.DB, v *sqlite.Views) {
+	t.Helper()
 	plain, err := sqlite.OpenReadOnly(db.Path(), sqlite.ViewsFile)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +85,11 @@ func TestWhatIsRememberedIsWhatIsCommitted(t *testing.T) {
 		at := map[int]projection.Update{} // as committed; the accounts are this run's own
 		for range rapid.IntRange(1, 20).Draw(t, "transactions") {
 			next, commit := drawChanges(t, runs, at), rapid.Bool().Draw(t, "commit")
-			err := db.InTx(t.Context(), func(ctx context.Context) error { return write(ctx, v, next, commit) })
+			ctx := t.Context()
+			if rapid.Bool().Draw(t, "more") {
+				ctx = handlers.WithMore(ctx)
+			}
+			err := db.InTx(ctx, func(ctx context.Context) error { return write(ctx, v, next, commit) })
 			if commit != (err == nil) || err != nil && !errors.Is(err, errGivenUp) {
 				t.Fatal(err)
 			}
@@ -122,17 +141,42 @@ func same(t *rapid.T, a, b *sqlite.Views, id bank.AccountID) {
 	if err != nil || err2 != nil || found != there || !reflect.DeepEqual(got, want) {
 		t.Fatalf("remembered %+v %v %v, in the file %+v %v %v", got, found, err, want, there, err2)
 	}
+	last := app.AccountFilter{Page: app.Page{Limit: 4}}
+	listed, err := a.Accounts(t.Context(), last)
+	filed, err2 := b.Accounts(t.Context(), last)
+	if err != nil || err2 != nil || !reflect.DeepEqual(listed, filed) {
+		t.Fatalf("listed %+v %v, in the file %+v %v", listed, err, filed, err2)
+	}
 }
 
 // TestReadersGoForward reads while versions are committed: a reader never sees less than what was announced when it
 // began, and never goes back.
 func TestReadersGoForward(t *testing.T) {
 	t.Parallel()
-	db, v := openViews(t)
+	t.Run("written at once", func(t *testing.T) {
+		t.Parallel()
+		db, v := openViews(t)
+		goForward(t, db, v)
+	})
+	t.Run("noted", func(t *testing.T) {
+		t.Parallel()
+		db, v := openNoting(t)
+		goForward(t, db, v)
+	})
+}
+
+func goForward(t *testing.T, db *sqlite.DB, v *sqlite.Views) {
+	t.Helper()
 	id := accountNo(0, 1)
 	save := func(n bank.Version) error {
 		return db.InTx(t.Context(), func(ctx context.Context) error {
-			return v.SaveAccounts(ctx, []projection.Update{version(id, n, int64(n))})
+			updates := []projection.Update{version(id, n, int64(n))}
+			for other := range 12 { // so that there is more to remember than is kept
+				if bank.Version(other) == n%12 {
+					updates = append(updates, version(accountNo(1, other), n/12+1, int64(n)))
+				}
+			}
+			return v.SaveAccounts(ctx, updates)
 		})
 	}
 	if err := save(1); err != nil {
@@ -145,7 +189,7 @@ func TestReadersGoForward(t *testing.T) {
 		readers.Go(func() {
 			for seen := bank.Version(0); seen < last; {
 				least := max(seen, bank.Version(announced.Load()))
-				a, ok, err := v.Account(t.Context(), id)
+				a, ok, err := read(v, id, seen%2 == 0)
 				if err != nil || !ok || a.Version < least || a.Balance != int64(a.Version) {
 					t.Errorf("read version %d with balance %d after %d: %v, %v", a.Version, a.Balance, least, ok, err)
 					return
@@ -161,4 +205,16 @@ func TestReadersGoForward(t *testing.T) {
 		announced.Store(uint64(n))
 	}
 	readers.Wait()
+}
+
+// read reads the account by itself or in a list; it is the one that was opened first.
+func read(v *sqlite.Views, id bank.AccountID, listed bool) (bank.Account, bool, error) {
+	if !listed {
+		return v.Account(context.Background(), id)
+	}
+	all, err := v.Accounts(context.Background(), app.AccountFilter{Page: app.Page{Limit: 1, Ascending: true}})
+	if err != nil || len(all) == 0 {
+		return bank.Account{}, false, err
+	}
+	return all[0], all[0].ID == id, nil
 }

@@ -33,8 +33,22 @@ func spread(seed uint64, commands int) (*log, *apptest.MemoryViews) {
 
 func TestListsGoOverSegments(t *testing.T) {
 	t.Parallel()
+	t.Run("written at once", func(t *testing.T) {
+		t.Parallel()
+		db, v := openViews(t)
+		goOverSegments(t, db, v)
+	})
+	t.Run("noted", func(t *testing.T) {
+		t.Parallel()
+		db, v := openViews(t)
+		v.NoteUntil(1 << 20)
+		goOverSegments(t, db, v)
+	})
+}
+
+func goOverSegments(t *testing.T, db *sqlite.DB, v *sqlite.Views) {
+	t.Helper()
 	l, model := spread(8, 300)
-	db, v := openViews(t)
 	facts := map[bank.Topic][]handlers.Fact{}
 	for _, topic := range []bank.Topic{bank.AccountsTopic, bank.TransactionsTopic} {
 		for _, told := range apptest.Tell(topic, l.events) {

@@ -31,6 +31,14 @@ func openViews(t *testing.T) (*sqlite.DB, *sqlite.Views) {
 	return db, v
 }
 
+// openNoting opens a file in which rows are noted first.
+func openNoting(t *testing.T) (*sqlite.DB, *sqlite.Views) {
+	t.Helper()
+	db, v := openViews(t)
+	v.NoteUntil(8)
+	return db, v
+}
+
 // through gives messages to a handler as the router does.
 func through(db *sqlite.DB, handle handlers.Func) apptest.Take {
 	return func(ctx context.Context, told []apptest.Told) error {
@@ -44,28 +52,32 @@ func through(db *sqlite.DB, handle handlers.Func) apptest.Take {
 
 func TestViewsKeepTheirPromises(t *testing.T) {
 	t.Parallel()
-	t.Run("balances", func(t *testing.T) {
-		t.Parallel()
-		err := apptest.TestBalances(t.Context(), func() (apptest.BalancesUnderTest, error) {
-			db, v := openViews(t)
-			return apptest.BalancesUnderTest{Balances: v, Take: through(db, projection.Balances(v))}, nil
+	for name, open := range map[string]func(*testing.T) (*sqlite.DB, *sqlite.Views){
+		"": openViews, ", noted": openNoting,
+	} {
+		t.Run("balances"+name, func(t *testing.T) {
+			t.Parallel()
+			err := apptest.TestBalances(t.Context(), func() (apptest.BalancesUnderTest, error) {
+				db, v := open(t)
+				return apptest.BalancesUnderTest{Balances: v, Take: through(db, projection.Balances(v))}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
 		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("history", func(t *testing.T) {
-		t.Parallel()
-		err := apptest.TestHistory(t.Context(), func() (apptest.HistoryUnderTest, error) {
-			db, v := openViews(t)
-			return apptest.HistoryUnderTest{
-				History:          v,
-				TakeAccounts:     through(db, history.Entries(v)),
-				TakeTransactions: through(db, history.Transactions(v)),
-			}, nil
+		t.Run("history"+name, func(t *testing.T) {
+			t.Parallel()
+			err := apptest.TestHistory(t.Context(), func() (apptest.HistoryUnderTest, error) {
+				db, v := open(t)
+				return apptest.HistoryUnderTest{
+					History:          v,
+					TakeAccounts:     through(db, history.Entries(v)),
+					TakeTransactions: through(db, history.Transactions(v)),
+				}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
 		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	}
 }

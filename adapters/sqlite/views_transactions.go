@@ -64,7 +64,7 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 		return err
 	}
 	data := make([]byte, 0, 1<<12)
-	err = v.insert(ctx, transactions, len(made), func(args []any, i int) []any {
+	err = v.db.insertRows(ctx, transactions, len(made), func(args []any, i int) []any {
 		r, at := &made[i], len(data)
 		data = pack(data, &r.packedTransaction)
 		return append(args, clamp(uint64(r.seq)), int64(r.time), r.id.String(), versionOf(r.version), data[at:])
@@ -77,7 +77,7 @@ func (v *Views) SaveTransactions(ctx context.Context, rows []history.Transaction
 		added = made[i].found(made[i].seq).appendTo(added)
 	}
 	slices.Sort(added) // so that what belongs on one page comes together
-	return v.insert(ctx, indexes, len(added), func(args []any, i int) []any { return append(args, added[i]) })
+	return v.db.insertRows(ctx, indexes, len(added), func(args []any, i int) []any { return append(args, added[i]) })
 }
 
 // missing leaves out the transactions that the view has already. Nearly always all are behind all that it has, and

@@ -69,7 +69,7 @@ type Serve struct {
 	Batch         int           `help:"Commands that are committed together at most." default:"1024"`
 	SnapshotEvery int           `help:"Events between snapshots of the state; 0: only at the end." default:"1000000"`
 	Poll          time.Duration `help:"How often handlers look for events by themselves." default:"1s"`
-	Delivery      int           `help:"Messages that a handler gets at once at most." default:"4096"`
+	Delivery      int           `help:"Messages that a handler gets at once at most." default:"8192"`
 	ParkedPerKey  int           `help:"Messages parked for one key before its handler holds." default:"10000"`
 	Connections   int           `help:"Connections at most; more wait until one ends." default:"16384"`
 	LiveClients   int           `help:"Live connections at most; more are refused with 503." default:"10000"`
@@ -323,7 +323,7 @@ func (s *Serve) validateLimits() error {
 		{"--queue", s.Queue, 1, 1 << 20},
 		{"--batch", s.Batch, 1, 1 << 14},
 		{"--snapshot-every", s.SnapshotEvery, 0, 1 << 40},
-		{"--delivery", s.Delivery, 1, 4096},
+		{"--delivery", s.Delivery, 1, 1 << 16},
 		{"--parked-per-key", s.ParkedPerKey, 1, 1 << 30},
 		{"--connections", s.Connections, 1, 1 << 20},
 		{"--live-clients", s.LiveClients, 1, 1 << 20},

@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 )
 
-// gcPercent lets the heap grow to three times what is alive, where Go's own default is twice: most of what is alive are
-// accounts, which stay, and marking them more often takes processor time away from commands.
-const gcPercent = 200
-
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		collectLess()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := takeOrders()

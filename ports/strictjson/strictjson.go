@@ -141,7 +141,7 @@ func (p *parser) object(v *Value, depth int) *Error {
 	if p.space(); p.take('}') {
 		return nil
 	}
-	v.Members = make([]Member, 0, 8)
+	v.Members = make([]Member, 0, 4)
 	var names names
 	for n := 0; ; n++ {
 		if p.space(); p.at == len(p.text) || p.text[p.at] != '"' {

@@ -88,6 +88,9 @@ func (r *run) check(rest func() error) (err error) {
 
 // condemn remembers that a run is damaged: from then on nothing is answered, until the index is built anew.
 func (x *Index) condemn(err error) error {
+	if err == nil {
+		return nil
+	}
 	var d *damage
 	var fault faultError
 	switch {

@@ -166,18 +166,15 @@ func (x *Index) inRuns(s *runs, h Hash, each func(*cursor) (more bool, err error
 			err = faulted(p)
 		}
 	}()
-	var c *cursor
+	c := x.cursor()
+	defer x.cursors.Put(c)
 	for _, r := range slices.Backward(s.all) {
-		may, err := r.may(h)
+		may, err := c.may(r, h)
 		if err != nil {
 			return err
 		}
 		if !may {
 			continue
-		}
-		if c == nil {
-			c = x.cursor()
-			defer x.cursors.Put(c)
 		}
 		c.run = r
 		if more, err := each(c); err != nil || !more {

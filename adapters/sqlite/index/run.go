@@ -83,10 +83,9 @@ func (d *damage) Error() string {
 func (d *damage) Unwrap() error { return ErrDamaged }
 
 // may reports whether h may be in the run; if not, it is not.
-func (r *run) may(h Hash) (bool, error) {
-	var l line
-	err := r.line(lineOf(h, r.lines()), &l)
-	return l.has(h), err
+func (c *cursor) may(r *run, h Hash) (bool, error) {
+	err := r.line(lineOf(h, r.lines()), &c.line)
+	return c.line.has(h), err
 }
 
 func (r *run) line(number uint64, l *line) error {
@@ -105,6 +104,7 @@ type cursor struct {
 	number uint64 // of the block
 	i      int    // in the block
 	block  block
+	line   line // of the filter, that was looked at last
 }
 
 func (c *cursor) load(number uint64) error {

@@ -85,8 +85,9 @@ type writer struct {
 	crc                    uint32
 	blocks, fences, filter *bufio.Writer
 	block                  block
-	held                   int    // records in block
-	number                 uint64 // of block
+	record                 [recordSize]byte // that is being added
+	held                   int              // records in block
+	number                 uint64           // of block
 	line                   line
 	lineNumber             uint64
 	written                uint64 // records
@@ -101,10 +102,10 @@ func newWriter(out io.WriterAt, f footer) *writer {
 }
 
 func (w *writer) add(r Record) error {
-	var b [recordSize]byte
+	b := &w.record
 	r.put(b[:])
 	if w.written == 0 {
-		w.footer.first = b
+		w.footer.first = *b
 	} else if bytes.Compare(w.footer.last[:], b[:]) >= 0 {
 		return fmt.Errorf("record %d is not behind the one before", w.written)
 	}
@@ -121,7 +122,7 @@ func (w *writer) add(r Record) error {
 	copy(w.block.bytes(w.held), b[:])
 	w.held++
 	w.written++
-	w.footer.last = b
+	w.footer.last = *b
 	return w.filtered(r.Hash)
 }
 
