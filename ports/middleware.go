@@ -231,7 +231,7 @@ func (q *request) forward() error {
 	if in.Header.Get(forward.Hop) != "" {
 		return forward.Nobody()
 	}
-	text, err := q.text()
+	text, err := q.text(nil) // of its own: who forwards it may still read it when the caller has its answer
 	if err != nil {
 		return err
 	}

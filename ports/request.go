@@ -180,7 +180,9 @@ const (
 
 // read takes the body in, and reads it strictly. An empty body is an empty object.
 func (q *request) read() (strictjson.Value, error) {
-	text, err := q.text()
+	room := q.room()
+	defer q.giveBack(room)
+	text, err := q.text(*room)
 	switch {
 	case err != nil:
 		return strictjson.Value{}, err
@@ -198,8 +200,8 @@ func (q *request) read() (strictjson.Value, error) {
 	return v, nil
 }
 
-// text takes the body in, up to its limit.
-func (q *request) text() ([]byte, error) {
+// text takes the body in, up to its limit. It may stand in room.
+func (q *request) text(room []byte) ([]byte, error) {
 	r := q.gin.Request
 	coding := strings.Join(r.Header["Content-Encoding"], ",")
 	if coding != "" && !strings.EqualFold(coding, "identity") {
@@ -218,9 +220,7 @@ func (q *request) text() ([]byte, error) {
 	if r.ContentLength < 0 { // else the server gives no more than was announced
 		body = http.MaxBytesReader(q.gin.Writer, body, limit)
 	}
-	room := q.room()
-	defer q.giveBack(room)
-	text, err := readAll(*room, body, r.ContentLength)
+	text, err := readAll(room, body, r.ContentLength)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
