@@ -291,8 +291,9 @@ func TestLargeTransfersWaitForTheBroker(t *testing.T) {
 		}
 		h := newHouse(t, func(p *app.Parts) { p.Publisher, p.Above = late{}, above })
 		defer shut(t, h.ledger)
-		if d, err := h.Deposit(t.Context(), call(teller, "in"), bank.Deposit{Account: h.anns, Amount: euros(5000)}); err != nil {
-			t.Fatalf("%+v, %v", d, err)
+		in := bank.Deposit{Account: h.anns, Amount: euros(5000)}
+		if _, err := h.Deposit(t.Context(), call(teller, "in"), in); err != nil {
+			t.Fatal(err)
 		}
 		for key, c := range map[string]struct {
 			amount int64

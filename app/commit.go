@@ -217,10 +217,17 @@ type leased struct {
 // releaseWithin is how long giving the lease up may take; when it does not work, the others wait until it runs out.
 const releaseWithin = 2 * time.Second
 
+// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. Close must be
+// called then, too; whoever wants to go on stands by with another Ledger.
+func (l *Ledger) Done() <-chan struct{} { return l.stopped }
+
 // keepLease renews the lease from now on, until the ledger ends. Loading takes time, too.
 func (l *Ledger) keepLease() {
 	if l.conf.Lease == nil {
 		return
+	}
+	if l.conf.RenewEvery <= 0 {
+		l.conf.RenewEvery = time.Second
 	}
 	l.leased = &leased{lost: make(chan error, 1), over: make(chan struct{})}
 	go l.renew()

@@ -93,9 +93,6 @@ func (c *LedgerConfig) defaults() {
 	if c.CommitWithin <= 0 {
 		c.CommitWithin = 15 * time.Second
 	}
-	if c.RenewEvery <= 0 {
-		c.RenewEvery = time.Second
-	}
 }
 
 // Ask is one command on its way to a decision.
@@ -243,10 +240,6 @@ func (l *Ledger) Ready() error {
 	}
 	return nil
 }
-
-// Done is closed when the ledger has ended: after Close, or when it has stepped down, and Ready says why. Close must be
-// called then, too; whoever wants to go on stands by with another Ledger.
-func (l *Ledger) Done() <-chan struct{} { return l.stopped }
 
 // Waiting is how many commands are in the queue.
 func (l *Ledger) Waiting() int { return len(l.queue) }

@@ -231,7 +231,7 @@ func (q *request) forward() error {
 	if in.Header.Get(forward.Hop) != "" {
 		return forward.Nobody()
 	}
-	text, err := q.text(nil) // of its own: who forwards it may still read it when the caller has its answer
+	text, err := q.text(nil) // it may still be written when this request is over
 	if err != nil {
 		return err
 	}

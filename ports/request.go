@@ -200,7 +200,7 @@ func (q *request) read() (strictjson.Value, error) {
 	return v, nil
 }
 
-// text takes the body in, up to its limit. It may stand in room.
+// text takes the body in, up to its limit, into room if there is enough.
 func (q *request) text(room []byte) ([]byte, error) {
 	r := q.gin.Request
 	coding := strings.Join(r.Header["Content-Encoding"], ",")

@@ -36,3 +36,30 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkEncoder is what a message of a transfer costs until it can be sent.
+func BenchmarkEncoder(b *testing.B) {
+	fact := samples()["account.credited"]
+	var e router.Encoder
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Encode(&fact, handlers.Position{Seq: 40, N: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDecode is the way back.
+func BenchmarkDecode(b *testing.B) {
+	fact := samples()["account.credited"]
+	msg, err := router.Encode(&fact, handlers.Position{Seq: 40, N: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := router.Decode(msg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (e *Encoder) Encode(f *handlers.Fact, prev handlers.Position) (*message.Mes
 		return nil, fmt.Errorf("there is no message for a change %q", f.Name)
 	}
 	if cap(e.room)-len(e.room) < encoderSpare {
-		e.room = make([]byte, 0, encoderRoom)
+		e.room = make([]byte, 0, min(max(2*cap(e.room), encoderSpare), encoderRoom))
 	}
 	if e.time == "" || e.at != f.Time {
 		e.at, e.time = f.Time, f.Time.Std().Format(time.RFC3339Nano)

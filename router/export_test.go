@@ -14,12 +14,7 @@ import (
 func (r *Router) Chain(handler string) message.HandlerFunc {
 	w := r.worker(handler)
 	w.standing.change(func() { w.standing.running = true })
-	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
-	steps := w.steps()
-	for _, s := range slices.Backward(steps) {
-		h = s.wrap(h)
-	}
-	return h
+	return w.chain()
 }
 
 // TailOf is what the handler subscribes to.

@@ -105,11 +105,20 @@ type stillness struct {
 	since time.Time
 }
 
+// chain is the handler behind all of its steps, as Watermill calls it.
+func (w *worker) chain() message.HandlerFunc {
+	var h message.HandlerFunc = func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
+	for _, s := range slices.Backward(w.steps()) {
+		h = s.wrap(h)
+	}
+	return h
+}
+
 // help lets the handler take in what the relay has sent to a partition, whether or not the broker still has it: a
 // delivery without facts that says what came before it.
 func (w *worker) help(ctx context.Context, p lagging) {
 	d := &Delivery{Incarnation: p.incarnation, Partition: p.Partition, Prev: p.last, Through: p.last}
-	if err := w.pass(ctx, d); err != nil && !w.over(ctx) {
+	if _, err := w.chain()(NewMessage(ctx, d)); err != nil && !w.over(ctx) {
 		w.log.WarnContext(ctx, "a partition stands still", "handler", w.Name, "partition", p.Partition, "error", err)
 	}
 }
@@ -122,7 +131,7 @@ func (w *worker) pulses(ctx context.Context, every time.Duration) {
 	for {
 		head, err := w.feed.source.Head(ctx)
 		for i := 0; err == nil && i < w.partitions; i++ {
-			err = w.pass(ctx, &Delivery{Incarnation: head.Incarnation, Partition: i})
+			_, err = w.chain()(NewMessage(ctx, &Delivery{Incarnation: head.Incarnation, Partition: i}))
 		}
 		if err != nil && !w.over(ctx) {
 			w.log.WarnContext(ctx, "it cannot be found out what stands outside", "handler", w.Name, "error", err)
@@ -133,16 +142,6 @@ func (w *worker) pulses(ctx context.Context, every time.Duration) {
 			return
 		}
 	}
-}
-
-// pass has all steps take a delivery that no broker has brought.
-func (w *worker) pass(ctx context.Context, d *Delivery) error {
-	h := func(msg *message.Message) ([]*message.Message, error) { return nil, w.handle(msg) }
-	for _, s := range slices.Backward(w.steps()) {
-		h = s.wrap(h)
-	}
-	_, err := h(NewMessage(ctx, d))
-	return err
 }
 
 // PartitionOf is the partition of a key among n: the one that the clients of Java choose, and all who follow them.
@@ -160,8 +159,8 @@ func murmur2(s string) uint32 {
 		k ^= k >> 24
 		h = h*m ^ k*m
 	}
-	for i := len(b) - 1; i >= 0; i-- {
-		h ^= uint32(b[i]) << (8 * i)
+	for i, c := range b {
+		h ^= uint32(c) << (8 * i)
 	}
 	if len(b) > 0 {
 		h *= m

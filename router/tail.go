@@ -297,6 +297,7 @@ func (s *drained) deliver(ctx context.Context, msg *message.Message, out chan<- 
 	}
 	s.busy.Add(1)
 	s.mu.Unlock()
+	session := msg.Context() // whoever gets the message may change it
 	select {
 	case out <- msg:
 		go func() {
@@ -304,7 +305,7 @@ func (s *drained) deliver(ctx context.Context, msg *message.Message, out chan<- 
 			select {
 			case <-msg.Acked():
 			case <-msg.Nacked():
-			case <-msg.Context().Done():
+			case <-session.Done():
 			}
 		}()
 		return true

@@ -62,35 +62,35 @@ type table struct {
 }
 
 func newTable(progress *handlers) *table {
-	t := &table{}
-	t.View = failover.New(failover.Config{
+	v := &table{}
+	v.View = failover.New(failover.Config{
 		Fast: "fast", Slow: "slow", Progress: progress,
 		FellBack: func(reason string) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.reasons = append(t.reasons, reason)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.reasons = append(v.reasons, reason)
 		},
 	})
-	return t
+	return v
 }
 
-func (t *table) read(ctx context.Context) (string, error) {
-	return failover.Read(ctx, t.View, func(ctx context.Context) (string, error) {
-		t.mu.Lock()
-		t.asked++
-		t.mu.Unlock()
-		if t.hang {
+func (v *table) read(ctx context.Context) (string, error) {
+	return failover.Read(ctx, v.View, func(ctx context.Context) (string, error) {
+		v.mu.Lock()
+		v.asked++
+		v.mu.Unlock()
+		if v.hang {
 			<-ctx.Done()
 			return "", ctx.Err()
 		}
-		return "fast", t.fail
+		return "fast", v.fail
 	}, func(context.Context) (string, error) { return "slow", nil })
 }
 
-func (t *table) expect(test *testing.T, want string) {
-	test.Helper()
-	if got, err := t.read(test.Context()); err != nil || got != want {
-		test.Errorf("read from %q, %v; want %q", got, err, want)
+func (v *table) expect(t *testing.T, want string) {
+	t.Helper()
+	if got, err := v.read(t.Context()); err != nil || got != want {
+		t.Errorf("read from %q, %v; want %q", got, err, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -30,9 +31,9 @@ const partitions = 16
 func prefix() string { return strconv.FormatInt(time.Now().UnixNano(), 36) + "." }
 
 // relayAll runs a relay until it has brought the whole log to the broker.
-func relayAll(t testing.TB, l *transfers, c relay.Config) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func relayAll(tb testing.TB, l *transfers, c relay.Config) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
 	defer cancel()
 	c.Source, c.Owner = l.source(), "bench"
 	c.Saw = func(at router.Cursor) {
@@ -42,10 +43,10 @@ func relayAll(t testing.TB, l *transfers, c relay.Config) {
 	}
 	r, err := relay.New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := r.Run(ctx); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -56,7 +57,7 @@ func BenchmarkRelay(b *testing.B) {
 	c.Prefix = prefix()
 	codec, _ := strconv.Atoi(os.Getenv("CODEC"))
 	batch, _ := strconv.Atoi(os.Getenv("BATCH"))
-	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c, Compression: sarama.CompressionCodec(codec)})
+	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c, Compression: new(sarama.CompressionCodec(codec))})
 	defer p.Close()
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -77,7 +78,8 @@ func BenchmarkSubscriber(b *testing.B) {
 			p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
 			defer p.Close()
 			relayAll(b, newTransfers(b.N/2+1, 1000), relay.Config{
-				Publisher: p, Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{}, Partitions: topicsOf(partitions),
+				Publisher: p, Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{},
+				Partitions: topicsOf(partitions),
 			})
 			s := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: "bench"})
 			defer s.Close()
@@ -108,15 +110,17 @@ func BenchmarkSubscriber(b *testing.B) {
 
 // recordsIn is how many a message carries, by its payload.
 func recordsIn(msg *message.Message) int {
-	var said struct{ Records int }
+	var said struct {
+		Records int `json:"records"`
+	}
 	if json.Unmarshal(msg.Payload, &said) != nil || said.Records == 0 {
 		return 1
 	}
 	return said.Records
 }
 
-// BenchmarkViews is what a message costs on the way from Kafka into the views in PostgreSQL, checkpoints included. Each of
-// three handlers takes each message of its topic.
+// BenchmarkViews is what a message costs on the way from Kafka into the views in PostgreSQL, checkpoints included. Each
+// of three handlers takes each message of its topic.
 func BenchmarkViews(b *testing.B) {
 	c := broker(b)
 	c.Prefix = prefix()
@@ -126,7 +130,8 @@ func BenchmarkViews(b *testing.B) {
 	relayAll(b, l, relay.Config{
 		Publisher: p, Topics: &kafka.Topics{Config: c}, Store: cursors, Partitions: topicsOf(partitions),
 	})
-	db, err := postgres.Open(b.Context(), servers.Postgres(b), postgres.Options{Prefix: servers.Name() + "_", MaxConns: 32})
+	o := postgres.Options{Prefix: servers.Name() + "_", MaxConns: 32}
+	db, err := postgres.Open(b.Context(), servers.Postgres(b), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -140,6 +145,7 @@ func BenchmarkViews(b *testing.B) {
 	kept := slices.DeleteFunc(routes, func(r router.Route) bool { return r.Kind == router.Newest })
 	r, err := router.New("", kept, router.Config{
 		Source: l.source(), Progress: progress, Classify: []router.Classifier{postgres.Classify},
+		Log: slog.New(slog.NewTextHandler(b.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Broker: &router.Broker{
 			Subscribe: func(r router.Route) (message.Subscriber, error) {
 				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: r.Name}), nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ type house struct {
 	book      *book
 }
 
-func newHouse(t *testing.T, partitions int) *house {
+func newHouse(t testing.TB, partitions int) *house {
 	t.Helper()
 	h := &house{log: newTransfers(0, 20), broker: broker(t), cursors: &apptest.MemoryRelayStore{}, views: openViews(t)}
 	h.broker.Prefix = prefix()
@@ -55,7 +56,7 @@ func newHouse(t *testing.T, partitions int) *house {
 }
 
 // background runs something until the test ends, or until stop.
-func background(t *testing.T, run func(context.Context) error) (stop func()) {
+func background(t testing.TB, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -70,7 +71,7 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-func openViews(t *testing.T) router.Store {
+func openViews(t testing.TB) router.Store {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
 	if err != nil {
@@ -114,13 +115,18 @@ func (h *house) await(t *testing.T, p *router.Progress) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	head, err := h.log.Head(ctx)
+	if head := h.head(t); !p.Await(ctx, "book", head) {
+		t.Fatalf("the handler stands at %d of %d", p.At("book"), head)
+	}
+}
+
+func (h *house) head(t *testing.T) bank.Seq {
+	t.Helper()
+	head, err := h.log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Await(ctx, "book", head.Seq) {
-		t.Fatalf("the handler stands at %d of %d", p.At("book"), head.Seq)
-	}
+	return head.Seq
 }
 
 // check says what is wrong with what the handler has.
@@ -235,4 +241,95 @@ func TestALostTopicIsFilledAgain(t *testing.T) {
 	if len(got) < 420 {
 		t.Errorf("the topic has %d of 420 messages", len(got))
 	}
+}
+
+// A handler that only wants what is new gets it from the moment on at which its process opened its doors, on every
+// process.
+func TestNewestHandlersGetWhatHappensFromNowOn(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	h := newHouse(t, partitions)
+	h.transfer(20)
+	before := h.head(t)
+	if !h.published.AwaitPublished(t.Context(), before) {
+		t.Fatal("nothing is published")
+	}
+	<-time.After(5 * time.Millisecond) // the clocks of records are of whole milliseconds
+	since, got := time.Now(), make(chan handlers.Fact, 1000)
+	for range 2 {
+		progress := router.NewProgress()
+		r, err := router.New("", []router.Route{{
+			Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
+			Handler: func(_ context.Context, facts []handlers.Fact) error {
+				for _, f := range facts {
+					got <- f
+				}
+				return nil
+			},
+		}}, router.Config{Source: h.log.source(), Progress: progress, Broker: &router.Broker{
+			Subscribe: func(router.Route) (message.Subscriber, error) {
+				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: since}), nil
+			},
+			Partitions: topicsOf(partitions), Published: h.published,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		background(t, r.Run)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if !progress.Await(ctx, "push", before) {
+			t.Errorf("what was before is not behind it: it stands at %d", progress.At("push"))
+		}
+	}
+	h.transfer(1)
+	for range 4 { // two accounts, on two processes
+		select {
+		case f := <-got:
+			if f.Seq != before+1 {
+				t.Errorf("event %d comes", f.Seq)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("nothing comes")
+		}
+	}
+}
+
+// BenchmarkLatency is the time of one event from the log to a handler without group, as push is.
+func BenchmarkLatency(b *testing.B) {
+	const partitions = 16
+	h := newHouse(b, partitions)
+	got := make(chan struct{}, 16)
+	r, err := router.New("", []router.Route{{
+		Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
+		Handler: func(_ context.Context, facts []handlers.Fact) error {
+			for range facts {
+				got <- struct{}{}
+			}
+			return nil
+		},
+	}}, router.Config{Source: h.log.source(), Progress: router.NewProgress(), Broker: &router.Broker{
+		Subscribe: func(router.Route) (message.Subscriber, error) {
+			return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: time.Now().Add(-time.Minute)}), nil
+		},
+		Partitions: topicsOf(partitions), Published: h.published,
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	background(b, r.Run)
+	for range len(h.log.versions) { // openings
+		<-got
+	}
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		h.transfer(1)
+		<-got
+		<-got
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -96,7 +96,7 @@ func (t *Topics) Make(ctx context.Context, topic bank.Topic, partitions int) err
 func (t *Topics) admin(do func(sarama.ClusterAdmin) error) error {
 	admin, err := sarama.NewClusterAdmin(t.Brokers, client())
 	if err != nil {
-		return fmt.Errorf("Kafka at %v: %w", t.Brokers, err)
+		return fmt.Errorf("reach Kafka at %v: %w", t.Brokers, err)
 	}
 	defer admin.Close() //nolint:errcheck // it has done its work
 	return do(admin)

@@ -19,11 +19,12 @@ type transfers struct {
 	mu       sync.Mutex
 	rows     []app.Row
 	versions []bank.Version // of the accounts
+	balances []int64
 }
 
 // newTransfers makes a log that opens the accounts, and has n transfers among them.
 func newTransfers(n, accounts int) *transfers {
-	l := &transfers{versions: make([]bank.Version, accounts)}
+	l := &transfers{versions: make([]bank.Version, accounts), balances: make([]int64, accounts)}
 	for i := range accounts {
 		l.open(i)
 	}
@@ -72,10 +73,11 @@ func (l *transfers) account(i int) bank.AccountID {
 
 func (l *transfers) leg(i int, amount int64, c bank.Currency, day bank.Date) bank.Leg {
 	l.versions[i]++
+	l.balances[i] += amount
 	return bank.Leg{
 		Account: l.account(i), Customer: bank.MakeID[bank.Customer]([16]byte{15: byte(i)}), Currency: c, Amount: amount,
 		After: bank.AccountState{
-			Version: l.versions[i], Status: bank.Active, Balance: 1_000_000 + amount, DailyDebitLimit: bank.NoLimit,
+			Version: l.versions[i], Status: bank.Active, Balance: l.balances[i], DailyDebitLimit: bank.NoLimit,
 			ReviewAbove: bank.NoLimit, Day: day, DetailsVersion: 1,
 		},
 	}

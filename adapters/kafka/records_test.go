@@ -113,8 +113,8 @@ func schemas(t *testing.T) map[string][2]*jsonschema.Schema {
 	return out
 }
 
-// What any client sees of a topic: keys, CloudEvents headers, and JSON as the AsyncAPI document describes it; each key in
-// the partition that the clients of Java choose.
+// What any client sees of a topic: keys, CloudEvents headers, and JSON as the AsyncAPI document describes it; each key
+// in the partition that the clients of Java choose.
 func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
 	t.Parallel()
 	c, l := broker(t), newTransfers(50, 10)

@@ -245,7 +245,11 @@ func (s *Subscriber) followAll(ctx context.Context, topic string, out chan<- *me
 func (s *Subscriber) followOne(
 	ctx context.Context, c sarama.Client, all sarama.Consumer, topic string, partition int32, out chan<- *message.Message,
 ) error {
-	offset := sarama.OffsetNewest
+	// The end is asked for first: what comes while the other question is asked must not be missed.
+	offset, err := c.GetOffset(topic, partition, sarama.OffsetNewest)
+	if err != nil {
+		return err
+	}
 	if !s.c.Since.IsZero() {
 		at, err := c.GetOffset(topic, partition, s.c.Since.UnixMilli())
 		if err != nil {

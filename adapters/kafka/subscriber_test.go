@@ -3,7 +3,7 @@ package kafka_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,7 +30,7 @@ func publish(t *testing.T, c kafka.Config, topic string, n int) {
 	t.Helper()
 	msgs := make([]*message.Message, n)
 	for i := range msgs {
-		msgs[i] = message.NewMessage(fmt.Sprint(i), []byte(fmt.Sprint(i)))
+		msgs[i] = message.NewMessage(strconv.Itoa(i), []byte(strconv.Itoa(i)))
 		msgs[i].Metadata.Set("key", "one")
 	}
 	if err := publisher(t, c).Publish(topic, msgs...); err != nil {
@@ -123,7 +123,7 @@ func TestADrainEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	s.Drain(ctx)
-	go s.Close() //nolint:errcheck // the context of the message shows it
+	go s.Close()
 	<-msg.Context().Done()
 }
 
@@ -135,7 +135,7 @@ func TestAPartitionThatIsTakenAwayEndsItsMessage(t *testing.T) {
 	first := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: topic, Records: 1})
 	out := subscribe(t, first, topic)
 	held := next(t, out)
-	go first.Close() //nolint:errcheck // it leaves
+	go first.Close()
 	<-held.Context().Done()
 	held.Nack()
 	second := subscribe(t, kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: topic, Records: 1}), topic)
@@ -180,7 +180,7 @@ func TestWithoutAGroupEveryProcessGetsWhatIsNew(t *testing.T) {
 	for _, out := range outs {
 		for want := range 2 {
 			msg := next(t, out)
-			if string(msg.Payload) != fmt.Sprint(want) {
+			if string(msg.Payload) != strconv.Itoa(want) {
 				t.Errorf("%s comes; want %d", msg.Payload, want)
 			}
 			msg.Ack()

@@ -40,7 +40,7 @@ func batching(c kafka.Config) open {
 	}
 }
 
-func publisher(t *testing.T, c kafka.Config) *kafka.Publisher {
+func publisher(t testing.TB, c kafka.Config) *kafka.Publisher {
 	t.Helper()
 	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
 	t.Cleanup(func() { p.Close() })

@@ -99,7 +99,8 @@ func holdOf(h *bank.Hold) (holdDocument, error) {
 	})
 	return holdDocument{
 		ID: idOf(h.ID, h.Version), Hold: h.ID.String(), Version: int64(h.Version), Later: h.Version > 1,
-		Account: h.Account.String(), Customer: h.Customer.String(), Status: int32(h.Status), Created: int64(h.CreatedAt), Data: string(data),
+		Account: h.Account.String(), Customer: h.Customer.String(), Status: int32(h.Status),
+		Created: int64(h.CreatedAt), Data: string(data),
 	}, err
 }
 
@@ -119,15 +120,16 @@ func (d *holdDocument) hold() (h bank.Hold, err error) {
 
 // transactionDocument is one version of a transaction, with what lists are asked for.
 type transactionDocument struct {
-	ID          string   `bson:"_id"`
-	Transaction string   `bson:"transaction"`
-	Version     int64    `bson:"version"`
-	Later       bool     `bson:"later,omitempty"` // not the first version: see list.newest
-	At          int64    `bson:"at"`              // its place in lists: when it was posted, or created while it is not
-	Kind        int32    `bson:"kind"`
-	Status      int32    `bson:"status"`
-	Tags        []string `bson:"tags"` // all else that is asked for, each with its kind before it: one index finds them
-	Data        string   `bson:"data"`
+	ID          string `bson:"_id"`
+	Transaction string `bson:"transaction"`
+	Version     int64  `bson:"version"`
+	Later       bool   `bson:"later,omitempty"` // not the first version: see list.newest
+	At          int64  `bson:"at"`              // its place in lists: when it was posted, or created while it is not
+	Kind        int32  `bson:"kind"`
+	Status      int32  `bson:"status"`
+	// All else that is asked for, each with its kind before it: one index finds them.
+	Tags []string `bson:"tags"`
+	Data string   `bson:"data"`
 }
 
 // The kinds of tags.

@@ -9,7 +9,9 @@ import (
 
 func TestCustomersKeepTheirPromises(t *testing.T) {
 	t.Parallel()
-	err := apptest.TestCustomers(t.Context(), func() (app.CustomerStore, error) { return openDB(t).Customers(), nil })
+	err := apptest.TestCustomers(t.Context(), func() (app.CustomerStore, error) {
+		return openOnly(t, stateSchema).Customers(), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

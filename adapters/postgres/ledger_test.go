@@ -101,7 +101,7 @@ func closed(t *testing.T, l *app.Ledger) {
 
 func TestAStandbyWaitsForTheLease(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := openOnly(t, ledgerSchema)
 	first, log, _ := mustProcess(t, db, "first")
 	account := openAccount(t, first)
 	impatient, cancel := context.WithTimeout(t.Context(), 3*shortLease)
@@ -141,7 +141,7 @@ func TestAStandbyWaitsForTheLease(t *testing.T) {
 // A process is stopped, loses the ledger, and is woken: it writes nothing, and notices.
 func TestAPausedOwnerIsFencedAndStepsDown(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := openOnly(t, ledgerSchema)
 	first, log, lease := mustProcess(t, db, "first")
 	account := openAccount(t, first)
 	if _, err := first.Execute(t.Context(), depositCent(t, 1, account)); err != nil {
@@ -184,7 +184,7 @@ func TestAPausedOwnerIsFencedAndStepsDown(t *testing.T) {
 // One who is woken and has nothing to do finds out by the lease alone.
 func TestAnIdleOwnerNoticesThatItWasFenced(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := openOnly(t, ledgerSchema)
 	first, _, lease := mustProcess(t, db, "first")
 	lease.mu.Lock()
 	second, _, _ := mustProcess(t, db, "second")

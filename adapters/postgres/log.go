@@ -27,6 +27,7 @@ type Log struct {
 	// mine is what stands in the head while this Log's last acquisition holds, and since when is the term of that.
 	mine  string
 	since *atomic.Uint64
+	place *atomic.Pointer[[]byte] // where the head's row has been last; only a hint
 }
 
 // LogConfig says how a process shares a log with others.
@@ -52,7 +53,11 @@ func (d *DB) Log(c LogConfig) *Log {
 	if c.CommitWithin <= 0 {
 		c.CommitWithin = 15 * time.Second
 	}
-	return &Log{db: d, read: d.ledger.pool, conf: c, mine: rand.Text(), since: new(atomic.Uint64)}
+	l := &Log{
+		db: d, read: d.ledger.pool, conf: c, mine: rand.Text(), since: new(atomic.Uint64), place: new(atomic.Pointer[[]byte]),
+	}
+	l.place.Store(new([]byte))
+	return l
 }
 
 // ledgerName is the only ledger so far.
@@ -71,7 +76,7 @@ const (
 		WHERE ledger = $1 AND (term = $2 OR $4 AND term > $2 AND lease = $3) RETURNING ` + headColumns
 
 	appendBatch = `SELECT append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-		$19, $20)`
+		$19, $20, $21)`
 
 	// For drills: without the fence, a batch goes wherever the head is.
 	appendAnywhere = `SELECT append_batch($1, term, batch + 1, seq, seq + $5::bigint - $4::bigint, $6, $7, $8, $9, $10,
@@ -116,8 +121,16 @@ func (l *Log) append(ctx context.Context, b *app.Batch) error {
 	within, cancel := l.within(ctx)
 	defer cancel()
 	binary := []int16{pgx.BinaryFormatCode}
-	_, err = conn.Conn().PgConn().ExecPrepared(within, "append", arguments(b).values(), binary, binary).Close()
-	return l.outcomeOf(err)
+	args := arguments(b)
+	args.one(*l.place.Load())
+	done := conn.Conn().PgConn().ExecPrepared(within, "append", args.values(), binary, binary).Read()
+	if err := l.outcomeOf(done.Err); err != nil {
+		return err
+	}
+	if len(done.Rows) == 1 {
+		l.place.Store(&done.Rows[0][0])
+	}
+	return nil
 }
 
 func (l *Log) within(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -123,7 +123,7 @@ func cpuTime(tb testing.TB) time.Duration {
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{1, 16, 64, 512} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			l, g := openDB(b).Log(LogConfig{}), newBusy(b, 1000)
+			l, g := openOnly(b, ledgerSchema).Log(LogConfig{}), newBusy(b, 1000)
 			head, err := l.Acquire(b.Context(), "bench")
 			if err != nil {
 				b.Fatal(err)

@@ -77,7 +77,7 @@ func TestAConnectionThatBreaksAtTheCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openDB(t)
+			db := openOnly(t, ledgerSchema)
 			behind, p := throughProxy(t, db)
 			l := behind.Log(LogConfig{})
 			head, ledger := follow(t, l)
@@ -119,7 +119,7 @@ func TestAConnectionThatBreaksAtTheCommit(t *testing.T) {
 // Resolving may break, too. The next try must not take its own term for somebody else's.
 func TestResolvingIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	behind, p := throughProxy(t, openDB(t))
+	behind, p := throughProxy(t, openOnly(t, ledgerSchema))
 	l := behind.Log(LogConfig{})
 	head, ledger := follow(t, l)
 	b := next(head, ledger, 10)
@@ -150,7 +150,7 @@ func TestResolvingIsTriedAgain(t *testing.T) {
 // A decider whose connections break again and again: whoever was told that it is done finds it done, once.
 func TestALedgerLivesThroughBrokenConnections(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := openOnly(t, ledgerSchema)
 	behind, p := throughProxy(t, db)
 	log := behind.Log(LogConfig{})
 	l, err := app.StartLedger(t.Context(), app.LedgerConfig{Log: log, Lookup: log.ForDecider(), Owner: "test"})
@@ -210,7 +210,7 @@ func raise(t *testing.T, l *Log, code string) {
 
 func TestWhatTheServerRefusesLeavesNoTrace(t *testing.T) {
 	t.Parallel()
-	l := openDB(t).Log(LogConfig{})
+	l := openOnly(t, ledgerSchema).Log(LogConfig{})
 	head, ledger := follow(t, l)
 	b := next(head, ledger, 100)
 	for code, full := range map[string]bool{
@@ -267,7 +267,7 @@ func TestAnAppendWhoseConnectionEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := openDB(t).Log(LogConfig{CommitWithin: 300 * time.Millisecond})
+			l := openOnly(t, ledgerSchema).Log(LogConfig{CommitWithin: 300 * time.Millisecond})
 			head, ledger := follow(t, l)
 			release := held(t, l)
 			b := next(head, ledger, 10)

@@ -11,7 +11,7 @@ import (
 func TestLogConforms(t *testing.T) {
 	t.Parallel()
 	err := apptest.TestLog(t.Context(), apptest.LogStore{
-		Open: func() (apptest.LogUnderTest, error) { return openDB(t).Log(LogConfig{}), nil },
+		Open: func() (apptest.LogUnderTest, error) { return openOnly(t, ledgerSchema).Log(LogConfig{}), nil },
 		Crash: func(l apptest.LogUnderTest) (apptest.LogUnderTest, error) {
 			open, ok := l.(*Log)
 			if !ok {
@@ -30,7 +30,7 @@ func again(t *testing.T, db *DB) *DB {
 	t.Helper()
 	url := db.writers.Config().ConnString()
 	prefix := db.ledger.name[:len(db.ledger.name)-len(ledgerSchema)]
-	other, err := Open(t.Context(), url, Options{Prefix: prefix, MaxConns: 4, Existing: true})
+	other, err := Open(t.Context(), url, Options{Prefix: prefix, MaxConns: 4, Existing: true, only: ledgerSchema})
 	if err != nil {
 		t.Fatal(err)
 	}

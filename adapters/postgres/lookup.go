@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,7 +17,8 @@ const (
 	// With LATERAL there is one way to go about it: key by key, by the index.
 	selectOutcomes = `SELECT ` + outcomeColumns + ` FROM unnest($1::bytea[]) AS k (key)
 		CROSS JOIN LATERAL (SELECT ` + outcomeTable + ` FROM outcome WHERE outcome.key = k.key LIMIT 1) AS o`
-	selectDecided = `SELECT ` + outcomeColumns + `, o.id FROM outcome AS o WHERE o.id > $1 AND o.id <= $2 ORDER BY o.id`
+	selectDecided = `SELECT ` + outcomeColumns + `, o.id FROM outcome AS o WHERE o.id > $1 AND o.id <= $2
+		ORDER BY o.id LIMIT $3`
 
 	selectStretch = `SELECT chain, data FROM event WHERE seq > $1 AND seq <= $2 ORDER BY seq`
 
@@ -73,7 +75,6 @@ func scanOutcome(scan func(...any) error, more ...any) (o app.Outcome, err error
 // read all of them: the first page brings their index up to date.
 func (l *Log) Decided(ctx context.Context, after int64, limit int) (page []app.Outcome, last int64, err error) {
 	if after <= 0 {
-		after = 0
 		if _, err := l.db.writers.Exec(ctx, `SELECT brin_summarize_new_values('outcome_id')`); err != nil {
 			return nil, 0, fmt.Errorf("read outcomes: %w", err)
 		}
@@ -89,16 +90,23 @@ func (l *Log) Decided(ctx context.Context, after int64, limit int) (page []app.O
 	return page, last, nil
 }
 
-// decided reads on where some are missing, up to the number of the last.
+// decided looks at as many numbers as there may be rows, and reads on where some are missing. What has a number that it
+// should not have comes with the first and the last of them.
 func decided(ctx context.Context, tx pgx.Tx, after, limit int64) (page []app.Outcome, last int64, err error) {
 	var end int64
 	err = tx.QueryRow(ctx, `SELECT coalesce(max(outcomes), 0) FROM ledger_head WHERE ledger = $1`, ledgerName).Scan(&end)
-	for last = after; err == nil && len(page) == 0 && after < end && limit > 0; after += limit {
+	last = after
+	for more := limit > 0; err == nil && more && len(page) == 0; {
+		until := max(after, 0) + limit
+		if more = until < end; !more {
+			until = math.MaxInt64
+		}
 		err = each(ctx, tx, func(scan func(...any) error) error {
 			o, err := scanOutcome(scan, &last)
 			page = append(page, o)
 			return err
-		}, selectDecided, after, after+limit)
+		}, selectDecided, after, until, limit)
+		after = until
 	}
 	return page, last, err
 }

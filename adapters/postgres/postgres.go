@@ -4,10 +4,10 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +26,8 @@ type Options struct {
 	Existing bool
 	// ConnectWithin is how long a new connection may take; 0: 5 s.
 	ConnectWithin time.Duration
+
+	only string // of the schemas, when others are not needed: tests make many
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -85,7 +87,7 @@ var goodPrefix = regexp.MustCompile(`^[a-z0-9_]{0,40}$`)
 
 // Open opens the database at url, makes what is missing and brings its tables up to date. It refuses a server that
 // could lose what it has acknowledged.
-func Open(ctx context.Context, url string, o Options) (d *DB, err error) {
+func Open(ctx context.Context, url string, o Options) (_ *DB, err error) {
 	if !goodPrefix.MatchString(o.Prefix) {
 		return nil, fmt.Errorf("the prefix %q is not of lower-case letters, digits and underscores, 40 at most", o.Prefix)
 	}
@@ -95,7 +97,7 @@ func Open(ctx context.Context, url string, o Options) (d *DB, err error) {
 	if o.ConnectWithin <= 0 {
 		o.ConnectWithin = 5 * time.Second
 	}
-	d = &DB{}
+	d := &DB{}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -161,6 +163,9 @@ func (d *DB) ready(ctx context.Context, o Options) error {
 		return err
 	}
 	for _, s := range []*Schema{d.ledger, d.state, d.views} {
+		if o.only != "" && o.only != s.kind {
+			continue
+		}
 		if err := s.migrate(ctx, o.Existing); err != nil {
 			return fmt.Errorf("schema %s: %w", s.name, err)
 		}
@@ -173,16 +178,24 @@ const oldest = 140000
 
 // checkServer makes sure of what the promises stand on.
 func checkServer(ctx context.Context, q querier) error {
-	var version int
-	var commit, encoding, fsync, pages string
-	err := q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'),
+	var version, commit, encoding, fsync, pages string
+	err := q.QueryRow(ctx, `SELECT current_setting('server_version_num'), current_setting('synchronous_commit'),
 		current_setting('server_encoding'), current_setting('fsync'), current_setting('full_page_writes')`).
 		Scan(&version, &commit, &encoding, &fsync, &pages)
+	if err != nil {
+		return err
+	}
+	return refusal(version, commit, encoding, fsync, pages)
+}
+
+// refusal says why a server with these settings is not good enough.
+func refusal(version, commit, encoding, fsync, pages string) error {
+	n, err := strconv.Atoi(version)
 	switch {
 	case err != nil:
-		return err
-	case version < oldest:
-		return fmt.Errorf("it is version %d.%d; %d or later is needed", version/10000, version%10000, oldest/10000)
+		return fmt.Errorf("its version is %q", version)
+	case n < oldest:
+		return fmt.Errorf("it is version %d.%d; %d or later is needed", n/10000, n%10000, oldest/10000)
 	case commit != "on" && commit != "remote_apply":
 		return fmt.Errorf("its synchronous_commit is %s, so that it could lose what it has acknowledged; set it to on "+
 			"(ALTER DATABASE … SET synchronous_commit = on)", commit)
@@ -220,11 +233,8 @@ func (d *DB) Close() {
 
 // Drop removes the schemas with everything in them, and closes the database.
 func (d *DB) Drop(ctx context.Context) error {
-	var err error
-	for _, s := range []*Schema{d.ledger, d.state, d.views} {
-		_, failed := d.writers.Exec(ctx, "DROP SCHEMA IF EXISTS "+s.name+" CASCADE")
-		err = errors.Join(err, failed)
-	}
-	d.Close()
+	defer d.Close()
+	_, err := d.writers.Exec(ctx,
+		"DROP SCHEMA IF EXISTS "+d.ledger.name+", "+d.state.name+", "+d.views.name+" CASCADE")
 	return err
 }

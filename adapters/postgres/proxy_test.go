@@ -52,7 +52,7 @@ func throughProxy(t *testing.T, db *DB) (*DB, *proxy) {
 	q.Set("sslmode", "disable") // it reads along
 	u.RawQuery = q.Encode()
 	prefix := db.ledger.name[:len(db.ledger.name)-len(ledgerSchema)]
-	behind, err := Open(t.Context(), u.String(), Options{Prefix: prefix, Existing: true})
+	behind, err := Open(t.Context(), u.String(), Options{Prefix: prefix, Existing: true, only: ledgerSchema})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,10 @@ func (s *Schema) migrate(ctx context.Context, existing bool) (err error) {
 	if err != nil {
 		return err
 	}
-	db := stdlib.OpenDBFromPool(s.pool)
+	// Each step need not be flushed by itself: the first commit that counts flushes all that came before it.
+	c := s.pool.Config().ConnConfig.Copy()
+	c.RuntimeParams["synchronous_commit"] = "off"
+	db := stdlib.OpenDB(*c)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	p, err := goose.NewProvider(goose.DialectPostgres, db, files)
 	if err != nil {

@@ -22,6 +22,7 @@ type ViewsCheck struct {
 	views  *Schema
 	source router.Source
 	of     Partitions
+	names  []string
 }
 
 var (
@@ -31,7 +32,7 @@ var (
 
 // NewViewsCheck checks views against the log that source reads. of may be nil where no broker has partitions.
 func NewViewsCheck(db *DB, source router.Source, of Partitions) *ViewsCheck {
-	return &ViewsCheck{db.views, source, of}
+	return &ViewsCheck{db.views, source, of, ViewNames()}
 }
 
 // Compare implements app.ViewCheck. It does not need the state. Most of the work is done before the moment that is
@@ -43,7 +44,7 @@ func (c *ViewsCheck) Compare(ctx context.Context, _ *bank.State) (found []app.Di
 	}
 	defer func() { err = errors.Join(err, b.close(context.WithoutCancel(ctx))) }()
 	var d differences
-	was, err := places(ctx, c.views.pool, c.views.name, ViewNames(), c.of)
+	was, err := places(ctx, c.views.pool, c.views.name, c.names, c.of)
 	if err == nil {
 		was, err = c.known(ctx, was, b.incarnation, &differences{})
 	}
@@ -66,7 +67,7 @@ func (c *ViewsCheck) compare(ctx context.Context, b *builder, was []place, d *di
 		if err != nil {
 			return err
 		}
-		now, err := places(ctx, tx, c.views.name, ViewNames(), c.of)
+		now, err := places(ctx, tx, c.views.name, c.names, c.of)
 		if err == nil {
 			now, err = c.known(ctx, now, b.incarnation, d)
 		}
@@ -229,10 +230,11 @@ func (d *differences) row(p *place, t viewTable, columns []string, want, got []b
 	if w == nil {
 		is = g
 	}
-	subject, where := fmt.Sprint(is[t.key[0]]), ""
+	var rest strings.Builder
 	for _, key := range t.key[1:] {
-		where += fmt.Sprintf(", %s %v", key, is[key])
+		fmt.Fprintf(&rest, ", %s %v", key, is[key])
 	}
+	subject, where := fmt.Sprint(is[t.key[0]]), rest.String()
 	switch {
 	case g == nil:
 		d.add(p, subject, t.name+where+" is missing")

@@ -116,7 +116,7 @@ func TestCheckFindsNothingWrongInGoodViews(t *testing.T) {
 	for name, of := range map[string]Partitions{"one partition": nil, "four": inFour} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db, l := openDB(t), someLog(200)
+			db, l := openOnly(t, viewsSchema), someLog(200)
 			if found := compared(t, db, l, of); len(found) > 0 {
 				t.Fatalf("without any view: %v", found)
 			}
@@ -144,7 +144,7 @@ func TestCheckFindsEveryChangedCell(t *testing.T) {
 		for _, table := range allViews[i].tables {
 			t.Run(table.name, func(t *testing.T) {
 				t.Parallel()
-				db, l := openDB(t), someLog(200)
+				db, l := openOnly(t, viewsSchema), someLog(200)
 				if err := l.feed(t.Context(), db, nil, bank.Seq(len(l.events)), ""); err != nil {
 					t.Fatal(err)
 				}
@@ -207,7 +207,7 @@ func types(t *testing.T, db *DB, table viewTable) map[string]string {
 
 func TestCheckKnowsWhereViewsStand(t *testing.T) {
 	t.Parallel()
-	db, l := openDB(t), someLog(50)
+	db, l := openOnly(t, viewsSchema), someLog(50)
 	if err := l.feed(t.Context(), db, nil, bank.Seq(len(l.events)), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestCheckKnowsWhereViewsStand(t *testing.T) {
 // Views may be written while they are checked.
 func TestCheckBesideAWriter(t *testing.T) {
 	t.Parallel()
-	db, l := openDB(t), someLog(300)
+	db, l := openOnly(t, viewsSchema), someLog(300)
 	fed := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

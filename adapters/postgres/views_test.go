@@ -26,7 +26,7 @@ func TestViewsKeepTheirPromises(t *testing.T) {
 	t.Run("balances", func(t *testing.T) {
 		t.Parallel()
 		err := apptest.TestBalances(t.Context(), func() (apptest.BalancesUnderTest, error) {
-			db := openDB(t)
+			db := openOnly(t, viewsSchema)
 			v := db.Views()
 			return apptest.BalancesUnderTest{Balances: v, Take: through(db.Derived(), projection.Balances(v))}, nil
 		})
@@ -37,7 +37,7 @@ func TestViewsKeepTheirPromises(t *testing.T) {
 	t.Run("history", func(t *testing.T) {
 		t.Parallel()
 		err := apptest.TestHistory(t.Context(), func() (apptest.HistoryUnderTest, error) {
-			db := openDB(t)
+			db := openOnly(t, viewsSchema)
 			v := db.Views()
 			return apptest.HistoryUnderTest{
 				History:          v,

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"strings"
 
@@ -14,59 +15,26 @@ import (
 // (16 hexadecimal digits, so that text compares as numbers do) and with what it belongs to: the partition (4 digits)
 // and the incarnation (2 digits for its length, and the text). A mark is its position and its target (16 digits each)
 // and the incarnation. Everything that a handler does is done under the mark that it has seen.
+//
+//go:embed *.lua
+var scripts embed.FS
+
 var (
-	versions = redis.NewScript(`
-local mark = redis.call('GET', KEYS[1])
-if mark ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
-local own, out = ARGV[2], {}
-for i = 2, #KEYS do
-	local s = redis.call('HGET', KEYS[i], 's')
-	out[i - 1] = s and string.sub(s, 17, 16 + #own) == own and string.sub(s, 1, 16)
-end
-return out`)
-
-	save = redis.NewScript( //nolint:dupword // blocks of Lua end one after another
-		`
-local mark = redis.call('GET', KEYS[1])
-if mark ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
-local own = ARGV[2]
-for i = 2, #KEYS do
-	local key, at = KEYS[i], 3 * i - 3
-	local s, o, d = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-	local have = redis.call('HGET', key, 's')
-	if have and string.sub(have, 17, 16 + #own) ~= own then
-		redis.call('DEL', key)
-		have = false
-	end
-	if not have or string.sub(have, 1, 16) < string.sub(s, 1, 16) then
-		if o == '' then
-			redis.call('HSET', key, 's', s)
-		else
-			redis.call('HSET', key, 's', s, 'o', o)
-		end
-		if d == '-' then redis.call('HDEL', key, 'd') end
-		if d ~= '-' and d ~= '' then redis.call('HSET', key, 'd', d) end
-	end
-end
-return 1`)
-
-	move = redis.NewScript(`
-local mark = redis.call('GET', KEYS[1])
-if (mark or '') ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1`)
-
+	versions = script("versions")
+	save     = script("save")
+	move     = script("move")
 	// look gives the account only when the mark of its partition says that the view is complete: 0 is another one's, or
 	// not complete; nothing: there is no such account.
-	look = redis.NewScript(`
-local a = redis.call('HMGET', KEYS[1], 's', 'o', 'd')
-local s = a[1]
-if not s then return false end
-local mark = redis.call('GET', ARGV[1] .. string.sub(s, 17, 20))
-if not mark or string.sub(mark, 1, 16) < string.sub(mark, 17, 32) then return 0 end
-if string.sub(mark, 33) ~= string.sub(s, 23, 22 + tonumber(string.sub(s, 21, 22), 16)) then return 0 end
-return a`)
+	look = script("look")
 )
+
+func script(name string) *redis.Script {
+	text, err := scripts.ReadFile(name + ".lua")
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return redis.NewScript(string(text))
+}
 
 // call is one call of a script.
 type call struct {
@@ -75,19 +43,19 @@ type call struct {
 }
 
 // run makes all calls in one go, and returns their replies. A script that the server has forgotten is brought again.
-func run(ctx context.Context, on *redis.Client, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
+func run(ctx context.Context, on *redis.Client, s *redis.Script, calls []call) ([]*redis.Cmd, error) {
 	for brought := false; ; brought = true {
 		pipe := on.Pipeline()
 		cmds := make([]*redis.Cmd, len(calls))
 		for i, c := range calls {
-			cmds[i] = script.EvalSha(ctx, pipe, c.keys, c.args...)
+			cmds[i] = s.EvalSha(ctx, pipe, c.keys, c.args...)
 		}
 		_, _ = pipe.Exec(ctx) // each command has its error
 		err := firstError(cmds)
 		if err == nil || brought || !redis.HasErrorPrefix(err, "NOSCRIPT") {
 			return cmds, fenced(err)
 		}
-		if err := script.Load(ctx, on).Err(); err != nil {
+		if err := s.Load(ctx, on).Err(); err != nil {
 			return nil, err
 		}
 	}

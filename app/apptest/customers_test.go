@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -89,18 +90,20 @@ func TestCustomersSuite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := TestCustomers(t.Context(), func() (app.CustomerStore, error) {
-				return &customersInMemory{breach: c.broken, memories: map[app.Key]app.Memory{}}, nil
-			})
-			if c.want == "" {
-				if err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) { // so that all have looked before one goes on
+				err := TestCustomers(t.Context(), func() (app.CustomerStore, error) {
+					return &customersInMemory{breach: c.broken, memories: map[app.Key]app.Memory{}}, nil
+				})
+				if c.want == "" {
+					if err != nil {
+						t.Fatal(err)
+					}
+					return
 				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("the suite says %v, and nothing about %q", err, c.want)
-			}
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("the suite says %v, and nothing about %q", err, c.want)
+				}
+			})
 		})
 	}
 }

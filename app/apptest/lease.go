@@ -4,173 +4,262 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"bankforge/app"
 )
 
-// SharedLog is the log and the lease as one process has them.
-type SharedLog interface {
+// LeasedLog is a log as one of the processes that share it has it.
+type LeasedLog interface {
 	app.Log
 	app.Lease
 }
 
-// LeaseStore is what TestLease asks.
+// LeaseStore makes logs for TestLease.
 type LeaseStore struct {
-	// Open gives the ledger, which nobody has acquired yet, to one more process that is reached at the address.
-	Open func(address string) (SharedLog, error)
-	// Term is for how long a lease is: longer than the store takes to answer, and short, for some of them are waited for.
-	Term time.Duration
+	// Open returns a new log as so many processes have it, each with an address of its own.
+	Open func(processes int) ([]LeasedLog, error)
+	// For is how long a lease is.
+	For time.Duration
 }
 
-// Lease checks that processes that share a ledger keep the contract of app.Lease, and of Acquire beside it.
-func Lease(ctx context.Context, s LeaseStore) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	c := leaseCheck{term: s.Term}
-	for _, p := range []struct {
-		log  *SharedLog
-		name string
-	}{{&c.one, "one"}, {&c.two, "two"}, {&c.three, "three"}} {
-		var err error
-		if *p.log, err = s.Open("http://" + p.name); err != nil {
-			return err
+// TestLease checks all that app.Lease promises, and what it makes of Acquire. Its error names each promise that is
+// broken.
+func TestLease(ctx context.Context, s LeaseStore) error {
+	var broken []error
+	for _, c := range leaseChecks {
+		logs, err := s.Open(4)
+		if err != nil {
+			return fmt.Errorf("open a log: %w", err)
+		}
+		if err := c.run(ctx, logs, s.For); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %w", c.promise, err))
 		}
 	}
-	for _, step := range []struct {
-		name  string
-		check func(context.Context) error
-	}{
-		{"nobody's", c.nobodys},
-		{"one owner", c.oneOwner},
-		{"holding on", c.holdingOn},
-		{"running out", c.runningOut},
-		{"too late", c.tooLate},
-		{"release", c.release},
-		{"a race", c.race},
-	} {
-		if err := step.check(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
+	return errors.Join(broken...)
+}
+
+var leaseChecks = []struct {
+	promise string
+	run     func(ctx context.Context, logs []LeasedLog, length time.Duration) error
+}{
+	{"everybody sees who owns the ledger", checkHolder},
+	{"a lease keeps others out for as long as it is renewed", checkStandby},
+	{"who does not renew is replaced, and finds out", checkLapse},
+	{"what has run out, and nobody took, is renewed", checkRenewLate},
+	{"a lease that is released keeps nobody waiting", checkRelease},
+	{"one's own lease is not waited for", checkOwnLease},
+	{"of many that stand by one takes over", checkHeirs},
+}
+
+// wait lets time pass.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// second is the owner that takes over.
+const second = "second"
+
+// acquireWithin says whether a second process gets the ledger in that time.
+func acquireWithin(ctx context.Context, l app.Log, within time.Duration) (got bool, head app.Head, err error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	head, err = l.Acquire(ctx, second)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, head, nil
+	}
+	return err == nil, head, err
+}
+
+func expectHolder(ctx context.Context, logs []LeasedLog, want app.Holder) error {
+	for _, l := range logs {
+		got, err := l.Holder(ctx)
+		if err == nil && (got.Owner != want.Owner || got.Term != want.Term || got.Valid != want.Valid) {
+			err = fmt.Errorf("the holder is %+v instead of %+v", got, want)
+		}
+		if err == nil && want.Owner != "" && got.Address == "" {
+			err = fmt.Errorf("nobody knows where to reach %+v", got)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-type leaseCheck struct {
-	one, two, three SharedLog
-	term            time.Duration
-}
-
-func (c *leaseCheck) nobodys(ctx context.Context) error {
-	return errors.Join(holder(ctx, c.one, app.Holder{}), renewal(ctx, c.one, app.ErrFenced), c.one.Release(ctx),
-		holder(ctx, c.two, app.Holder{}))
-}
-
-func (c *leaseCheck) oneOwner(ctx context.Context) error {
-	own := app.Holder{Owner: "one", Address: "http://one", Term: 1, Valid: true}
-	return errors.Join(acquired(ctx, c.one, "one", 1), holder(ctx, c.one, own), holder(ctx, c.two, own),
-		renewal(ctx, c.two, app.ErrFenced), c.waits(ctx, c.two), holder(ctx, c.two, own))
-}
-
-// holdingOn: a lease that is renewed in time does not end, and its owner may take a new term at any time.
-func (c *leaseCheck) holdingOn(ctx context.Context) error {
-	for range 4 {
-		if err := errors.Join(renewal(ctx, c.one, nil), c.waits(ctx, c.two), elapse(ctx, c.term/2)); err != nil {
-			return err
-		}
+func checkHolder(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	if err := expectHolder(ctx, logs, app.Holder{}); err != nil {
+		return fmt.Errorf("of a new ledger: %w", err)
 	}
-	return errors.Join(acquired(ctx, c.one, "one again", 2), renewal(ctx, c.one, nil),
-		holder(ctx, c.two, app.Holder{Owner: "one again", Address: "http://one", Term: 2, Valid: true}))
-}
-
-// runningOut: who has not held on is still named, and keeps the ledger if nobody has taken it.
-func (c *leaseCheck) runningOut(ctx context.Context) error {
-	own := app.Holder{Owner: "one again", Address: "http://one", Term: 2}
-	late := c.term + c.term/4
-	if err := errors.Join(elapse(ctx, late), holder(ctx, c.two, own), renewal(ctx, c.one, nil)); err != nil {
+	if _, err := logs[0].Acquire(ctx, "first"); err != nil {
 		return err
 	}
-	own.Valid = true
-	return errors.Join(holder(ctx, c.two, own), c.waits(ctx, c.two), elapse(ctx, late), acquired(ctx, c.two, "two", 3))
-}
-
-// tooLate: another one has taken the ledger, and what the earlier owner does to its lease does nothing.
-func (c *leaseCheck) tooLate(ctx context.Context) error {
-	return errors.Join(renewal(ctx, c.one, app.ErrFenced), c.one.Release(ctx), c.waits(ctx, c.three),
-		holder(ctx, c.one, app.Holder{Owner: "two", Address: "http://two", Term: 3, Valid: true}))
-}
-
-// release spares others the waiting.
-func (c *leaseCheck) release(ctx context.Context) error {
-	err := errors.Join(renewal(ctx, c.two, nil), c.two.Release(ctx),
-		holder(ctx, c.one, app.Holder{Owner: "two", Address: "http://two", Term: 3}))
-	soon, cancel := context.WithTimeout(ctx, c.term/2)
-	defer cancel()
-	return errors.Join(err, acquired(soon, c.one, "one", 4))
-}
-
-// race: of two who stand by, one gets the ledger, and the other one goes on waiting.
-func (c *leaseCheck) race(ctx context.Context) error {
-	if err := c.one.Release(ctx); err != nil {
+	if err := expectHolder(ctx, logs, app.Holder{Owner: "first", Term: 1, Valid: true}); err != nil {
 		return err
 	}
-	both, cancel := context.WithTimeout(ctx, c.term/2)
-	defer cancel()
-	errs := make(chan error, 2)
-	for _, p := range []SharedLog{c.two, c.three} {
-		go func() {
-			_, err := p.Acquire(both, "racer")
-			errs <- err
-		}()
+	if err := wait(ctx, 2*length); err != nil {
+		return err
 	}
-	first, second := <-errs, <-errs
-	if (first == nil) == (second == nil) {
-		return fmt.Errorf("two wanted the ledger at once, and heard %v and %v", first, second)
+	if err := expectHolder(ctx, logs, app.Holder{Owner: "first", Term: 1}); err != nil {
+		return fmt.Errorf("after the lease: %w", err)
 	}
-	head, err := c.one.Head(ctx)
-	if err == nil && head.Term != 5 {
-		err = fmt.Errorf("two wanted the ledger at once, and its term is %d", head.Term)
-	}
-	return err
-}
-
-// waits: p does not get the ledger.
-func (c *leaseCheck) waits(ctx context.Context, p SharedLog) error {
-	before, err := p.Head(ctx)
+	was, err := logs[0].Holder(ctx)
 	if err != nil {
 		return err
 	}
-	soon, cancel := context.WithTimeout(ctx, c.term/8)
-	defer cancel()
-	if _, err := p.Acquire(soon, "impatient"); !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("who had to stand by heard %v", err)
+	if got, _, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second); err != nil || !got {
+		return fmt.Errorf("nobody else gets it: %w", err)
 	}
-	after, err := p.Head(ctx)
-	if err == nil && after != before {
-		err = fmt.Errorf("who stood by has moved the head from %+v to %+v", before, after)
+	if err := expectHolder(ctx, logs, app.Holder{Owner: second, Term: 2, Valid: true}); err != nil {
+		return err
 	}
-	return err
-}
-
-func acquired(ctx context.Context, p SharedLog, owner string, term uint64) error {
-	head, err := p.Acquire(ctx, owner)
-	if err == nil && (head.Term != term || head.Owner != owner) {
-		err = fmt.Errorf("%s acquired the ledger, and its head is %+v", owner, head)
+	is, err := logs[0].Holder(ctx)
+	if err == nil && is.Address == was.Address {
+		err = fmt.Errorf("the second is reached at %s, where the first was", is.Address)
 	}
 	return err
 }
 
-func renewal(ctx context.Context, p SharedLog, want error) error {
-	if err := p.Renew(ctx); !errors.Is(err, want) {
-		return fmt.Errorf("renewing says %v, not %v", err, want)
+func checkStandby(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	head, err := logs[0].Acquire(ctx, "first")
+	if err != nil {
+		return err
+	}
+	standby := make(chan error, 1)
+	go func() {
+		got, _, err := acquireWithin(ctx, logs[1], 3*length)
+		if got {
+			err = errors.New("it was taken from its owner, who renewed it")
+		}
+		standby <- err
+	}()
+	for range 20 {
+		if err := errors.Join(wait(ctx, length/5), logs[0].Renew(ctx)); err != nil {
+			return errors.Join(err, <-standby)
+		}
+	}
+	if err := <-standby; err != nil {
+		return err
+	}
+	if now, err := logs[0].Head(ctx); err != nil || now != head {
+		return fmt.Errorf("the head is %+v instead of %+v, %w", now, head, err)
 	}
 	return nil
 }
 
-func holder(ctx context.Context, p SharedLog, want app.Holder) error {
-	got, err := p.Holder(ctx)
-	if err == nil && got != want {
-		err = fmt.Errorf("the holder is %+v, not %+v", got, want)
+func checkLapse(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	o := &owner{log: struct {
+		app.Log
+		app.Lookup
+	}{logs[0], nil}}
+	if err := o.acquire(ctx, "first"); err != nil {
+		return err
 	}
-	return err
+	got, head, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second)
+	if err != nil || !got || head.Term != o.head.Term+1 || head.Owner != second {
+		return fmt.Errorf("taken over: %t, head %+v, %w", got, head, err)
+	}
+	if err := logs[0].Renew(ctx); !errors.Is(err, app.ErrFenced) {
+		return notFenced("a renewal by the old owner", err)
+	}
+	if err := logs[0].Append(ctx, o.batch(1)); !errors.Is(err, app.ErrFenced) {
+		return notFenced("the old owner's batch", err)
+	}
+	if err := logs[0].Release(ctx); err != nil {
+		return err
+	}
+	if err := expectHolder(ctx, logs, app.Holder{Owner: second, Term: 2, Valid: true}); err != nil {
+		return fmt.Errorf("after the old owner has given up what is not his: %w", err)
+	}
+	return logs[1].Renew(ctx)
+}
+
+func checkRenewLate(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	if _, err := logs[0].Acquire(ctx, "first"); err != nil {
+		return err
+	}
+	if err := errors.Join(wait(ctx, 2*length), logs[0].Renew(ctx)); err != nil {
+		return err
+	}
+	if err := expectHolder(ctx, logs, app.Holder{Owner: "first", Term: 1, Valid: true}); err != nil {
+		return err
+	}
+	if got, _, err := acquireWithin(ctx, logs[1], length/4); err != nil || got {
+		return fmt.Errorf("taken all the same: %t, %w", got, err)
+	}
+	return nil
+}
+
+func checkRelease(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	if _, err := logs[0].Acquire(ctx, "first"); err != nil {
+		return err
+	}
+	if err := logs[0].Release(ctx); err != nil {
+		return err
+	}
+	if err := expectHolder(ctx, logs, app.Holder{Owner: "first", Term: 1}); err != nil {
+		return err
+	}
+	began := time.Now()
+	got, _, err := acquireWithin(ctx, logs[1], 10*length+5*time.Second)
+	if took := time.Since(began); err != nil || !got || took >= length {
+		return fmt.Errorf("taken over: %t, after %v of a lease of %v, %w", got, took, length, err)
+	}
+	return nil
+}
+
+func checkOwnLease(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	for term := range 3 {
+		began := time.Now()
+		head, err := logs[0].Acquire(ctx, "first")
+		if took := time.Since(began); err != nil || head.Term != uint64(term+1) || took >= length {
+			return fmt.Errorf("acquired %+v after %v, %w", head, took, err)
+		}
+	}
+	return nil
+}
+
+func checkHeirs(ctx context.Context, logs []LeasedLog, length time.Duration) error {
+	if _, err := logs[0].Acquire(ctx, "first"); err != nil {
+		return err
+	}
+	heirs := logs[1:]
+	got, errs := make([]bool, len(heirs)), make([]error, len(heirs))
+	first := make(chan struct{}, len(heirs))
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	var wg sync.WaitGroup
+	for i, l := range heirs {
+		wg.Go(func() {
+			_, err := l.Acquire(ctx, fmt.Sprint("heir ", i))
+			if got[i] = err == nil; got[i] {
+				first <- struct{}{}
+			} else if !errors.Is(err, context.Canceled) {
+				errs[i] = err
+			}
+		})
+	}
+	select {
+	case <-first:
+	case <-time.After(10*length + 5*time.Second):
+	}
+	err := wait(ctx, length/2)
+	enough()
+	wg.Wait()
+	won := 0
+	for _, g := range got {
+		if g {
+			won++
+		}
+	}
+	if err := errors.Join(errors.Join(errs...), err); err != nil || won != 1 {
+		return fmt.Errorf("%d took over, %w", won, err)
+	}
+	return nil
 }

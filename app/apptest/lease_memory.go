@@ -36,13 +36,6 @@ func (l *MemoryLog) FailLease(err error) {
 	l.sharing.away = err
 }
 
-// EndLease makes the lease run out.
-func (l *MemoryLog) EndLease() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sharing.until = time.Time{}
-}
-
 // lookAgain is how often who stands by looks whether the lease is over.
 const lookAgain = 10 * time.Millisecond
 
@@ -53,7 +46,7 @@ func (s *Shared) Acquire(ctx context.Context, owner string) (app.Head, error) {
 		if ok || err != nil {
 			return head, err
 		}
-		if err := elapse(ctx, lookAgain); err != nil {
+		if err := wait(ctx, lookAgain); err != nil {
 			return app.Head{}, err
 		}
 	}
@@ -117,13 +110,4 @@ func (s *sharing) fault(ctx context.Context) error {
 		return s.away
 	}
 	return ctx.Err()
-}
-
-func elapse(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

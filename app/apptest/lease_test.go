@@ -1,105 +1,114 @@
-package apptest_test
+package apptest
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"bankforge/app"
-	"bankforge/app/apptest"
 )
 
-const leaseTerm = 800 * time.Millisecond
-
-func leased(of *apptest.MemoryLog, spoil func(*apptest.Shared) apptest.SharedLog) apptest.LeaseStore {
-	return apptest.LeaseStore{Term: leaseTerm, Open: func(address string) (apptest.SharedLog, error) {
-		return spoil(of.Share(address, leaseTerm)), nil
-	}}
+// sharedLog is what processes share in memory, without the promises that are taken out.
+type sharedLog struct {
+	leaseBreach
+	*MemoryLog
+	mu     sync.Mutex
+	holder app.Holder
+	mine   int // whose lease it is
+	until  time.Time
 }
 
-func TestMemoryLeaseConforms(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		own := func(s *apptest.Shared) apptest.SharedLog { return s }
-		if err := apptest.Lease(t.Context(), leased(&apptest.MemoryLog{}, own)); err != nil {
-			t.Fatal(err)
+type leaseBreach struct{ steals, endless, deaf, sticky, meddles, mute, homeless, selfish bool }
+
+const leaseInMemory = 3 * time.Second
+
+// sharer is one of the processes.
+type sharer struct {
+	*sharedLog
+	n int
+}
+
+func (s sharer) Acquire(ctx context.Context, name string) (app.Head, error) {
+	for {
+		s.mu.Lock()
+		own := s.mine == s.n && !s.selfish
+		if free := s.until.Before(time.Now()) && !(s.endless && s.mine > 0); free || own || s.steals {
+			head, err := s.MemoryLog.Acquire(ctx, name)
+			s.holder = app.Holder{Owner: name, Address: fmt.Sprint("at ", s.n), Term: head.Term}
+			if s.homeless {
+				s.holder.Address = "at home"
+			}
+			s.mine, s.until = s.n, time.Now().Add(leaseInMemory)
+			s.mu.Unlock()
+			return head, err
 		}
-	})
+		s.mu.Unlock()
+		if err := wait(ctx, 100*time.Millisecond); err != nil {
+			return app.Head{}, err
+		}
+	}
 }
 
-// Leases that each break one promise.
-type (
-	stolenLease    struct{ *apptest.Shared } // Acquire does not look at it
-	endlessLease   struct{ *apptest.Shared } // it never runs out
-	shortLease     struct{ *apptest.Shared } // renewing it is of no use
-	lateLease      struct{ *apptest.Shared } // what has run out cannot be renewed
-	anybodysLease  struct{ *apptest.Shared } // whoever renews it, has it
-	stickyLease    struct{ *apptest.Shared } // releasing it is of no use
-	releasedLease  struct{ *apptest.Shared } // anybody releases it
-	anonymousLease struct{ *apptest.Shared } // nobody can be reached
-)
-
-func (l stolenLease) Acquire(ctx context.Context, owner string) (app.Head, error) {
-	return l.MemoryLog.Acquire(ctx, owner)
-}
-
-func (l endlessLease) Acquire(ctx context.Context, owner string) (app.Head, error) {
-	return l.MemoryLog.Share("http://"+owner, time.Hour).Acquire(ctx, owner)
-}
-
-func (shortLease) Renew(context.Context) error { return nil }
-
-func (l lateLease) Renew(ctx context.Context) error {
-	if h, err := l.Holder(ctx); err != nil || !h.Valid {
+func (s sharer) Renew(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mine != s.n && !s.deaf {
 		return app.ErrFenced
 	}
-	return l.Shared.Renew(ctx)
+	s.until = time.Now().Add(leaseInMemory)
+	return nil
 }
 
-func (l anybodysLease) Renew(ctx context.Context) error {
-	if err := l.Shared.Renew(ctx); !errors.Is(err, app.ErrFenced) {
-		return err
+func (s sharer) Release(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mine == s.n && !s.sticky || s.meddles {
+		s.until = time.Time{}
 	}
 	return nil
 }
 
-func (stickyLease) Release(context.Context) error { return nil }
-
-func (l releasedLease) Release(ctx context.Context) error {
-	if h, err := l.Holder(ctx); err != nil || h.Term == 0 {
-		return err
-	}
-	l.MemoryLog.EndLease()
-	return nil
+func (s sharer) Holder(context.Context) (app.Holder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.holder
+	h.Valid = s.mute || !s.until.Before(time.Now()) && h.Owner != ""
+	return h, nil
 }
 
-func (l anonymousLease) Holder(ctx context.Context) (app.Holder, error) {
-	h, err := l.Shared.Holder(ctx)
-	h.Address = ""
-	return h, err
-}
-
-func TestBrokenLeasesAreRejected(t *testing.T) {
+func TestLeaseSuite(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*apptest.Shared) apptest.SharedLog{
-		"stolen":    func(s *apptest.Shared) apptest.SharedLog { return stolenLease{s} },
-		"endless":   func(s *apptest.Shared) apptest.SharedLog { return endlessLease{s} },
-		"short":     func(s *apptest.Shared) apptest.SharedLog { return shortLease{s} },
-		"late":      func(s *apptest.Shared) apptest.SharedLog { return lateLease{s} },
-		"anybody's": func(s *apptest.Shared) apptest.SharedLog { return anybodysLease{s} },
-		"sticky":    func(s *apptest.Shared) apptest.SharedLog { return stickyLease{s} },
-		"released":  func(s *apptest.Shared) apptest.SharedLog { return releasedLease{s} },
-		"anonymous": func(s *apptest.Shared) apptest.SharedLog { return anonymousLease{s} },
+	for name, c := range map[string]struct {
+		broken leaseBreach
+		want   string
+	}{
+		"none":                           {},
+		"nobody waits":                   {leaseBreach{steals: true}, "keeps others out"},
+		"many heirs":                     {leaseBreach{steals: true}, "of many that stand by"},
+		"it never runs out":              {leaseBreach{endless: true}, "who does not renew"},
+		"the old owner is told nothing":  {leaseBreach{deaf: true}, "who does not renew"},
+		"it cannot be given up":          {leaseBreach{sticky: true}, "keeps nobody waiting"},
+		"anybody ends it":                {leaseBreach{meddles: true}, "who does not renew"},
+		"it always looks valid":          {leaseBreach{mute: true}, "everybody sees"},
+		"all are reached at one address": {leaseBreach{homeless: true}, "everybody sees"},
+		"one waits for oneself":          {leaseBreach{selfish: true}, "one's own lease"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				if err := apptest.Lease(t.Context(), leased(&apptest.MemoryLog{}, spoil)); err == nil {
-					t.Fatal("the suite has nothing against it")
-				} else {
-					t.Log(err)
+				err := TestLease(t.Context(), LeaseStore{For: leaseInMemory, Open: func(n int) (logs []LeasedLog, _ error) {
+					shared := &sharedLog{leaseBreach: c.broken, MemoryLog: &MemoryLog{}}
+					for i := range n {
+						logs = append(logs, sharer{shared, i + 1})
+					}
+					return logs, nil
+				}})
+				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+					t.Fatalf("the suite says %v; want %q", err, c.want)
 				}
 			})
 		})

@@ -175,7 +175,7 @@ func TestALogThatHasLostItsEndIsNotTakenOver(t *testing.T) {
 		pass(soon)
 		one.close(t)
 		two.stop()
-		two.SharedLog = before.Share("http://two", term)
+		two.LeasedLog = before.Share("http://two", term)
 		two.cont()
 		pass(10 * term)
 		two.is(t, succession.StandingBy)

@@ -32,7 +32,7 @@ type shared struct{ log apptest.MemoryLog }
 // process is one of them. While it is stopped, nothing that it asks is heard.
 type process struct {
 	*succession.Succession
-	apptest.SharedLog
+	apptest.LeasedLog
 
 	mu   sync.Mutex
 	wake chan struct{} // closed: it runs
@@ -41,7 +41,7 @@ type process struct {
 
 func start(t *testing.T, of *shared, name string, change ...func(*succession.Config)) *process {
 	t.Helper()
-	p := &process{SharedLog: of.log.Share("http://"+name, term), wake: make(chan struct{})}
+	p := &process{LeasedLog: of.log.Share("http://"+name, term), wake: make(chan struct{})}
 	close(p.wake)
 	conf := succession.Config{
 		Lease: p, Term: term, Address: "http://" + name,
@@ -93,7 +93,7 @@ func (p *process) runs() {
 
 func (p *process) Append(ctx context.Context, b app.Batch) error {
 	p.runs()
-	if err := p.SharedLog.Append(context.WithoutCancel(ctx), b); err != nil {
+	if err := p.LeasedLog.Append(context.WithoutCancel(ctx), b); err != nil {
 		return err
 	}
 	p.runs()
@@ -108,17 +108,17 @@ func (p *process) Append(ctx context.Context, b app.Batch) error {
 
 func (p *process) Resolve(ctx context.Context, b app.Batch) (bool, app.Head, error) {
 	p.runs()
-	return p.SharedLog.Resolve(ctx, b)
+	return p.LeasedLog.Resolve(ctx, b)
 }
 
 func (p *process) Renew(ctx context.Context) error {
 	p.runs()
-	return p.SharedLog.Renew(context.WithoutCancel(ctx))
+	return p.LeasedLog.Renew(context.WithoutCancel(ctx))
 }
 
 func (p *process) Holder(ctx context.Context) (app.Holder, error) {
 	p.runs()
-	return p.SharedLog.Holder(context.WithoutCancel(ctx))
+	return p.LeasedLog.Holder(context.WithoutCancel(ctx))
 }
 
 func (p *process) is(t *testing.T, want succession.Standing) {
@@ -181,6 +181,22 @@ func bubble(t *testing.T, test func(t *testing.T, of *shared)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { test(t, &shared{}) })
+}
+
+func TestTheLeaseOfTheseTestsConforms(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		err := apptest.TestLease(t.Context(), apptest.LeaseStore{For: term, Open: func(n int) (all []apptest.LeasedLog, _ error) {
+			var log apptest.MemoryLog
+			for i := range n {
+				all = append(all, log.Share(fmt.Sprint("http://", i), term))
+			}
+			return all, nil
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTheFirstOneOwnsTheLedgerAndOthersStandBy(t *testing.T) {

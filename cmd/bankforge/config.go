@@ -33,7 +33,7 @@ type CLI struct {
 	Serve    Serve       `cmd:"" default:"withargs" help:"Run the bank (the default command)."`
 	Token    Token       `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
 	Verify   VerifyCmd   `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
-	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. Needs the server stopped."`
+	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. With SQLite, needs the server stopped."`
 	Backup   BackupCmd   `cmd:"" help:"Copy the bank, also a running one, into one file, keys included."`
 	Restore  RestoreCmd  `cmd:"" help:"Make a bank of a backup, in an empty data directory."`
 	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`

@@ -10,8 +10,8 @@ import (
 	"bankforge/app/bank"
 )
 
-// Read is the inverse of Append: c.Name says what data is. It ignores what it does not know; what c becomes shares nothing
-// with data.
+// Read is the inverse of Append: c.Name says what data is. It ignores what it does not know; what c becomes shares
+// nothing with data.
 func Read(c *bank.Change, data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("the payload is not UTF-8")

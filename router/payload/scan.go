@@ -61,8 +61,8 @@ func (s *scan) word(w string) bool {
 	return true
 }
 
-// object calls field for the name of each field, which must take the value. A null has none; there is reports whether it
-// was an object.
+// object calls field for the name of each field, which must take the value. A null has none; there tells whether it was
+// an object.
 func (s *scan) object(field func(name []byte)) (there bool) {
 	if s.null() || !s.take('{') {
 		return false

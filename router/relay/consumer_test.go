@@ -17,14 +17,15 @@ type consumer struct {
 	committed *sync.Map // partition → how many were acknowledged
 	random    *rand.Rand
 	mu        sync.Mutex // of random
-	ctx       context.Context
+	closing   <-chan struct{}
 	close     context.CancelFunc
 	sessions  sync.WaitGroup
 }
 
 func newConsumer(b *broker, committed *sync.Map, seed uint64) *consumer {
 	c := &consumer{b: b, committed: committed, random: rand.New(rand.NewPCG(seed, 1))}
-	c.ctx, c.close = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	c.closing, c.close = ctx.Done(), cancel
 	return c
 }
 
@@ -43,7 +44,13 @@ func (c *consumer) dice(n int) int {
 func (c *consumer) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(c.ctx, cancel)
+	go func() {
+		select {
+		case <-c.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	var all sync.WaitGroup
 	for p := range partitions {
 		all.Go(func() { c.follow(router.WithPartition(ctx, p), topic, p, out) })
@@ -51,7 +58,6 @@ func (c *consumer) Subscribe(ctx context.Context, topic string) (<-chan *message
 	c.sessions.Go(func() {
 		defer close(out)
 		all.Wait()
-		stop()
 		cancel()
 	})
 	return out, nil
@@ -108,7 +114,7 @@ func (c *consumer) deliver(
 		c.committed.Store(p, at+len(got))
 		return at + len(got)
 	case <-msg.Nacked():
-	case <-c.ctx.Done():
+	case <-c.closing:
 	}
 	return at
 }

@@ -43,19 +43,19 @@ var stories = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
 type dying struct {
 	relay.Store
 	*broker
-	ctx context.Context
+	dead func() error
 }
 
 func (d dying) Save(ctx context.Context, term uint64, c router.Cursor, lease time.Duration) error {
-	if d.ctx.Err() != nil {
-		return d.ctx.Err()
+	if err := d.dead(); err != nil {
+		return err
 	}
 	return d.Store.Save(ctx, term, c, lease)
 }
 
 func (d dying) Publish(topic string, messages ...*message.Message) error {
-	if d.ctx.Err() != nil {
-		return d.ctx.Err()
+	if err := d.dead(); err != nil {
+		return err
 	}
 	return d.broker.Publish(topic, messages...)
 }
@@ -85,7 +85,7 @@ func (s *stage) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.kill = cancel
 	s.relays++
-	d := dying{s.store, s.broker, ctx}
+	d := dying{s.store, s.broker, ctx.Err}
 	r, err := relay.New(relay.Config{
 		Source: s.ledger, Hints: s.ledger.hints, Publisher: d, Topics: s.broker, Store: d, Partitions: both(),
 		Owner: fmt.Sprint("relay-", s.relays), Lease: 20 * time.Millisecond, Poll: time.Millisecond,

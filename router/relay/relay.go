@@ -41,7 +41,7 @@ type Config struct {
 	Owner      string              // a name that no other relay has
 	Saw        func(router.Cursor) // told of each cursor that was saved; may be nil
 	Lease      time.Duration       // how long after a relay's end another one takes over; default 5 s
-	Poll       time.Duration       // how often the log is looked at without a hint; default 100 ms
+	Poll       time.Duration       // how often the log is looked at without a hint; default 10 ms
 	Again      time.Duration       // the pause after a failure; default 500 ms
 	Batch      int                 // events that are sent at once at most; default 4096
 	Log        *slog.Logger        // default: discarded
@@ -65,7 +65,7 @@ func New(c Config) (*Relay, error) {
 		c.Lease = 5 * time.Second
 	}
 	if c.Poll == 0 {
-		c.Poll = 100 * time.Millisecond
+		c.Poll = 10 * time.Millisecond
 	}
 	if c.Again == 0 {
 		c.Again = 500 * time.Millisecond
@@ -89,7 +89,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		err := r.reign(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what was not saved is sent again
 		case errors.Is(err, ErrPartitions):
 			return err
 		case errors.Is(err, ErrHeld):
@@ -212,7 +212,7 @@ func (r *Relay) relay(ctx context.Context, term uint64, c router.Cursor) (router
 		}
 		if err != nil {
 			cancel()
-			for range chunks { //nolint:revive // the reader ends once nobody waits for it
+			for range chunks { // the reader ends once nobody waits for it
 			}
 			return c, errors.Join(err, reader.Wait())
 		}

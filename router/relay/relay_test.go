@@ -165,6 +165,29 @@ func TestAnotherIncarnationGoesOnFromTheCursor(t *testing.T) {
 	}
 }
 
+func TestAResetBeginsAnew(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	l.transfer(1, 2)
+	first := run(t, "first", l, b, s)
+	first.await(t, 1)
+	if err := relay.Reset(t.Context(), s); !errors.Is(err, relay.ErrHeld) {
+		t.Errorf("while a relay runs: %v", err)
+	}
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := relay.Reset(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	l.transfer(1, 2)
+	anew := newBroker()
+	run(t, "second", l, anew, s).await(t, 2)
+	if err := anew.check(l); err != nil {
+		t.Error(err)
+	}
+}
+
 // Waiting for what was published sees the relay of another process, too.
 func TestAwaitPublished(t *testing.T) {
 	t.Parallel()

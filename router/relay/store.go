@@ -21,6 +21,16 @@ type Store interface {
 	Save(ctx context.Context, term uint64, c router.Cursor, lease time.Duration) error
 }
 
+// Reset lets the next relay begin anew: all of the log is sent again, with the numbers of partitions that are
+// configured then. It is for who has stopped all processes and deleted the topics. ErrHeld: a relay runs.
+func Reset(ctx context.Context, s Store) error {
+	term, _, err := s.Acquire(ctx, "reset", time.Minute)
+	if err != nil {
+		return err
+	}
+	return s.Save(ctx, term, router.Cursor{}, 0)
+}
+
 // What a Store refuses with; test with errors.Is.
 var (
 	// ErrHeld means that another relay runs.

@@ -3,7 +3,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -153,9 +152,20 @@ func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool
 	return report, false, err
 }
 
-var errNoRebuild = errors.New("views in PostgreSQL cannot be built anew yet")
-
-// Rebuild builds a view anew.
-func (b Bank) Rebuild(context.Context, string) (stores.Rebuilt, error) {
-	return stores.Rebuilt{}, errNoRebuild
+// Rebuild builds views anew beside the old ones, compares, and switches. Processes of the bank may run meanwhile.
+func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
+	names, err := stores.Choose(view, postgres.ViewNames())
+	if err != nil {
+		return r, err
+	}
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return r, err
+	}
+	defer db.Close()
+	log := db.Log(postgres.LogConfig{})
+	done, err := postgres.RebuildViews(ctx, db, router.FromLog(log), names, b.partitions())
+	return stores.Rebuilt{
+		Views: names, Through: done.Through, Parked: done.Parked, Differences: done.Differences, Omitted: done.Omitted,
+	}, err
 }

@@ -50,23 +50,31 @@ CREATE TABLE outcome (
 
 CREATE INDEX outcome_id ON outcome USING brin (id) WITH (pages_per_range = 16, autosummarize = on);
 
--- One append: all of it, or nothing.
+-- One append: all of it, or nothing. place is where the head's row stands, if the caller knows, and the result is where it
+-- stands now. While somebody keeps an old snapshot, as a dump of the database does, the server keeps all versions of the row
+-- since, and whoever looks for it by its key walks over them.
 -- +goose StatementBegin
 CREATE FUNCTION append_batch(
     of_ledger text, my_term bigint, number bigint, after_seq bigint, last_seq bigint, last_chain bytea,
     event_data bytea[], event_chain bytea[],
     touch_subject uuid[], touch_version bigint[], touch_seq bigint[],
     outcome_key bytea[], outcome_fingerprint bytea[], outcome_seq bigint[], outcome_events int[], outcome_code text[],
-    outcome_reply bytea[], outcome_subject text[], outcome_command text[], outcome_at bigint[]
-) RETURNS void LANGUAGE plpgsql AS $$
+    outcome_reply bytea[], outcome_subject text[], outcome_command text[], outcome_at bigint[], INOUT place tid
+) LANGUAGE plpgsql AS $$
 DECLARE
     decided bigint;
 BEGIN
     UPDATE ledger_head SET batch = number, seq = last_seq, chain = coalesce(last_chain, chain),
         outcomes = outcomes + cardinality(outcome_key)
-        WHERE ledger = of_ledger AND term = my_term AND batch = number - 1 AND seq = after_seq
-        RETURNING outcomes - cardinality(outcome_key) INTO decided;
+        WHERE ctid = place AND ledger = of_ledger AND term = my_term AND batch = number - 1 AND seq = after_seq
+        RETURNING outcomes - cardinality(outcome_key), ctid INTO decided, place;
     IF NOT FOUND THEN
+        UPDATE ledger_head SET batch = number, seq = last_seq, chain = coalesce(last_chain, chain),
+            outcomes = outcomes + cardinality(outcome_key)
+            WHERE ledger = of_ledger AND term = my_term AND batch = number - 1 AND seq = after_seq
+            RETURNING outcomes - cardinality(outcome_key), ctid INTO decided, place;
+    END IF;
+    IF decided IS NULL THEN
         RAISE EXCEPTION 'fenced' USING ERRCODE = 'BF001';
     END IF;
     INSERT INTO event (seq, data, chain)
