@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds the bank with the steps and guards that drills need, and attacks it. Flags go to cmd/drill: --short, --seed …
+# Builds the bank with the steps and guards that drills need, and attacks it. PROFILE says which: embedded, or with many
+# processes on servers of its own: postgres, kafka. Flags go to cmd/drill: --short, --seed …
 set -eu -o pipefail
 PROFILE=${PROFILE:-embedded}
 cd "$(dirname "$0")/.."

@@ -87,7 +87,8 @@ func doubled(ctx context.Context, d *drill, at *visit) error {
 	}
 	worked := make(chan struct{})
 	go func() { defer close(worked); s.work(ctx, 2*time.Second) }()
-	out, err := process.Command(ctx, s.options.Bankforge, "serve", "--data", s.data, "--http", "127.0.0.1:0", "--admin", "")
+	out, err := process.Command(ctx, s.options.Bankforge,
+		"serve", "--data", s.data, "--http", "127.0.0.1:0", "--admin", "")
 	<-worked
 	if err == nil || !strings.Contains(out, "in use") {
 		return fmt.Errorf("a second process was not refused: %w: %s", err, out)

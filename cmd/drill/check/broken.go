@@ -8,6 +8,7 @@ import (
 // BrokenError is what a bank has done that it must not do. Other errors are the drill's own.
 type BrokenError struct{ findings []string }
 
+// Error is the first few findings.
 func (e *BrokenError) Error() string {
 	most := 5
 	if len(e.findings) <= most {

@@ -1,5 +1,5 @@
-// Package gate stands between a bank and its database, and has a connection break, or stand still, exactly where a commit
-// passes.
+// Package gate stands between a bank and its database, and has a connection break, or stand still, exactly where a
+// commit passes.
 package gate
 
 import (
@@ -100,7 +100,8 @@ func (g *Gate) take(request []byte) *order {
 
 // commits recognises the message that has the prepared statement "append" executed: all of a commit is one of those.
 func commits(request []byte) bool {
-	return len(request) > 0 && request[0] == 'B' && bytes.Contains(request[:min(len(request), 64)], []byte("\x00append\x00"))
+	begin := request[:min(len(request), 64)]
+	return len(begin) > 0 && begin[0] == 'B' && bytes.Contains(begin, []byte("\x00append\x00"))
 }
 
 func (g *Gate) accept() {

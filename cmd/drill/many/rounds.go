@@ -55,11 +55,24 @@ func Rounds(outside bool) []Round {
 
 // Short are a few that need no more than a minute together.
 func Short(outside bool) []Round {
-	names := []string{"owner-killed", "planted-no-fence"}
+	attacks, does := []attack{ownersKilled(1)}, "kill -9 of the owner of the ledger, under load"
 	if outside {
-		names = append(names, "redis-flushed")
+		attacks, does = append(attacks, redisFlushed(1)), does+"; then Redis emptied"
 	}
-	return slices.DeleteFunc(Rounds(outside), func(r Round) bool { return !slices.Contains(names, r.Name) })
+	planted := slices.IndexFunc(fenceRounds(), func(r Round) bool { return r.Name == "planted-no-fence" })
+	return []Round{{"short", does, on(inTurn(attacks), "")}, fenceRounds()[planted]}
+}
+
+// inTurn makes attacks on the same bank.
+func inTurn(attacks []attack) attack {
+	return func(ctx context.Context, s *stage, v *Visit) error {
+		for _, a := range attacks {
+			if err := a(ctx, s, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // takeoverWithin is how long it may take until another process does what the owner of the ledger did.

@@ -15,7 +15,7 @@ import (
 // fenceRounds are about an owner of the ledger who does not know that he is not any more.
 func fenceRounds() []Round {
 	return []Round{
-		{"owner-paused", "SIGSTOP to the owner under load, its commit on the way; woken after the takeover", on(ownersPaused, "")},
+		{"owner-paused", "SIGSTOP to the owner, its commit on the way; woken after the takeover", on(ownersPaused, "")},
 		{"planted-no-fence", "the same without the fence, which must be found", withoutFence},
 	}
 }
@@ -24,6 +24,7 @@ func fenceRounds() []Round {
 var errNotFound = errors.New("the planted bug was not found")
 
 func withoutFence(ctx context.Context, v *Visit) error {
+	v.Outside = false // it is about the database alone
 	err := on(ownersPaused, "plant:no-fence")(ctx, v)
 	if finding := (*check.BrokenError)(nil); !errors.As(err, &finding) {
 		return errors.Join(errNotFound, err)
@@ -40,8 +41,8 @@ func short(s string) string {
 	return s
 }
 
-// ownersPaused stops the owner while a commit of it is on its way to the database, and wakes it when another one has taken
-// over: at once, and when that has done something.
+// ownersPaused stops the owner while a commit of it is on its way to the database, and wakes it when another one has
+// taken over: at once, and when that has done something.
 func ownersPaused(ctx context.Context, s *stage, v *Visit) error {
 	for _, others := range []time.Duration{0, 2 * time.Second, 0} {
 		if err := s.ownerPaused(ctx, v, others); err != nil {

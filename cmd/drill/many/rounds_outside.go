@@ -17,7 +17,7 @@ func outsideRounds() []Round {
 	return []Round{
 		{"kafka-away", "Kafka stopped for 60 s under load", on(kafkaAway(60*time.Second), "")},
 		{"kafka-killed", "kill -9 of Kafka under load; twice", on(gone(servers.Kafka, "kill"), "")},
-		{"redis-flushed", "Redis emptied under load; twice", on(redisFlushed, "")},
+		{"redis-flushed", "Redis emptied under load; twice", on(redisFlushed(2), "")},
 		{"redis-killed", "kill -9 of Redis under load; twice", on(gone(servers.Redis, "kill"), "")},
 		{"mongo-away", "MongoDB stopped for 10 s under load", on(mongoAway, "")},
 		{"mongo-killed", "kill -9 of MongoDB under load; twice", on(gone(servers.Mongo, "kill"), "")},
@@ -79,17 +79,19 @@ func (s *stage) pace(ctx context.Context, d time.Duration) (time.Duration, error
 	return took[len(took)/2], nil
 }
 
-func redisFlushed(ctx context.Context, s *stage, _ *Visit) error {
-	for range 2 {
-		err := s.under(ctx, func() error { return s.servers.Flush(ctx) })
-		if err == nil {
-			err = s.judged(ctx)
+func redisFlushed(times int) attack {
+	return func(ctx context.Context, s *stage, _ *Visit) error {
+		for range times {
+			err := s.under(ctx, func() error { return s.servers.Flush(ctx) })
+			if err == nil {
+				err = s.judged(ctx)
+			}
+			if err != nil {
+				return fmt.Errorf("redis emptied: %w", err)
+			}
 		}
-		if err != nil {
-			return err
-		}
+		return nil
 	}
-	return nil
 }
 
 func mongoAway(ctx context.Context, s *stage, v *Visit) error {

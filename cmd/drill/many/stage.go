@@ -1,5 +1,5 @@
-// Package many attacks a bank of many processes on real servers: one process for each module, two that take commands, and
-// clients that come in by every one of them.
+// Package many attacks a bank of many processes on real servers: one process for each module, two that take commands,
+// and clients that come in by every one of them.
 package many
 
 import (

@@ -42,8 +42,8 @@ func NewOffice(c *Client, j *journal.Journal, seed uint64) *Office {
 	return &Office{doors: []*Client{c}, journal: j, seed: seed, began: time.Now()}
 }
 
-// Through has the clients come in by many doors, each a process of the same bank. They stay when one does not answer, and
-// try the next. What one process has told, another one that shows it need not know: so readers ask for at least the
+// Through has the clients come in by many doors, each a process of the same bank. They stay when one does not answer,
+// and try the next. What one process has told, another one that shows it need not know: so readers ask for at least the
 // version that they know of.
 func (o *Office) Through(doors ...*Client) {
 	o.doors = doors
@@ -197,7 +197,8 @@ func (o *Office) worker() *worker {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.workers++
-	return &worker{Office: o, random: rand.New(rand.NewPCG(o.seed, uint64(o.workers))), at: o.workers} //nolint:gosec // replayed
+	random := rand.New(rand.NewPCG(o.seed, uint64(o.workers))) //nolint:gosec // replayed
+	return &worker{Office: o, random: random, at: o.workers}
 }
 
 func (w *worker) command(kind Kind, path, body string) *Command {

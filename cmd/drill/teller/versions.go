@@ -37,7 +37,7 @@ func (o *Office) learn(c *Command, f journal.Fate) {
 	}
 }
 
-// told notes a version, under mu. A command that was sent at call made it: so it is newer than all that was told before.
+// told notes a version, under mu. A command that was sent at call made it: it is newer than all that was told before.
 func (o *Office) told(account string, version uint64, call int64) {
 	if o.versions == nil {
 		return
@@ -50,8 +50,8 @@ func (o *Office) told(account string, version uint64, call int64) {
 	o.versions[account] = v
 }
 
-// atLeast is how a reader asks for what the clients know of an account. ordered: what it is shown then belongs in one order
-// with all that was answered before.
+// atLeast is how a reader asks for what the clients know of an account. ordered: what it is shown then belongs in one
+// order with all that was answered before.
 func (o *Office) atLeast(account string) (query string, ordered bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
