@@ -52,7 +52,7 @@ unit: ## All Go tests, with the race detector: units, properties, journeys, the 
 	go test -race -timeout 15m ./...
 
 .PHONY: drill
-drill: ## Kill, stop, starve and damage a bank for some minutes, and see what it keeps of its promises
+drill: ## Kill, stop, starve and damage a bank, and see what it keeps of its promises; PROFILE=kafka: on servers
 	@scripts/drill.sh $(ARGS)
 
 .PHONY: browser

@@ -35,6 +35,7 @@ step go with_servers go test -v -race -timeout 15m ./...
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short
+step many env PROFILE=kafka scripts/drill.sh --short
 step bench scripts/bench.sh --short
 
 echo

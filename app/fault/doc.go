@@ -17,4 +17,5 @@ const (
 	NoWait       = "no-wait"       // answers leave before the commit
 	NoCheckpoint = "no-checkpoint" // a handler's checkpoint does not advance
 	NoUndo       = "no-undo"       // a batch that fails is not undone in memory
+	NoFence      = "no-fence"      // an append does not look where the head is
 )

@@ -12,7 +12,7 @@ import (
 func TestWithoutTheTagNothingIsPlanted(t *testing.T) {
 	t.Parallel()
 	fault.Here(fault.AfterCommit)
-	for _, guard := range []string{fault.NoOutcome, fault.NoWait, fault.NoCheckpoint, fault.NoUndo} {
+	for _, guard := range []string{fault.NoOutcome, fault.NoWait, fault.NoCheckpoint, fault.NoUndo, fault.NoFence} {
 		if fault.Planted(guard) {
 			t.Errorf("%s is planted", guard)
 		}

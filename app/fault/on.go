@@ -46,7 +46,7 @@ func Obey(text string) error {
 
 func (o *orders) take(words []string) (err error) {
 	steps := []string{BeforeAppend, AfterCommit, BeforeReply, InHandler, InSnapshot}
-	guards := []string{NoOutcome, NoWait, NoCheckpoint, NoUndo}
+	guards := []string{NoOutcome, NoWait, NoCheckpoint, NoUndo, NoFence}
 	switch {
 	case words[0] == "kill" && len(words) == 3 && slices.Contains(steps, words[1]):
 		o.step = words[1]

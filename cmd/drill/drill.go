@@ -94,6 +94,9 @@ func (d *drill) say(format string, args ...any) {
 
 // rounds are all, in the short form a few of them.
 func (d *drill) rounds() []round {
+	if d.Profile != "embedded" {
+		return d.ofMany()
+	}
 	if d.Short {
 		return slices.Concat(killRounds(killsInShort), []round{
 			named("sigterm"), named("second-process"), named("snapshot-flipped"), named("planted-no-wait"),

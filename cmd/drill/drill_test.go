@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bankforge/cmd/drill/check"
 )
 
 // newTestDrill attacks nothing: its rounds are forged.
@@ -36,7 +38,7 @@ func TestAFailedRoundFailsTheDrillAndKeepsItsFiles(t *testing.T) {
 		return leave(at)
 	}})
 	d.row(t.Context(), &round{"bad", "nothing", func(_ context.Context, _ *drill, at *visit) error {
-		return errors.Join(leave(at), found(errors.New("a lost acknowledgement")))
+		return errors.Join(leave(at), check.Wrong(errors.New("a lost acknowledgement")))
 	}})
 	if err := d.conclude(); !errors.Is(err, errFailed) {
 		t.Errorf("concluded with %v", err)
@@ -71,7 +73,7 @@ func TestAPlantedBugMustBeFound(t *testing.T) {
 		attack error
 		passes bool
 	}{
-		"found":                       {found(errors.New("an effect twice")), true},
+		"found":                       {check.Wrong(errors.New("an effect twice")), true},
 		"not found":                   {nil, false},
 		"the drill itself has failed": {errors.New("no space for the journal"), false},
 	} {

@@ -17,6 +17,8 @@ import (
 // options are the command line.
 type options struct {
 	Bankforge string   `help:"The program to attack, built with the tag drill." default:"bin/bankforge-drill"`
+	Profile   string   `help:"What is attacked: ${enum}." enum:"embedded,postgres,kafka" default:"embedded"`
+	Services  string   `help:"The script that starts servers, if the profile has some." default:"scripts/services.sh"`
 	Dir       string   `help:"Directory for what a failed round leaves; empty: a temporary one." placeholder:"DIR"`
 	Seed      uint64   `help:"Of everything that is drawn; 0: one is drawn, and printed."`
 	Rounds    int      `help:"Rounds of kill -9." default:"60"`

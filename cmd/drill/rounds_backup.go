@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
@@ -28,54 +29,45 @@ func backedUp(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer a.Close()
 	file := filepath.Join(s.dir, "backup")
 	worked := make(chan struct{})
 	go func() { defer close(worked); s.work(ctx, 4*time.Second) }()
 	err = teller.Rest(ctx, 2*time.Second)
-	out, wrong := command(ctx, s.options.Bankforge, "backup", "--data", s.data, file)
+	out, wrong := process.Command(ctx, s.options.Bankforge, "backup", "--data", s.data, file)
 	<-worked
 	if err := errors.Join(err, wrong); err != nil {
-		return found(fmt.Errorf("backup: %w: %s", err, out))
+		return check.Wrong(fmt.Errorf("backup: %w: %s", err, out))
 	}
-	if err := errors.Join(s.judge(ctx), a.satisfied(ctx, s)); err != nil {
+	if err := errors.Join(s.Judge(ctx), a.Satisfied(ctx, s.Log)); err != nil {
 		return err
 	}
-	old, before := s.log, a.incarnations()
+	old, before := s.Log, a.Incarnations()
 	if err := s.restore(ctx, file); err != nil {
 		return err
 	}
-	at.noted("%d of %d events restored", s.log.Seq, old.Seq)
+	at.noted("%d of %d events restored", s.Log.Seq, old.Seq)
 	if err := s.isPrefix(old); err != nil {
 		return err
 	}
 	s.workSlowly(ctx, liveWork)
-	if err := errors.Join(s.judge(ctx), a.satisfied(ctx, s)); err != nil {
+	if err := errors.Join(s.Judge(ctx), a.Satisfied(ctx, s.Log)); err != nil {
 		return err
 	}
-	for epoch := range a.incarnations() {
+	for epoch := range a.Incarnations() {
 		if before[epoch] {
-			return found(fmt.Errorf("a live client still follows incarnation %s", epoch))
+			return check.Wrong(fmt.Errorf("a live client still follows incarnation %s", epoch))
 		}
 	}
-	_, _, reloads := a.counts()
+	_, _, reloads := a.Counts()
 	at.noted("%d live clients loaded anew", reloads)
 	if reloads < backupWatchers {
-		return found(fmt.Errorf("only %d of %d live clients were told to load anew", reloads, backupWatchers))
+		return check.Wrong(fmt.Errorf("only %d of %d live clients were told to load anew", reloads, backupWatchers))
 	}
 	return nil
 }
 
 const backupWatchers = 60
-
-// incarnations are those that the clients follow.
-func (a *audience) incarnations() map[string]bool {
-	all := map[string]bool{}
-	for _, w := range a.watchers {
-		all[w.Report().Epoch] = true
-	}
-	return all
-}
 
 // restore goes on from the backup, in a directory of its own. Views of the old bank must not be believed there.
 func (s *stage) restore(ctx context.Context, file string) error {
@@ -84,11 +76,11 @@ func (s *stage) restore(ctx context.Context, file string) error {
 	}
 	views := filepath.Join(s.data, "views.db")
 	s.data = filepath.Join(s.dir, "restored")
-	if out, err := command(ctx, s.options.Bankforge, "restore", "--data", s.data, file); err != nil {
-		return found(fmt.Errorf("restore: %w: %s", err, out))
+	if out, err := process.Command(ctx, s.options.Bankforge, "restore", "--data", s.data, file); err != nil {
+		return check.Wrong(fmt.Errorf("restore: %w: %s", err, out))
 	}
 	if err := s.verify(ctx); err != nil {
-		return found(err)
+		return check.Wrong(err)
 	}
 	copied := filepath.Join(s.data, "views.db")
 	b, err := os.ReadFile(views)
@@ -111,22 +103,22 @@ func (s *stage) restore(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	s.log = check.NewLog()
-	return s.readLog(ctx)
+	s.Log = check.NewLog()
+	return s.ReadLog(ctx)
 }
 
 // isPrefix holds the restored log against the old one, and forgets what has not been restored.
 func (s *stage) isPrefix(old *check.Log) error {
-	if s.log.Seq == 0 || s.log.Seq >= old.Seq {
-		return fmt.Errorf("%d events of %d were restored: the backup was not made under load", s.log.Seq, old.Seq)
+	if s.Log.Seq == 0 || s.Log.Seq >= old.Seq {
+		return fmt.Errorf("%d events of %d were restored: the backup was not made under load", s.Log.Seq, old.Seq)
 	}
-	for seq := uint64(1); seq <= s.log.Seq; seq++ {
-		if s.log.By(seq) != old.By(seq) {
-			return found(fmt.Errorf("event %d is by %q, and was by %q", seq, s.log.By(seq), old.By(seq)))
+	for seq := uint64(1); seq <= s.Log.Seq; seq++ {
+		if s.Log.By(seq) != old.By(seq) {
+			return check.Wrong(fmt.Errorf("event %d is by %q, and was by %q", seq, s.Log.By(seq), old.By(seq)))
 		}
 	}
-	s.office.Keep(s.log.Has)
-	s.office.Relearn(teller.Open) // their answers name the incarnation
-	s.past, s.judged = s.log.Now(), len(s.office.Commands())
-	return broken(s.log.Findings())
+	s.Office.Keep(s.Log.Has)
+	s.Office.Relearn(teller.Open) // their answers name the incarnation
+	s.Past, s.Judged = s.Log.Now(), len(s.Office.Commands())
+	return check.Broken(s.Log.Findings())
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
@@ -36,7 +38,7 @@ func (d *drill) worked(ctx context.Context, at *visit) (*stage, error) {
 		return s, err
 	}
 	s.work(ctx, 2*shortWork)
-	if err := s.judge(ctx); err != nil {
+	if err := s.Judge(ctx); err != nil {
 		return s, err
 	}
 	return s, s.caughtUp(ctx)
@@ -45,14 +47,14 @@ func (d *drill) worked(ctx context.Context, at *visit) (*stage, error) {
 // caughtUp waits until every handler has every event.
 func (s *stage) caughtUp(ctx context.Context) error {
 	var said teller.Reply
-	err := until(ctx, waitFor, func() bool {
+	err := teller.Until(ctx, process.Patience, func() bool {
 		var ready struct {
 			Modules []struct {
 				Lag uint64 `json:"lag"`
 			} `json:"modules"`
 		}
 		var err error
-		if said, err = s.client.Get(ctx, "/readyz"); err == nil {
+		if said, err = s.Client.Get(ctx, "/readyz"); err == nil {
 			err = json.Unmarshal(said.Body, &ready)
 		}
 		lag := uint64(0)
@@ -62,7 +64,7 @@ func (s *stage) caughtUp(ctx context.Context) error {
 		return err == nil && lag == 0
 	})
 	if err != nil {
-		return found(fmt.Errorf("the handlers do not catch up: %w: %d %s", err, said.Status, said.Body))
+		return check.Wrong(fmt.Errorf("the handlers do not catch up: %w: %d %s", err, said.Status, said.Body))
 	}
 	return nil
 }
@@ -73,13 +75,13 @@ var position = regexp.MustCompile(`event \d+|ends at \d+`)
 // refused starts the bank, which must not serve, and must say why.
 func (s *stage) refused(why *regexp.Regexp) (string, error) {
 	err := s.launch("")
-	said := lastLine(strings.ReplaceAll(tail(s.serveLog()), " | ", "\n"))
-	if !errors.Is(err, errEnded) {
+	said := process.LastLine(strings.ReplaceAll(process.Tail(s.serveLog()), " | ", "\n"))
+	if !errors.Is(err, process.ErrEnded) {
 		s.kill()
-		return said, found(fmt.Errorf("it serves what is damaged: %w", errors.Join(err, errors.New(said))))
+		return said, check.Wrong(fmt.Errorf("it serves what is damaged: %w", errors.Join(err, errors.New(said))))
 	}
 	if !why.MatchString(said) {
-		return said, found(fmt.Errorf("it is refused, but does not say %s: %s", why, said))
+		return said, check.Wrong(fmt.Errorf("it is refused, but does not say %s: %s", why, said))
 	}
 	return said, nil
 }
@@ -141,13 +143,13 @@ func lastFlipped(ctx context.Context, d *drill, at *visit) error {
 		err = s.term()
 	}
 	if err == nil {
-		err = flipText(filepath.Join(s.data, "bank.db"), s.log.By(s.log.Seq))
+		err = flipText(filepath.Join(s.data, "bank.db"), s.Log.By(s.Log.Seq))
 	}
 	if err != nil {
 		return err
 	}
-	first := s.log.Seq // that names the same command: a bulk is several events
-	for s.log.By(first-1) == s.log.By(first) {
+	first := s.Log.Seq // that names the same command: a bulk is several events
+	for s.Log.By(first-1) == s.Log.By(first) {
 		first--
 	}
 	said, err := s.refused(regexp.MustCompile(fmt.Sprintf("event %d ", first)))
@@ -160,21 +162,21 @@ func middleFlipped(ctx context.Context, d *drill, at *visit) error {
 	if err == nil {
 		err = s.term()
 	}
-	seq := s.log.Seq/4 + 1
-	for s.log.By(seq) == s.log.By(seq-1) || s.log.By(seq) == s.log.By(seq+1) {
+	seq := s.Log.Seq/4 + 1
+	for s.Log.By(seq) == s.Log.By(seq-1) || s.Log.By(seq) == s.Log.By(seq+1) {
 		seq++ // one of a bulk would name another
 	}
 	if err == nil {
-		err = flipText(filepath.Join(s.data, "bank.db"), s.log.By(seq))
+		err = flipText(filepath.Join(s.data, "bank.db"), s.Log.By(seq))
 	}
 	if err != nil {
 		return err
 	}
-	out, err := command(ctx, s.options.Bankforge, "verify", "--data", s.data)
+	out, err := process.Command(ctx, s.options.Bankforge, "verify", "--data", s.data)
 	if err == nil || !strings.Contains(out, fmt.Sprintf("event %d", seq)) {
-		return found(fmt.Errorf("verify has not found event %d: %w: %s", seq, err, firstLines(out)))
+		return check.Wrong(fmt.Errorf("verify has not found event %d: %w: %s", seq, err, process.FirstLines(out)))
 	}
-	at.noted("verify: %s", firstLines(out))
+	at.noted("verify: %s", process.FirstLines(out))
 	return nil
 }
 
@@ -200,9 +202,9 @@ func snapshotFlipped(ctx context.Context, d *drill, at *visit) error {
 	}
 	passedOver, err := s.logged("snapshot is passed over")
 	if err == nil && passedOver == 0 {
-		err = found(errors.New("it does not say that the snapshot is damaged"))
+		err = check.Wrong(errors.New("it does not say that the snapshot is damaged"))
 	}
-	at.noted("ignored, %d events replayed", s.log.Seq)
+	at.noted("ignored, %d events replayed", s.Log.Seq)
 	return err
 }
 
@@ -211,7 +213,7 @@ func viewsDeleted(ctx context.Context, d *drill, at *visit) error {
 	s, err := d.worked(ctx, at)
 	if err == nil {
 		s.work(ctx, 3*time.Second)
-		err = errors.Join(s.judge(ctx), s.term())
+		err = errors.Join(s.Judge(ctx), s.term())
 	}
 	if err != nil {
 		return err
@@ -227,9 +229,9 @@ func viewsDeleted(ctx context.Context, d *drill, at *visit) error {
 		return err
 	}
 	stale, fresh := 0, 0
-	err = until(ctx, waitFor, func() bool {
-		for _, a := range s.office.Accounts() {
-			r, err := s.client.Get(ctx, "/v1/accounts/"+a.ID)
+	err = teller.Until(ctx, process.Patience, func() bool {
+		for _, a := range s.Office.Accounts() {
+			r, err := s.Client.Get(ctx, "/v1/accounts/"+a.ID)
 			switch {
 			case err != nil:
 			case r.Status == http.StatusServiceUnavailable, r.Header.Get("Bankforge-Stale") == "true":
@@ -242,23 +244,23 @@ func viewsDeleted(ctx context.Context, d *drill, at *visit) error {
 		return fresh > 30
 	})
 	if err == nil && stale == 0 {
-		err = found(errors.New("no read said that it was stale"))
+		err = check.Wrong(errors.New("no read said that it was stale"))
 	}
 	at.noted("%d reads said stale, then %d were right", stale, fresh)
-	if err := errors.Join(err, broken(s.log.Findings())); err != nil {
+	if err := errors.Join(err, check.Broken(s.Log.Findings())); err != nil {
 		return err
 	}
-	return s.judge(ctx)
+	return s.Judge(ctx)
 }
 
 // fresh holds an account that does not say to be stale against the log.
 func (s *stage) fresh(r *teller.Reply) {
 	var seen teller.Seen
 	if err := seen.Read(r); err != nil {
-		s.log.Found(err.Error())
+		s.Log.Found(err.Error())
 		return
 	}
-	s.log.Seen(&seen)
+	s.Log.Seen(&seen)
 }
 
 func stateDeleted(ctx context.Context, d *drill, at *visit) error {

@@ -11,7 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"bankforge/cmd/drill/check"
 	"bankforge/cmd/drill/journal"
+	"bankforge/cmd/drill/process"
+	"bankforge/cmd/drill/teller"
 )
 
 // The disk of a bank that is to run out of it. What the ballast leaves is full after some hundred commands.
@@ -85,7 +88,7 @@ func fullDisk(ctx context.Context, d *drill, at *visit, plant string) (err error
 			return err
 		}
 	}
-	at.noted("%d acked", s.office.Acked())
+	at.noted("%d acked", s.Office.Acked())
 	return nil
 }
 
@@ -104,15 +107,15 @@ func (s *stage) fill(ctx context.Context, ballast string) (refused int, err erro
 	if refused <= 50 {
 		return refused, fmt.Errorf("only %d commands were turned away: the disk did not fill", refused)
 	}
-	r, err := s.client.Get(ctx, "/v1/ledger/head")
+	r, err := s.Client.Get(ctx, "/v1/ledger/head")
 	if err != nil || r.Status != http.StatusOK {
-		return refused, found(fmt.Errorf("it cannot be read while the disk is full: %d %s, %w", r.Status, r.Body, err))
+		return refused, check.Wrong(fmt.Errorf("it cannot be read while the disk is full: %d %s, %w", r.Status, r.Body, err))
 	}
 	return refused, nil
 }
 
 func (s *stage) turnedAway() (n int) {
-	for _, c := range s.office.Commands() {
+	for _, c := range s.Office.Commands() {
 		if c.Fate == journal.NotDone {
 			n++
 		}
@@ -122,15 +125,15 @@ func (s *stage) turnedAway() (n int) {
 
 // resumes sees the bank go on by itself when there is space again.
 func (s *stage) resumes(ctx context.Context) error {
-	before := s.office.Acked()
-	err := until(ctx, waitFor, func() bool {
+	before := s.Office.Acked()
+	err := teller.Until(ctx, process.Patience, func() bool {
 		s.work(ctx, 200*time.Millisecond)
-		return s.office.Acked() > before+20
+		return s.Office.Acked() > before+20
 	})
 	if err != nil {
-		return found(fmt.Errorf("there is space again, and it does not go on: %w", err))
+		return check.Wrong(fmt.Errorf("there is space again, and it does not go on: %w", err))
 	}
-	return s.judge(ctx)
+	return s.Judge(ctx)
 }
 
 // load fills the disk with a file, up to diskFree.

@@ -10,6 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
+	"bankforge/cmd/drill/teller"
 )
 
 // indexRounds are about the index of the log. It can be made anew, and must never give a wrong answer: what it does not
@@ -36,7 +40,7 @@ func indexDeleted(ctx context.Context, d *drill, at *visit) error {
 	if err != nil {
 		return err
 	}
-	at.noted("%d files deleted, %d events indexed again", len(files), s.log.Seq)
+	at.noted("%d files deleted, %d events indexed again", len(files), s.Log.Seq)
 	return s.recover(ctx)
 }
 
@@ -55,7 +59,7 @@ func indexFlipped(ctx context.Context, d *drill, at *visit) error {
 			how, err = s.flippedWhileServing(ctx)
 		}
 		if err == nil {
-			err = s.judge(ctx)
+			err = s.Judge(ctx)
 		}
 		noticed[how]++
 		s.work(ctx, shortWork)
@@ -63,7 +67,7 @@ func indexFlipped(ctx context.Context, d *drill, at *visit) error {
 	for _, how := range slices.Sorted(maps.Keys(noticed)) {
 		at.noted("%d × %s", noticed[how], how)
 	}
-	return errors.Join(err, s.judge(ctx))
+	return errors.Join(err, s.Judge(ctx))
 }
 
 func (s *stage) flippedWhileStopped(ctx context.Context) (how string, err error) {
@@ -84,10 +88,10 @@ func (s *stage) flippedWhileStopped(ctx context.Context) (how string, err error)
 // startDamaged starts a bank with a damaged index, which must notice that, and be whole again by itself.
 func (s *stage) startDamaged(ctx context.Context, path string, before indexLog) (how string, err error) {
 	if err := s.start(ctx); err != nil {
-		return "", found(err)
+		return "", check.Wrong(err)
 	}
 	var now indexLog
-	err = until(ctx, waitFor, func() bool {
+	err = teller.Until(ctx, process.Patience, func() bool {
 		now, err = s.indexLog()
 		_, gone := os.Stat(path)
 		noticed := now.anew > before.anew || now.healed > before.healed || errors.Is(gone, os.ErrNotExist)
@@ -95,7 +99,7 @@ func (s *stage) startDamaged(ctx context.Context, path string, before indexLog) 
 	})
 	switch {
 	case err != nil:
-		return "", found(fmt.Errorf("a bit of %s is wrong, and after the start nobody mends that: %w", path, err))
+		return "", check.Wrong(fmt.Errorf("a bit of %s is wrong, and after the start nobody mends that: %w", path, err))
 	case now.anew > before.anew:
 		return "noticed at the start", nil
 	case now.healed > before.healed:
@@ -118,11 +122,11 @@ func (s *stage) flippedWhileServing(ctx context.Context) (how string, err error)
 		return "", err
 	}
 	s.work(ctx, shortWork)
-	if err := s.askAgain(ctx, s.office.Commands()); err != nil { // old keys are what an index is for
-		return "", found(err)
+	if err := s.AskAgain(ctx, s.Office.Commands()); err != nil { // old keys are what an index is for
+		return "", check.Wrong(err)
 	}
-	if err := until(ctx, waitFor, func() bool { return s.whole(ctx) }); err != nil {
-		return "", found(fmt.Errorf("a bit of %s is wrong, and nobody mends that: %w", path, err))
+	if err := teller.Until(ctx, process.Patience, func() bool { return s.whole(ctx) }); err != nil {
+		return "", check.Wrong(fmt.Errorf("a bit of %s is wrong, and nobody mends that: %w", path, err))
 	}
 	now, err := s.indexLog()
 	switch {
@@ -157,7 +161,7 @@ func (s *stage) indexLog() (said indexLog, err error) {
 
 // whole reports whether the bank says that it is.
 func (s *stage) whole(ctx context.Context) bool {
-	r, err := s.client.Get(ctx, "/readyz")
+	r, err := s.Client.Get(ctx, "/readyz")
 	return err == nil && r.Status == http.StatusOK
 }
 
@@ -167,7 +171,7 @@ func (s *stage) flipIndex() (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	path = files[s.random.IntN(len(files))]
+	path = files[s.Random.IntN(len(files))]
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return path, err
@@ -177,11 +181,11 @@ func (s *stage) flipIndex() (path string, err error) {
 	if err != nil {
 		return path, err
 	}
-	at, b := s.random.Int64N(info.Size()), make([]byte, 1)
+	at, b := s.Random.Int64N(info.Size()), make([]byte, 1)
 	if _, err := f.ReadAt(b, at); err != nil {
 		return path, err
 	}
-	b[0] ^= 1 << s.random.IntN(8)
+	b[0] ^= 1 << s.Random.IntN(8)
 	_, err = f.WriteAt(b, at)
 	return path, err
 }

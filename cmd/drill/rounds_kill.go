@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
+
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
+	"bankforge/cmd/drill/teller"
 )
 
 // steps are where a process is ended by itself, and up to which passage.
@@ -40,13 +45,13 @@ func killed(ctx context.Context, d *drill, at *visit, kills int) error {
 		how := "random"
 		if i%2 == 1 {
 			step := steps[(i/2)%len(steps)]
-			how = fmt.Sprintf("%s:%d", step.name, 1+s.random.Int64N(step.within))
+			how = fmt.Sprintf("%s:%d", step.name, 1+s.Random.Int64N(step.within))
 			err = s.killAt(ctx, how)
 		} else {
 			err = s.killSometime(ctx)
 		}
 		if err == nil {
-			err = found(s.verify(ctx)) // what the dead have left
+			err = check.Wrong(s.verify(ctx)) // what the dead have left
 		}
 		if err == nil {
 			err = s.recover(ctx)
@@ -56,20 +61,20 @@ func killed(ctx context.Context, d *drill, at *visit, kills int) error {
 		}
 		at.noted("%s", how)
 	}
-	at.noted("%d acked of %d, %d events", s.office.Acked(), len(s.office.Commands()), s.log.Seq)
+	at.noted("%d acked of %d, %d events", s.Office.Acked(), len(s.Office.Commands()), s.Log.Seq)
 	return nil
 }
 
 // killSometime kills at a random moment of the first second and a half, which is sometimes before it serves.
 func (s *stage) killSometime(ctx context.Context) error {
-	moment := time.Duration(s.random.Int64N(int64(1500 * time.Millisecond)))
+	moment := time.Duration(s.Random.Int64N(int64(1500 * time.Millisecond)))
 	if err := s.launch(""); err != nil {
 		return err
 	}
-	timer := time.AfterFunc(moment, func() { _ = s.process.cmd.Process.Kill() })
+	timer := time.AfterFunc(moment, func() { _ = s.process.Signal(os.Kill) })
 	defer timer.Stop()
 	s.workUntilGone(ctx)
-	<-s.process.done
+	<-s.process.Done
 	return nil
 }
 
@@ -79,10 +84,10 @@ func (s *stage) killAt(ctx context.Context, step string) error {
 	if err == nil {
 		s.workUntilGone(ctx)
 	}
-	if err != nil && !errors.Is(err, errEnded) {
+	if err != nil && !errors.Is(err, process.ErrEnded) {
 		return err
 	}
-	if !s.process.ended() {
+	if !s.process.Ended() {
 		return errNotReached
 	}
 	return nil
@@ -90,18 +95,18 @@ func (s *stage) killAt(ctx context.Context, step string) error {
 
 // workUntilGone has clients at work until the process has ended, which it must within some seconds.
 func (s *stage) workUntilGone(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, waitFor)
+	ctx, cancel := context.WithTimeout(ctx, process.Patience)
 	defer cancel()
 	go func() {
 		select {
-		case <-s.process.done:
+		case <-s.process.Done:
 		case <-ctx.Done():
 		}
 		cancel()
 	}()
-	if s.process.ready(ctx) != nil {
+	if s.process.Ready(ctx) != nil {
 		return
 	}
-	s.office.Work(ctx, s.options.Clients)
-	_ = until(ctx, time.Second, s.process.ended) // it answers no more, and is about to be gone
+	s.Office.Work(ctx, s.options.Clients)
+	_ = teller.Until(ctx, time.Second, s.process.Ended) // it answers no more, and is about to be gone
 }

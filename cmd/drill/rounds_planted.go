@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"bankforge/cmd/drill/check"
 )
 
 // plantedRounds take a guard out, and must find that it is missing. They know what to do, but they judge as the others.
@@ -24,7 +26,7 @@ func planted(bug string, attack func(context.Context, *drill, *visit, string) er
 		ctx context.Context, d *drill, at *visit,
 	) error {
 		err := attack(ctx, d, at, "plant:"+bug)
-		if finding := (*brokenError)(nil); !errors.As(err, &finding) {
+		if finding := (*check.BrokenError)(nil); !errors.As(err, &finding) {
 			return errors.Join(errNotFound, err)
 		}
 		at.noted("found by: %s", short(err.Error()))
@@ -49,7 +51,7 @@ func killOften(ctx context.Context, d *drill, at *visit, plant string) error {
 	for i := range killsInARow {
 		s.kill()
 		if i%2 == 0 {
-			err = s.killAt(ctx, fmt.Sprintf("before-append:%d", 20+s.random.Int64N(100)))
+			err = s.killAt(ctx, fmt.Sprintf("before-append:%d", 20+s.Random.Int64N(100)))
 		} else {
 			err = s.killSometime(ctx)
 		}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
@@ -29,7 +31,7 @@ func terminated(ctx context.Context, d *drill, at *visit) error {
 			return err
 		}
 		worked := make(chan struct{})
-		go func() { defer close(worked); s.work(ctx, waitFor) }()
+		go func() { defer close(worked); s.work(ctx, process.Patience) }()
 		err = teller.Rest(ctx, shortWork)
 		began := time.Now()
 		if err == nil {
@@ -38,13 +40,13 @@ func terminated(ctx context.Context, d *drill, at *visit) error {
 		at.noted("exit 0 after %d ms", time.Since(began).Milliseconds())
 		<-worked
 		if err == nil {
-			err = found(s.verify(ctx))
+			err = check.Wrong(s.verify(ctx))
 		}
 		if err == nil {
 			err = s.recover(ctx)
 		}
 	}
-	at.noted("%d acked", s.office.Acked())
+	at.noted("%d acked", s.Office.Acked())
 	return err
 }
 
@@ -59,22 +61,22 @@ func stopped(d time.Duration) func(context.Context, *drill, *visit) error {
 		go func() { defer close(worked); s.work(ctx, d+3*time.Second) }()
 		err = teller.Rest(ctx, time.Second)
 		if err == nil {
-			err = s.process.cmd.Process.Signal(syscall.SIGSTOP)
+			err = s.process.Signal(syscall.SIGSTOP)
 		}
 		if err == nil {
-			err = errors.Join(teller.Rest(ctx, d), s.process.cmd.Process.Signal(syscall.SIGCONT))
+			err = errors.Join(teller.Rest(ctx, d), s.process.Signal(syscall.SIGCONT))
 		}
 		<-worked
 		if err != nil {
 			return err
 		}
-		before := s.office.Acked()
+		before := s.Office.Acked()
 		s.work(ctx, time.Second)
-		if s.office.Acked() == before {
+		if s.Office.Acked() == before {
 			return errors.New("it takes no commands after SIGCONT")
 		}
-		at.noted("%d acked", s.office.Acked())
-		return s.judge(ctx)
+		at.noted("%d acked", s.Office.Acked())
+		return s.Judge(ctx)
 	}
 }
 
@@ -85,16 +87,15 @@ func doubled(ctx context.Context, d *drill, at *visit) error {
 	}
 	worked := make(chan struct{})
 	go func() { defer close(worked); s.work(ctx, 2*time.Second) }()
-	out, err := command(ctx, s.options.Bankforge, "serve", "--data", s.data, "--http", "127.0.0.1:0", "--admin", "")
+	out, err := process.Command(ctx, s.options.Bankforge,
+		"serve", "--data", s.data, "--http", "127.0.0.1:0", "--admin", "")
 	<-worked
 	if err == nil || !strings.Contains(out, "in use") {
 		return fmt.Errorf("a second process was not refused: %w: %s", err, out)
 	}
-	at.noted("refused: %s", lastLine(out))
-	return s.judge(ctx)
+	at.noted("refused: %s", process.LastLine(out))
+	return s.Judge(ctx)
 }
-
-func lastLine(out string) string { return out[strings.LastIndexByte(out, '\n')+1:] }
 
 func wrongClock(ctx context.Context, d *drill, at *visit) error {
 	s, err := d.stage(ctx, at, "clock:0s:-1h:2h:-30m")
@@ -108,6 +109,6 @@ func wrongClock(ctx context.Context, d *drill, at *visit) error {
 			return err
 		}
 	}
-	at.noted("%d acked, times never go back", s.office.Acked())
+	at.noted("%d acked, times never go back", s.Office.Acked())
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,8 @@ import (
 
 	"bankforge/cmd/drill/check"
 	"bankforge/cmd/drill/journal"
+	"bankforge/cmd/drill/judge"
+	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
@@ -23,15 +24,11 @@ type stage struct {
 	dir     string // of everything
 	data    string // the bank's own
 	plant   string // an order that every process of this bank gets
-	random  *rand.Rand
 	addr    string
-	process *process
-	client  *teller.Client
+	process *process.Process
 	journal *journal.Journal
-	office  *teller.Office
-	log     *check.Log
-	past    check.Past // before the commands that were not judged yet
-	judged  int        // commands that have been
+
+	judge.Case
 }
 
 func (s *stage) serveLog() string { return filepath.Join(s.dir, "bank.log") }
@@ -39,39 +36,33 @@ func (s *stage) serveLog() string { return filepath.Join(s.dir, "bank.log") }
 // newStage makes a bank in a new directory with accounts that have money. Every process of it gets the order plant.
 func newStage(ctx context.Context, o *options, dir string, seed uint64, plant string) (s *stage, err error) {
 	s = &stage{
-		options: o, dir: dir, data: filepath.Join(dir, "data"), plant: plant, log: check.NewLog(), past: check.Past{},
-		random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // replayed
+		options: o, dir: dir, data: filepath.Join(dir, "data"), plant: plant,
+		Case: judge.Case{
+			Log: check.NewLog(), Past: check.Past{},
+			Random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // replayed
+		},
 	}
+	s.Verify = s.verify
 	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		return s, err
 	}
-	if s.addr, err = freeAddress(ctx); err != nil {
+	if s.addr, err = process.FreeAddress(ctx); err != nil {
 		return s, err
 	}
 	if s.journal, err = journal.Open(filepath.Join(dir, "journal")); err != nil {
 		return s, err
 	}
-	token, err := command(ctx, o.Bankforge, "token", "--data", s.data, "--role", "teller,auditor",
+	token, err := process.Command(ctx, o.Bankforge, "token", "--data", s.data, "--role", "teller,auditor",
 		"--subject", "drill", "--ttl", "24h")
 	if err != nil {
 		return s, fmt.Errorf("make a token: %w: %s", err, token)
 	}
-	s.client = teller.NewClient("http://"+s.addr, token)
-	s.office = teller.NewOffice(s.client, s.journal, seed)
+	s.Client = teller.NewClient("http://"+s.addr, token)
+	s.Office = teller.NewOffice(s.Client, s.journal, seed)
 	if err := s.start(ctx); err != nil {
 		return s, err
 	}
-	return s, s.office.Setup(ctx)
-}
-
-// freeAddress is one that nobody listens at. The bank keeps it through all its processes, as real ones do.
-func freeAddress(ctx context.Context) (string, error) {
-	var conf net.ListenConfig
-	l, err := conf.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return s, s.Office.Setup(ctx)
 }
 
 // flags are those of every process of the bank. Snapshots are often, so that some are in the way of every kill.
@@ -86,7 +77,7 @@ func (s *stage) launch(order string) (err error) {
 	if s.plant != "" {
 		order = strings.Trim(s.plant+","+order, ",")
 	}
-	s.process, err = launch(s.options.Bankforge, s.serveLog(), order, s.flags()...)
+	s.process, err = process.Launch(s.options.Bankforge, s.serveLog(), order, s.flags()...)
 	return err
 }
 
@@ -94,10 +85,10 @@ func (s *stage) launch(order string) (err error) {
 func (s *stage) start(ctx context.Context) error {
 	err := s.launch("")
 	if err == nil {
-		err = s.process.ready(ctx)
+		err = s.process.Ready(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("start: %w: %s", err, tail(s.serveLog()))
+		return fmt.Errorf("start: %w: %s", err, process.Tail(s.serveLog()))
 	}
 	return nil
 }
@@ -105,31 +96,31 @@ func (s *stage) start(ctx context.Context) error {
 // kill ends the process at once, if it runs.
 func (s *stage) kill() {
 	if s.process != nil {
-		s.process.kill()
+		s.process.Kill()
 	}
-	s.client.Close()
+	s.Client.Close()
 }
 
 // term ends the process as it should be.
 func (s *stage) term() error {
-	s.client.Close()
-	return s.process.term()
+	s.Client.Close()
+	return s.process.Term()
 }
 
 // work has clients at work for a while, or until the process ends.
 func (s *stage) work(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	s.office.Work(ctx, s.options.Clients)
+	s.Office.Work(ctx, s.options.Clients)
 }
 
 // close ends what runs.
 func (s *stage) close() error {
-	if s.process != nil && !s.process.ended() {
-		s.process.kill()
+	if s.process != nil && !s.process.Ended() {
+		s.process.Kill()
 	}
-	if s.client != nil {
-		s.client.Close()
+	if s.Client != nil {
+		s.Client.Close()
 	}
 	if s.journal != nil {
 		return s.journal.Close()
@@ -140,39 +131,21 @@ func (s *stage) close() error {
 // recover starts the bank again after what has been done to it, and judges all that came of it.
 func (s *stage) recover(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
-		return found(err)
+		return check.Wrong(err)
 	}
-	return s.judge(ctx)
-}
-
-// brokenError is what a bank has done that it must not do. Other errors are the drill's own.
-type brokenError struct{ findings []string }
-
-func (e *brokenError) Error() string {
-	most := 5
-	if len(e.findings) <= most {
-		return strings.Join(e.findings, "; ")
-	}
-	return fmt.Sprintf("%s; and %d more", strings.Join(e.findings[:most], "; "), len(e.findings)-most)
-}
-
-func broken(findings ...[]string) error {
-	var all []string
-	for _, f := range findings {
-		all = append(all, f...)
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	return &brokenError{all}
-}
-
-// found makes a finding of an error.
-func found(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &brokenError{[]string{err.Error()}}
+	return s.Judge(ctx)
 }
 
 var errNotReached = errors.New("the process was not ended by its order")
+
+// verify lets the bank check itself, beside the running one.
+func (s *stage) verify(ctx context.Context) error {
+	out, err := process.Command(ctx, s.options.Bankforge, "verify", "--data", s.data)
+	if err != nil {
+		return fmt.Errorf("verify: %w: %s", err, process.FirstLines(out))
+	}
+	return nil
+}
+
+// shortWork is how long clients are at work where nothing depends on it.
+const shortWork = 600 * time.Millisecond

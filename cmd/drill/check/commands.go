@@ -85,3 +85,28 @@ func (l *Log) Seen(s *teller.Seen) {
 
 // Has says whether the command has left anything.
 func (l *Log) Has(c *teller.Command) bool { return len(l.by[c.Key]) > 0 }
+
+// Entries holds the history of an account as a view shows it, in order, against the log.
+func (l *Log) Entries(account string, shown []Entry) {
+	want := l.entries[account]
+	for i := range max(len(want), len(shown)) {
+		switch {
+		case i >= len(shown):
+			l.found("the history of %s has %d entries, and the log %d: %+v is missing", account, len(shown), len(want), want[i])
+		case i >= len(want):
+			l.found("the history of %s has %d entries, and the log %d: there is no %+v",
+				account, len(shown), len(want), shown[i])
+		case shown[i] != want[i]:
+			l.found("entry %d in the history of %s is %+v, and in the log %+v", i, account, shown[i], want[i])
+		default:
+			continue
+		}
+		return
+	}
+}
+
+// Transactions are the ids of all, and the versions that they have.
+func (l *Log) Transactions() map[string]uint64 { return l.ids }
+
+// History is what moved on an account.
+func (l *Log) History(account string) []Entry { return l.entries[account] }

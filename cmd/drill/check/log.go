@@ -22,7 +22,8 @@ type Event struct {
 			Type string `json:"type"`
 		} `json:"opening"`
 		Transactions []struct {
-			ID string `json:"id"`
+			ID      string `json:"id"`
+			Version uint64 `json:"version"`
 		} `json:"transactions"`
 		Hold *struct {
 			ID        string       `json:"id"`
@@ -60,16 +61,23 @@ type Log struct {
 	holds    map[string]int64    // what remains of them
 	held     map[string]int64    // by account, as its holds say
 	by       map[string][]string // what was done under a correlation id: one footprint for each event
-	ids      map[string]bool     // of transactions
+	ids      map[string]uint64   // the versions of transactions
 	order    []string            // the correlation ids, by seq
+	entries  map[string][]Entry  // by account
 	findings []string
+}
+
+// Entry is one movement on an account.
+type Entry struct {
+	Version         uint64
+	Amount, Balance int64
 }
 
 // NewLog is before the first event.
 func NewLog() *Log {
 	return &Log{
 		accounts: map[string]*Account{}, holds: map[string]int64{}, held: map[string]int64{},
-		by: map[string][]string{}, ids: map[string]bool{},
+		by: map[string][]string{}, ids: map[string]uint64{}, entries: map[string][]Entry{},
 	}
 }
 
@@ -116,6 +124,8 @@ func (l *Log) Take(e *Event) {
 		sum[leg.Amount.Currency] += amount
 		l.leg(e, leg, amount)
 		if amount != 0 {
+			l.entries[leg.Account] = append(l.entries[leg.Account],
+				Entry{leg.After.Version, amount, int64(leg.After.Balance.Minor)})
 			prints = append(prints, footprint(leg.Account, amount, int64(leg.After.Balance.Minor), leg.After.Version))
 		}
 	}
@@ -128,11 +138,12 @@ func (l *Log) Take(e *Event) {
 		l.hold(e.Seq, h.ID, h.Account, int64(h.Remaining.Minor))
 	}
 	if len(e.Data.Transactions) > 0 && e.Type == "transaction.made" {
-		id := e.Data.Transactions[0].ID
-		if l.ids[id] {
+		if id := e.Data.Transactions[0].ID; l.ids[id] != 0 {
 			l.found("event %d: transaction %s was there before", e.Seq, id)
 		}
-		l.ids[id] = true
+	}
+	for _, t := range e.Data.Transactions {
+		l.ids[t.ID] = max(t.Version, 1)
 	}
 	if o := e.Data.Opening; o == nil || o.Type != "internal" {
 		l.by[e.CorrelationID] = append(l.by[e.CorrelationID], joined(prints))

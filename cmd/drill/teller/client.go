@@ -19,6 +19,8 @@ import (
 type Client struct {
 	URL   string
 	Token string
+	// Shows is where a path is read; nil: where commands go, too.
+	Shows func(path string) (url string)
 	http  *http.Client
 }
 
@@ -27,7 +29,7 @@ const patience = 20 * time.Second
 
 // NewClient speaks to the bank at the URL, as the bearer of token.
 func NewClient(url, token string) *Client {
-	return &Client{url, token, &http.Client{
+	return &Client{url, token, nil, &http.Client{
 		Timeout:   patience,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
 	}}
@@ -66,7 +68,11 @@ func (c *Client) Post(ctx context.Context, path, key, body string) (Reply, error
 }
 
 func (c *Client) do(ctx context.Context, method, path, key, body string) (Reply, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, strings.NewReader(body))
+	url := c.URL
+	if method == http.MethodGet && c.Shows != nil {
+		url = c.Shows(path)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url+path, strings.NewReader(body))
 	if err != nil {
 		return Reply{}, err
 	}

@@ -104,6 +104,11 @@ func (c *Command) Movements() ([]Movement, error) {
 	if c.Fate != journal.Acked {
 		return nil, nil
 	}
+	return c.moved()
+}
+
+// moved reads the answer.
+func (c *Command) moved() ([]Movement, error) {
 	switch c.Kind {
 	case Open, Hold, Void:
 		return nil, nil

@@ -17,7 +17,7 @@ import (
 
 // Office is all that the clients of one bank know together.
 type Office struct {
-	client  *Client
+	doors   []*Client
 	journal *journal.Journal
 	seed    uint64
 	began   time.Time
@@ -28,6 +28,7 @@ type Office struct {
 	reads    []Read
 	findings []string
 	workers  int
+	versions map[string]versions // by account; nil: whoever is asked knows by itself what it has told
 }
 
 // Account is one that the clients move money of.
@@ -38,8 +39,19 @@ type Account struct {
 
 // NewOffice makes up commands from seed, and notes them in j.
 func NewOffice(c *Client, j *journal.Journal, seed uint64) *Office {
-	return &Office{client: c, journal: j, seed: seed, began: time.Now()}
+	return &Office{doors: []*Client{c}, journal: j, seed: seed, began: time.Now()}
 }
+
+// Through has the clients come in by many doors, each a process of the same bank. They stay when one does not answer,
+// and try the next. What one process has told, another one that shows it need not know: so readers ask for at least the
+// version that they know of.
+func (o *Office) Through(doors ...*Client) {
+	o.doors = doors
+	o.versions = map[string]versions{}
+}
+
+// door is one of them. Whoever asks the next number, gets the next.
+func (o *Office) door(n int) *Client { return o.doors[n%len(o.doors)] }
 
 const (
 	accounts = 6
@@ -101,6 +113,30 @@ func (o *Office) Acked() (n int) {
 	return n
 }
 
+// AckedSince is how many of those that were sent after a time of the drill have been acknowledged.
+func (o *Office) AckedSince(t int64) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.commands {
+		if c.Fate == journal.Acked && c.Call > t {
+			n++
+		}
+	}
+	return n
+}
+
+// Took is how long each command took that was sent after a time of the drill, and has been acknowledged.
+func (o *Office) Took(since int64) (all []time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.commands {
+		if c.Fate == journal.Acked && c.Call > since {
+			all = append(all, time.Duration(c.Return-c.Call))
+		}
+	}
+	return all
+}
+
 // Now is the time of the drill.
 func (o *Office) Now() int64 { return int64(time.Since(o.began)) }
 
@@ -124,14 +160,17 @@ func (o *Office) Setup(ctx context.Context) error {
 	return nil
 }
 
-// Work has n clients at work until ctx ends. A client whose connection breaks stops.
+// Work has n clients at work until ctx ends. A client whose connection breaks stops, or takes another door.
 func (o *Office) Work(ctx context.Context, n int) {
 	var all sync.WaitGroup
 	for range n {
 		w := o.worker()
 		all.Go(func() {
 			for alive := true; alive && ctx.Err() == nil; {
-				alive = w.step(ctx)
+				if alive = w.step(ctx); !alive && len(w.doors) > 1 {
+					w.at++
+					alive = Rest(ctx, 20*time.Millisecond) == nil
+				}
 			}
 		})
 	}
@@ -142,6 +181,7 @@ func (o *Office) Work(ctx context.Context, n int) {
 type worker struct {
 	*Office
 	random *rand.Rand
+	at     int        // its door
 	mine   []*Command // that are known to be acked or rejected
 	holds  []held
 }
@@ -157,7 +197,8 @@ func (o *Office) worker() *worker {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.workers++
-	return &worker{Office: o, random: rand.New(rand.NewPCG(o.seed, uint64(o.workers)))} //nolint:gosec // replayed
+	random := rand.New(rand.NewPCG(o.seed, uint64(o.workers))) //nolint:gosec // replayed
+	return &worker{Office: o, random: random, at: o.workers}
 }
 
 func (w *worker) command(kind Kind, path, body string) *Command {
@@ -188,11 +229,10 @@ func (w *worker) sendTwins(ctx context.Context, c *Command, n int) bool {
 	for i := range n {
 		all.Go(func() {
 			// What was sent is waited for, whatever ctx says: else the answer would be lost, not refused.
-			replies[i], errs[i] = w.client.Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
+			replies[i], errs[i] = w.door(w.at+i).Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
 		})
 	}
 	all.Wait()
-	c.Return = w.Now()
 	fate, alive := journal.NotDone, true
 	for i := range n {
 		f, err := w.settle(c, &replies[i], errs[i])
@@ -204,6 +244,8 @@ func (w *worker) sendTwins(ctx context.Context, c *Command, n int) bool {
 			fate = f
 		}
 	}
+	w.learn(c, fate) // before anybody may rely on it
+	c.Return = w.Now()
 	w.know(c, fate)
 	if fate == journal.NotDone {
 		_ = Rest(ctx, 5*time.Millisecond) // the loop sees when ctx has ended
@@ -257,7 +299,7 @@ func (o *Office) Ask(ctx context.Context, c *Command) error {
 	w := worker{Office: o}
 	known := c.Reply.Status != 0
 	for tries := 0; ; tries++ {
-		r, err := o.client.Post(ctx, c.Path, c.Key, c.Body)
+		r, err := o.door(c.N+tries).Post(ctx, c.Path, c.Key, c.Body)
 		if err == nil && r.Status == http.StatusServiceUnavailable && tries < 50 {
 			if err := Rest(ctx, 100*time.Millisecond); err != nil {
 				return err
@@ -276,6 +318,7 @@ func (o *Office) Ask(ctx context.Context, c *Command) error {
 		case known && r.Header.Get("Idempotency-Replayed") != "true":
 			return fmt.Errorf("%s %s again: it does not say that it is replayed", c.Kind, c.Key)
 		case !known:
+			o.learn(c, f)
 			c.Return, c.Again = o.Now(), true
 			w.know(c, f)
 		}
@@ -293,4 +336,16 @@ func Rest(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Until polls what only another process knows.
+func Until(ctx context.Context, within time.Duration, is func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for !is() {
+		if err := Rest(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -173,7 +173,7 @@ func (w *worker) repeat(ctx context.Context) bool {
 		return w.send(ctx, w.transfer())
 	}
 	c := w.mine[w.random.IntN(len(w.mine))]
-	r, err := w.client.Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
+	r, err := w.door(w.at).Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
 	if _, wrong := w.settle(c, &r, err); wrong != nil {
 		w.found("%s %s: %v", c.Kind, c.Key, wrong)
 	}
@@ -184,7 +184,8 @@ func (w *worker) repeat(ctx context.Context) bool {
 func (w *worker) read(ctx context.Context) bool {
 	a := w.account()
 	call := w.Now()
-	r, err := w.client.Get(context.WithoutCancel(ctx), "/v1/accounts/"+a.ID)
+	query, ordered := w.atLeast(a.ID)
+	r, err := w.door(w.at).Get(context.WithoutCancel(ctx), "/v1/accounts/"+a.ID+query)
 	if err != nil {
 		return false
 	}
@@ -198,6 +199,10 @@ func (w *worker) read(ctx context.Context) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.told(a.ID, seen.Version, 0)
+	if !ordered {
+		return true
+	}
 	w.reads = append(w.reads, Read{a.ID, int64(seen.Balance.Minor), int64(seen.Held.Minor), call, w.Now()})
 	return true
 }
