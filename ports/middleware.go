@@ -11,11 +11,9 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -340,62 +338,4 @@ func encode(room []byte, v any) []byte {
 		panic(fmt.Errorf("answer %T: %w", v, err)) // a mistake in the program
 	}
 	return text
-}
-
-// Rate is how often one customer may ask.
-type Rate struct {
-	PerSecond float64 // requests a second on average; 0: no limit
-	Burst     int     // requests at once; at least 1 where there is a limit
-}
-
-// rememberedBuckets is how many customers are counted at once. Who is forgotten begins with a full bucket.
-const rememberedBuckets = 1 << 16
-
-// limiter has a bucket of tokens for each customer. Staff are not limited.
-type limiter struct {
-	rate    Rate
-	mu      sync.Mutex // of what is in the buckets
-	buckets *lru.Cache[string, *bucket]
-}
-
-type bucket struct {
-	tokens float64
-	at     time.Time // when there were that many
-}
-
-func newLimiter(r Rate) (*limiter, error) {
-	if r.PerSecond == 0 {
-		return &limiter{}, nil
-	}
-	if r.PerSecond < 0 || r.Burst < 1 {
-		return nil, fmt.Errorf("a rate of %v a second with bursts of %d is none", r.PerSecond, r.Burst)
-	}
-	buckets, err := lru.New[string, *bucket](rememberedBuckets)
-	if err != nil {
-		return nil, fmt.Errorf("count requests: %w", err)
-	}
-	return &limiter{rate: r, buckets: buckets}, nil
-}
-
-// take takes a token, or says how long it will be until there is one.
-func (l *limiter) take(p *app.Principal, now time.Time) time.Duration {
-	if l.buckets == nil || p.Customer.IsZero() {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b, ok := l.buckets.Get(p.Subject)
-	if !ok {
-		b = &bucket{tokens: float64(l.rate.Burst), at: now}
-		l.buckets.Add(p.Subject, b)
-	}
-	if passed := now.Sub(b.at); passed > 0 {
-		b.tokens = min(b.tokens+passed.Seconds()*l.rate.PerSecond, float64(l.rate.Burst))
-		b.at = now
-	}
-	if b.tokens < 1 {
-		return max(time.Duration((1-b.tokens)/l.rate.PerSecond*float64(time.Second)), 1)
-	}
-	b.tokens--
-	return 0
 }
