@@ -36,6 +36,7 @@ step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short
 step bench scripts/bench.sh --short
+step bench-kafka env PROFILE=kafka scripts/bench.sh --short
 
 echo
 echo "=== summary"
