@@ -308,6 +308,7 @@ func (q *request) writeJSON(status int, contentType []string, v any) {
 	c.Status(status)
 	if _, err := c.Writer.Write(text); err != nil {
 		_ = c.Error(err) // the caller has hung up
+		return           // over HTTP/2 the text may still be on its way
 	}
 	*room = text
 	q.giveBack(room)

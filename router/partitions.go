@@ -37,11 +37,19 @@ func (w *worker) subscribe(b *Broker) error {
 	if _, ok := sub.(drainer); !ok {
 		sub = newDrained(sub)
 	}
+	if g, ok := sub.(gatherer); ok && w.Kind == Kept {
+		g.Gather(w.gather)
+	}
 	w.reads = sub
 	if w.partitions = b.Partitions[w.Topic]; w.partitions > 0 {
 		w.progress.partitioned(w.Name, w.Topic, b)
 	}
 	return nil
+}
+
+// gatherer is a subscriber that can wait for more before it hands out again: see TailConfig.Gather.
+type gatherer interface {
+	Gather(how func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{}))
 }
 
 // follow keeps up to date how far handlers have come whose partitions others may read, until the function that it
@@ -77,19 +85,25 @@ func (w *worker) follow(ctx context.Context, b *Broker, every time.Duration) {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	still := map[Stream]stillness{}
+	still := map[int]stillness{}
 	for {
 		w.progress.look(ctx, w.Name)
-		for _, p := range w.progress.behind(w.Name) {
-			s := still[p.Stream]
-			if s.have != p.have || s.since.IsZero() {
-				s = stillness{p.have, time.Now()}
+		behind := w.progress.behind(w.Name)
+		moved := false // a partition that waits while others of the handler move has its turn later
+		for _, p := range behind {
+			if s := still[p.Partition]; s.have != p.have || s.since.IsZero() {
+				still[p.Partition], moved = stillness{p.have, time.Now()}, true
 			}
-			if w.Kind == Kept && time.Since(s.since) >= b.patience() {
-				s.since = time.Now()
+		}
+		for _, p := range behind {
+			patience := b.patience()
+			if moved {
+				patience *= 6
+			}
+			if s := still[p.Partition]; w.Kind == Kept && time.Since(s.since) >= patience {
+				still[p.Partition] = stillness{p.have, time.Now()}
 				w.help(ctx, p)
 			}
-			still[p.Stream] = s
 		}
 		select {
 		case <-ticker.C:

@@ -36,48 +36,48 @@ type house struct {
 	book      *book
 }
 
-func newHouse(t testing.TB, partitions int) *house {
-	t.Helper()
-	h := &house{log: newTransfers(0, 20), broker: broker(t), cursors: &apptest.MemoryRelayStore{}, views: openViews(t)}
+func newHouse(tb testing.TB, partitions int) *house {
+	tb.Helper()
+	h := &house{log: newTransfers(0, 20), broker: broker(tb), cursors: &apptest.MemoryRelayStore{}, views: openViews(tb)}
 	h.broker.Prefix = prefix()
 	h.book = &book{store: h.views}
 	h.published = router.NewPublished(router.PublishedConfig{Cursors: h.cursors})
 	r, err := relay.New(relay.Config{
-		Source: h.log.source(), Publisher: publisher(t, h.broker), Topics: &kafka.Topics{Config: h.broker},
+		Source: h.log.source(), Publisher: publisher(tb, h.broker), Topics: &kafka.Topics{Config: h.broker},
 		Store: h.cursors, Partitions: topicsOf(partitions), Owner: "relay", Saw: h.published.Saw, Poll: 5 * time.Millisecond,
 		Batch: 64,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	background(t, r.Run)
-	background(t, h.published.Run)
+	background(tb, r.Run)
+	background(tb, h.published.Run)
 	return h
 }
 
 // background runs something until the test ends, or until stop.
-func background(t testing.TB, run func(context.Context) error) (stop func()) {
-	t.Helper()
+func background(tb testing.TB, run func(context.Context) error) (stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 
-func openViews(t testing.TB) router.Store {
-	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
+func openViews(tb testing.TB) router.Store {
+	tb.Helper()
+	db, err := sqlite.Open(tb.Context(), filepath.Join(tb.TempDir(), "views.db"), sqlite.ViewsFile)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	tb.Cleanup(func() { db.Close() })
 	return sqlite.NewHandlerStore(db)
 }
 
@@ -113,7 +113,7 @@ func (h *house) transfer(n int) {
 // await waits until the handler has all of the log.
 func (h *house) await(t *testing.T, p *router.Progress) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	if head := h.head(t); !p.Await(ctx, "book", head) {
 		t.Fatalf("the handler stands at %d of %d", p.At("book"), head)
@@ -186,12 +186,12 @@ func TestHandlersTakeInTheLogThroughKafka(t *testing.T) {
 	t.Parallel()
 	const partitions = 4
 	h := newHouse(t, partitions)
-	h.transfer(2000)
+	h.transfer(400)
 	progress, stop := h.process(t, partitions)
 	h.await(t, progress)
 	h.check(t)
-	if h.book.calls > 500 {
-		t.Errorf("%d facts came in %d calls", 4000, h.book.calls)
+	if h.book.calls > 200 {
+		t.Errorf("%d facts came in %d calls", 820, h.book.calls)
 	}
 	h.transfer(1)
 	h.await(t, progress)
@@ -210,11 +210,11 @@ func TestConsumersComeAndGo(t *testing.T) {
 	progress, _ := h.process(t, partitions)
 	var stop []func()
 	for round := range 6 {
-		h.transfer(300)
+		h.transfer(80)
 		_, end := h.process(t, partitions)
 		stop = append(stop, end)
 		if round%2 == 1 {
-			h.transfer(300)
+			h.transfer(80)
 			stop[0]()
 			stop = stop[1:]
 		}

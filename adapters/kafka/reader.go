@@ -34,7 +34,7 @@ func (r *reader) read(ctx context.Context) {
 	ctx, cancel := context.WithCancel(router.WithPartition(ctx, int(r.partition)))
 	defer cancel()
 	for !r.gone && r.next(ctx) {
-		n := min(len(r.ahead), r.s.c.Records)
+		n, began := min(len(r.ahead), r.s.c.Records), time.Now()
 		if !r.deliver(ctx, r.ahead[:n]) {
 			return
 		}
@@ -43,7 +43,42 @@ func (r *reader) read(ctx context.Context) {
 			r.paused = false
 			r.resume()
 		}
+		if n < r.s.c.Records && !r.gather(ctx, n, time.Since(began)) {
+			return
+		}
 	}
+}
+
+// gather waits for more; false: the partition is not ours any more.
+func (r *reader) gather(ctx context.Context, n int, took time.Duration) bool {
+	if r.s.gather == nil {
+		return true
+	}
+	wait, urgent := r.s.gather(n, took)
+	return wait <= 0 || r.linger(ctx, wait, urgent)
+}
+
+// linger reads ahead for a while; false: the partition is not ours any more.
+func (r *reader) linger(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for len(r.ahead) < r.s.c.Records || early == nil {
+		select {
+		case <-timer.C:
+			return true
+		case <-early:
+			return true
+		case <-r.s.draining:
+			return true
+		case m, ok := <-r.in:
+			if !r.readAhead(m, ok) {
+				return false
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // next waits for something to hand out, and takes what else is there.
@@ -113,7 +148,7 @@ func (r *reader) deliver(ctx context.Context, records []*sarama.ConsumerMessage)
 			r.done(records[len(records)-1].Offset)
 			return true
 		case refused:
-			if !r.rest(ctx) {
+			if !r.linger(ctx, r.s.c.Again, nil) {
 				return false
 			}
 		case late:
@@ -183,24 +218,6 @@ func (r *reader) readAhead(m *sarama.ConsumerMessage, ok bool) bool {
 		r.pause()
 	}
 	return true
-}
-
-// rest waits before a refused message comes again; false: the partition is not ours any more.
-func (r *reader) rest(ctx context.Context) bool {
-	timer := time.NewTimer(r.s.c.Again)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return true
-		case m, ok := <-r.in:
-			if !r.readAhead(m, ok) {
-				return false
-			}
-		case <-ctx.Done():
-			return false
-		}
-	}
 }
 
 // begin counts a message that is under way; false: nothing is handed out any more.

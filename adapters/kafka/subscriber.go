@@ -35,6 +35,7 @@ type SubscriberConfig struct {
 // comes again. When the partition goes to another member, the message's context ends.
 type Subscriber struct {
 	c        SubscriberConfig
+	gather   func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{})
 	closing  chan struct{}
 	draining chan struct{}
 	once     struct{ close, drain sync.Once }
@@ -73,9 +74,15 @@ func consumer() *sarama.Config {
 	s.Consumer.Offsets.AutoCommit.Interval = time.Second
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	s.Consumer.Group.Rebalance.Timeout = 20 * time.Second
-	s.Consumer.Group.Session.Timeout = 6 * time.Second
+	s.Consumer.Group.Session.Timeout = 10 * time.Second
 	s.Consumer.Group.Heartbeat.Interval = time.Second
 	return s
+}
+
+// Gather says how long a partition waits for more once a message of n records, fewer than there could be, is done; it
+// took so long. The wait ends early when urgent is closed. It is said before Subscribe.
+func (s *Subscriber) Gather(how func(n int, took time.Duration) (wait time.Duration, urgent <-chan struct{})) {
+	s.gather = how
 }
 
 // SubscribeInitialize makes the topic if it is not there.

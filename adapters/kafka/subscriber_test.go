@@ -165,6 +165,37 @@ func TestARefusedMessageComesAgain(t *testing.T) {
 	}
 }
 
+// While little comes, a partition waits for more, unless somebody is in a hurry or there is enough.
+func TestASubscriberGathers(t *testing.T) {
+	t.Parallel()
+	c := broker(t)
+	topic := newTopic(t, c, 1, 1)
+	s := kafka.NewSubscriber(kafka.SubscriberConfig{Config: c, Group: topic, Records: 10})
+	asked, urgent := make(chan int, 10), make(chan struct{})
+	s.Gather(func(n int, _ time.Duration) (time.Duration, <-chan struct{}) {
+		asked <- n
+		return time.Hour, urgent
+	})
+	out := subscribe(t, s, topic)
+	next(t, out).Ack()
+	if n := <-asked; n != 1 {
+		t.Errorf("it is asked about %d records", n)
+	}
+	publish(t, c, topic, 2)
+	none(t, out)
+	close(urgent)
+	msg := next(t, out)
+	if n := recordsIn(msg); n != 2 {
+		t.Errorf("%d records were gathered", n)
+	}
+	msg.Ack()
+	publish(t, c, topic, 12) // more than one message carries
+	for n := 0; n < 10; n += recordsIn(msg) {
+		msg = next(t, out)
+		msg.Ack()
+	}
+}
+
 // Without a group everything comes that is published from a moment on, in every process.
 func TestWithoutAGroupEveryProcessGetsWhatIsNew(t *testing.T) {
 	t.Parallel()

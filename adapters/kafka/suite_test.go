@@ -40,10 +40,10 @@ func batching(c kafka.Config) open {
 	}
 }
 
-func publisher(t testing.TB, c kafka.Config) *kafka.Publisher {
-	t.Helper()
+func publisher(tb testing.TB, c kafka.Config) *kafka.Publisher {
+	tb.Helper()
 	p := kafka.NewPublisher(kafka.PublisherConfig{Config: c})
-	t.Cleanup(func() { p.Close() })
+	tb.Cleanup(func() { p.Close() })
 	return p
 }
 

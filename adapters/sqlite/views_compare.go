@@ -190,7 +190,7 @@ type cursor struct {
 	keys    int   // how many of the columns, the first, are the key
 	row     []any // integers and texts; what is packed is one too
 	into    []any
-	noted   map[string]map[string]any // columns that are newer than those of the row, by its key
+	noted   map[string]string // columns that are newer than those of the row, packed, by its key
 	done    bool
 }
 
@@ -231,38 +231,38 @@ func (c *cursor) next() error {
 			c.row[i] = string(data)
 		}
 	}
-	if key, ok := c.row[0].(string); ok && c.noted[key] != nil {
-		c.renew(c.noted[key])
+	if key, ok := c.row[0].(string); ok && c.noted[key] != "" {
+		return c.renew(c.noted[key])
 	}
 	return nil
 }
 
 // renew has the row be as it was noted, if that is newer.
-func (c *cursor) renew(noted map[string]any) {
+func (c *cursor) renew(noted string) error {
+	newer := map[string]any{}
+	err := unpack([]byte(noted), c.table.noted(), func(name string, value any) { newer[name] = value })
 	of := func(column string) int { return slices.Index(c.columns, column) }
-	if compareValues(c.row[of("version")], noted["version"]) >= 0 {
-		return
+	if err != nil || compareValues(c.row[of("version")], newer["version"]) >= 0 {
+		return err
 	}
-	for column, value := range noted {
-		if column != "id" {
-			c.row[of(column)] = value
-		}
+	for column, value := range newer {
+		c.row[of(column)] = value
 	}
+	return nil
 }
 
-// newest are the columns that notes tell, by the keys of their rows.
-func (t *viewTable) newest(ctx context.Context, db *DB) (map[string]map[string]any, error) {
+// newest are the columns that notes tell, packed, by the keys of their rows.
+func (t *viewTable) newest(ctx context.Context, db *DB) (map[string]string, error) {
 	if t.notes == "" {
 		return nil, nil //nolint:nilnil // nothing is noted
 	}
-	out := map[string]map[string]any{}
+	out, fields := map[string]string{}, t.noted()
 	err := eachNote(ctx, db.querier(ctx), t.notes, func(_ int64, p *packing) {
-		of := map[string]any{}
-		p.told = func(name string, value any) { of[name] = value }
 		var id string
 		p.text("id", &id)
-		t.noted().fields(p)
-		out[id] = of
+		is := p.data
+		fields.fields(p)
+		out[id] = string(is[:len(is)-len(p.data)])
 	})
 	return out, err
 }

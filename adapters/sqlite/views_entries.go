@@ -92,17 +92,17 @@ func (v *Views) AddEntries(ctx context.Context, rows []history.Entry) error {
 // endAt saves where entries end now.
 func (v *Views) endAt(ctx context.Context, rows []history.Entry) error {
 	changes := make([]changed[endRow], 0, len(rows))
-	first := make(map[accountKey]bool, len(rows)) // whether it is the first entry of the account
+	seen := make(map[accountKey]struct{}, len(rows))
 	for i := range slices.Backward(rows) {
 		e := &rows[i]
 		key := keyOf(e.Account)
-		if _, later := first[key]; !later {
+		if _, later := seen[key]; !later {
 			row := endRow{e.At.Seq, history.Last{Version: e.Version, Balance: e.BalanceAfter}}
 			changes = append(changes, changed[endRow]{key, row})
 		}
-		first[key] = e.BalanceAfter == e.Amount
+		seen[key] = struct{}{}
 	}
-	must := func(i int, was *endRow) bool { return was == nil && first[changes[i].key] }
+	must := func(_ int, was *endRow) bool { return was == nil }
 	return v.ends.save(ctx, changes, must, v.db.writeEnds)
 }
 

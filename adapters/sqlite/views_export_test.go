@@ -21,6 +21,12 @@ func (v *Views) NoteUntil(open int) {
 	v.accounts.limits, v.ends.limits = limits, limits
 }
 
+// NoteFrom makes notes of so many changes and more, and writes them down bit by bit once half of open are.
+func (v *Views) NoteFrom(changes, open int) {
+	limits := noteLimits{from: changes, few: 4 * open, open: open, behind: 4 * open, step: 1}
+	v.accounts.limits, v.ends.limits = limits, limits
+}
+
 // Path is where the file is.
 func (d *DB) Path() string { return d.path }
 

@@ -80,17 +80,19 @@ type notes[V any] struct {
 	drops    uint64 // counts when rows were forgotten
 	last     int64  // the newest note
 	changes  int    // that the notes tell of
-	open     int    // rows that have notes
+	open     int    // rows that have notes, which may be in the table, too
 	turn     turn
 
 	tx noting[V] // the writer's
 }
 
-// turn is a round of writing rows down.
+// turn is a round of writing rows down. Until it is over, the notes of those that are written are there, too: a process
+// that ends meanwhile leaves them to the next one. So who changes such a row has to note it.
 type turn struct {
-	keys    []accountKey // that are left
-	through int64        // the notes that go at its end
-	changes int          // that those tell of
+	keys    []accountKey
+	done    int   // how many of them are written
+	through int64 // the notes that go at its end
+	changes int   // that those tell of
 }
 
 // noting is what a transaction does.
@@ -100,8 +102,7 @@ type noting[V any] struct {
 	last    int64
 	changes int
 	turn    turn
-	written []accountKey // of which the notes up to turn.through are done with
-	through int64
+	over    turn // the one that has ended
 }
 
 // load reads the notes that are there, unless it is known what they tell.
@@ -167,19 +168,23 @@ func eachNote(ctx context.Context, q querier, table string, read func(note int64
 
 // peek is what is noted or remembered of an account. To be read before the row.
 func (n *notes[V]) peek(ctx context.Context, id bank.AccountID) (row V, ok bool, err error) {
-	if err := n.load(ctx); err != nil {
-		return row, false, err
-	}
 	key := keyOf(id)
 	if n.db.writes(ctx) {
 		if is, ok := n.tx.rows[key]; ok {
 			return is.row, true, nil
 		}
 	}
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	is, ok := n.rows[key]
-	return is.row, ok, nil
+	for loaded := false; !loaded; { // a commit that fails meanwhile has all be forgotten
+		if err := n.load(ctx); err != nil {
+			return row, false, err
+		}
+		n.mu.RLock()
+		var is known[V]
+		is, ok = n.rows[key]
+		row, loaded = is.row, n.loaded || n.db.write == nil
+		n.mu.RUnlock()
+	}
+	return row, ok, nil
 }
 
 // dropped counts when something was forgotten: who has read rows first must read them again if it has risen.
@@ -333,7 +338,7 @@ func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 		begin /= 2
 	}
 	full := n.open >= begin || n.changes >= n.limits.few+manyChanges*n.open
-	if len(tx.turn.keys) == 0 && n.open > 0 && (idle || full) {
+	if len(tx.turn.keys)+len(tx.over.keys) == 0 && n.open > 0 && (idle || full) {
 		tx.turn = n.round()
 	}
 	return n.writeDown(ctx, max(step, n.limits.step), goOn)
@@ -342,29 +347,29 @@ func (n *notes[V]) turnOver(ctx context.Context, step int, idle bool) error {
 // writeDown writes the next rows of the turn. The notes go at its end.
 func (n *notes[V]) writeDown(ctx context.Context, step int, goOn bool) error {
 	tx := &n.tx
-	keys, done := tx.turn.keys, 0
-	for began := time.Now(); done < len(keys) && (done == 0 || goOn && time.Since(began) < turnWithin); {
-		rows := make([]changed[V], min(step, len(keys)-done))
+	t := &tx.turn
+	left := t.keys[t.done:]
+	for began, end := time.Now(), false; len(left) > 0 && !end; end = !goOn || time.Since(began) > turnWithin {
+		rows := make([]changed[V], min(step, len(left)))
 		n.mu.RLock()
 		for i := range rows {
-			is, _ := n.known(keys[done+i])
-			rows[i] = changed[V]{keys[done+i], is.row}
+			is, _ := n.known(left[i])
+			rows[i] = changed[V]{left[i], is.row}
 		}
 		n.mu.RUnlock()
 		if err := n.write(ctx, rows); err != nil {
 			return err
 		}
-		done += len(rows)
+		left = left[len(rows):]
 	}
-	tx.written, tx.through, tx.turn.keys = keys[:done], tx.turn.through, keys[done:]
-	if done == 0 || done < len(keys) {
+	if t.done = len(t.keys) - len(left); t.done == 0 || len(left) > 0 {
 		return nil
 	}
-	tx.changes -= tx.turn.changes
-	tx.turn = turn{}
+	tx.changes -= t.changes
+	tx.over, tx.turn = *t, turn{}
 	on, err := n.db.tx(ctx)
 	if err == nil {
-		_, err = on.ExecContext(ctx, n.forget, tx.through)
+		_, err = on.ExecContext(ctx, n.forget, tx.over.through)
 	}
 	return err
 }

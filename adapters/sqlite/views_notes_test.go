@@ -15,6 +15,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
+	"bankforge/handlers/projection"
 )
 
 // reopened opens the file as another process does once the one before has ended, however that was.
@@ -65,6 +66,46 @@ func TestNotesOutliveTheProcess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNotesLeftBehindAreNotTheNewest: while notes are written down bit by bit, rows are written past them. A process
+// that ends then leaves notes behind, and the next one must not take them for the newest.
+func TestNotesLeftBehindAreNotTheNewest(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "views.db")
+	save := func(db *sqlite.DB, v *sqlite.Views, to bank.Version, from, until int) {
+		t.Helper()
+		err := db.InTx(t.Context(), func(ctx context.Context) error {
+			var ids []bank.AccountID
+			var updates []projection.Update
+			for n := from; n < until; n++ {
+				ids = append(ids, accountNo(0, n))
+				updates = append(updates, version(accountNo(0, n), to, int64(to)))
+			}
+			have, err := v.AccountVersions(ctx, ids)
+			for _, id := range ids {
+				if have[id] != to-1 {
+					t.Errorf("%s is at version %d, not %d", id, have[id], to-1)
+				}
+			}
+			return errors.Join(err, v.SaveAccounts(ctx, updates))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, v := reopened(t, path, false)
+	v.NoteFrom(4, 40)
+	save(db, v, 1, 0, 40)
+	save(db, v, 2, 0, 30)  // is noted
+	save(db, v, 2, 38, 39) // and some of it written down
+	save(db, v, 3, 0, 1)   // of which this is written at once
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, v = reopened(t, path, false)
+	v.NoteFrom(4, 40)
+	save(db, v, 4, 0, 1)
 }
 
 // behind has the handler hear that much more waits.

@@ -211,8 +211,8 @@ func (n *notes[V]) committed(ok bool) {
 	for key, is := range tx.rows {
 		n.put(key, is)
 	}
-	for _, key := range tx.written {
-		if is := n.rows[key]; is.note != 0 && is.note <= tx.through {
+	for _, key := range tx.over.keys {
+		if is := n.rows[key]; is.note <= tx.over.through {
 			n.put(key, known[V]{row: is.row})
 		}
 	}

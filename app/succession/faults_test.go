@@ -14,9 +14,12 @@ import (
 
 // TestTheLeaseIsLostWhileCommitting: the commit is done, nobody answers, and another one takes over meanwhile.
 func TestTheLeaseIsLostWhileCommitting(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct{ committed bool }{"committed": {true}, "not committed": {false}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, of *shared) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				of := new(shared)
 				one := start(t, of, "one")
 				synctest.Wait()
 				two := start(t, of, "two")
@@ -56,7 +59,9 @@ func TestTheLeaseIsLostWhileCommitting(t *testing.T) {
 
 // TestAnOutcomeThatNobodyKnowsIsSaidToBeUnknown: the connection is lost while committing, and does not come back.
 func TestAnOutcomeThatNobodyKnowsIsSaidToBeUnknown(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two := start(t, of, "two")
@@ -83,7 +88,9 @@ func TestAnOutcomeThatNobodyKnowsIsSaidToBeUnknown(t *testing.T) {
 }
 
 func TestWithoutTheLeaseNothingIsDecided(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		one.must(t, 1)
@@ -105,7 +112,9 @@ func TestWithoutTheLeaseNothingIsDecided(t *testing.T) {
 }
 
 func TestWhoIsFencedTakesTheLedgerOverAgainOnceNobodyHasIt(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		one.must(t, 1)
@@ -122,7 +131,9 @@ func TestWhoIsFencedTakesTheLedgerOverAgainOnceNobodyHasIt(t *testing.T) {
 }
 
 func TestClosingWhileStandingBy(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		kept := &counted{}
@@ -145,7 +156,9 @@ func TestClosingWhileStandingBy(t *testing.T) {
 }
 
 func TestClosingWhileTakingOver(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		one.must(t, 1)
@@ -165,7 +178,9 @@ func TestClosingWhileTakingOver(t *testing.T) {
 
 // TestALogThatHasLostItsEndIsNotTakenOver: the standby has seen what the log does not have any more.
 func TestALogThatHasLostItsEndIsNotTakenOver(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		one.must(t, 1)

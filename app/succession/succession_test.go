@@ -177,12 +177,6 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-func bubble(t *testing.T, test func(t *testing.T, of *shared)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { test(t, &shared{}) })
-}
-
 func TestTheLeaseOfTheseTestsConforms(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -200,7 +194,9 @@ func TestTheLeaseOfTheseTestsConforms(t *testing.T) {
 }
 
 func TestTheFirstOneOwnsTheLedgerAndOthersStandBy(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two, watcher := start(t, of, "two"), start(t, of, "three", func(c *succession.Config) { c.Watches = true })
@@ -227,7 +223,9 @@ func TestTheFirstOneOwnsTheLedgerAndOthersStandBy(t *testing.T) {
 }
 
 func TestAnOwnerWhoEndsLetsGoAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two := start(t, of, "two")
@@ -243,7 +241,9 @@ func TestAnOwnerWhoEndsLetsGoAtOnce(t *testing.T) {
 }
 
 func TestADeadOwnersLedgerIsTakenOverInTime(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two := start(t, of, "two")
@@ -268,7 +268,9 @@ func TestADeadOwnersLedgerIsTakenOverInTime(t *testing.T) {
 
 // TestWhoStartsAgainWaitsForItself: the lease of the start before is still good, but nobody is there.
 func TestWhoStartsAgainWaitsForItself(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		before := start(t, of, "one")
 		synctest.Wait()
 		before.must(t, 1)
@@ -285,7 +287,9 @@ func TestWhoStartsAgainWaitsForItself(t *testing.T) {
 
 // TestOthersHearWhenTheOwnerIsAnother, so that they do not wait for an answer of the old one.
 func TestOthersHearWhenTheOwnerIsAnother(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two, three := start(t, of, "two"), start(t, of, "three", func(c *succession.Config) { c.Watches = true })
@@ -318,7 +322,9 @@ func closed(c <-chan struct{}) bool {
 }
 
 func TestAStoppedOwnerWhoWakesUpWritesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, of *shared) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		of := new(shared)
 		one := start(t, of, "one")
 		synctest.Wait()
 		two := start(t, of, "two")

@@ -17,13 +17,20 @@ const (
 
 // collector has garbage collected when the heap has grown by gcPercent, and has reached heapFloor.
 type collector struct {
-	live    []gauges.Sample
+	found   []gauges.Sample
 	percent int // in force
+}
+
+// newCollector reads what is alive, and what of stacks and globals was looked through for it.
+func newCollector() *collector {
+	return &collector{percent: gcPercent, found: []gauges.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}}
 }
 
 // collectLess starts a collector for the whole process, for as long as it lives. Whoever sets GOGC decides instead.
 func collectLess() {
-	c := &collector{live: []gauges.Sample{{Name: "/gc/heap/live:bytes"}}, percent: gcPercent}
+	c := newCollector()
 	debug.SetGCPercent(c.percent)
 	c.await()
 }
@@ -37,19 +44,24 @@ func (c *collector) await() {
 }
 
 func (c *collector) adjust() {
-	gauges.Read(c.live)
-	next := percentFor(c.live[0].Value.Uint64())
+	next := percentFor(c.read())
 	if next < c.percent*9/10 || next > c.percent*11/10 { // setting it stops the world for a moment, so not for little
 		c.percent = next
 		debug.SetGCPercent(next)
 	}
 }
 
-// percentFor is by how much the heap may grow when so many bytes of it are alive.
-func percentFor(live uint64) int {
+func (c *collector) read() (live, roots uint64) {
+	gauges.Read(c.found)
+	return c.found[0].Value.Uint64(), c.found[1].Value.Uint64() + c.found[2].Value.Uint64()
+}
+
+// percentFor is by how much the heap may grow when so many bytes of it are alive. Go takes the percentage of the roots,
+// too, which are much when there are many connections.
+func percentFor(live, roots uint64) int {
 	live = max(live, 1<<20)
 	if live >= heapFloor {
 		return gcPercent
 	}
-	return max(gcPercent, int((heapFloor-live)*100/live))
+	return max(gcPercent, int((heapFloor-live)*100/(live+roots)))
 }

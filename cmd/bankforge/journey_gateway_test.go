@@ -122,7 +122,7 @@ func serveMany(ts *testscript.TestScript, flags []string) {
 // startGateway runs nginx with deploy/nginx.conf as it is.
 func startGateway(ts *testscript.TestScript) {
 	dir := ts.MkAbs("gateway")
-	ts.Check(os.CopyFS(dir, os.DirFS(filepath.Join(ts.Getenv("DEPLOY")))))
+	ts.Check(os.CopyFS(dir, os.DirFS(ts.Getenv("DEPLOY"))))
 	pools := map[string][]string{}
 	for _, p := range set {
 		pools[p.pool] = append(pools[p.pool], strings.TrimPrefix(ts.Getenv(p.name), "http://"))

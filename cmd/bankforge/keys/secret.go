@@ -22,7 +22,7 @@ const secretBytes = 32
 // Secret reads 32 random bytes from the file at path, which only its owner may read. mayMake says to make it when there
 // is none.
 func Secret(path string, mayMake bool) ([]byte, error) {
-	key, err := os.ReadFile(path) //nolint:gosec // whoever runs the bank says where its keys are
+	key, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && mayMake:
 		if err = makeSecret(path); err == nil {
