@@ -3,6 +3,7 @@ package ports
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net"
@@ -273,6 +274,25 @@ func TestWhoIsNotThereHasDoneNothing(t *testing.T) {
 	got := front.is(front.post("/v1/deposits", `{"account_id":"`+a+`","amount":`+eur(5)+`}`), "503 unavailable")
 	if got.body["retryable"] != true {
 		t.Errorf("%s", got.text)
+	}
+}
+
+// TestForwardingOverTLS: only to an owner whose certificate somebody trusted has signed.
+func TestForwardingOverTLS(t *testing.T) {
+	t.Parallel()
+	owner := open(t)
+	a := owner.account("", 1000)
+	server := httptest.NewTLSServer(owner.handler)
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = slog.NewLogLogger(quiet.Handler(), slog.LevelError)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	body := `{"account_id":"` + a + `","amount":` + eur(5) + `}`
+	for want, trusted := range map[string]*x509.CertPool{"201": roots, "503 unavailable": x509.NewCertPool()} {
+		sender := forward.New(&owners{at: server.URL}, trusted)
+		t.Cleanup(sender.Close)
+		front := owner.front(&owners{}, func(c *Config) { c.Forward = sender })
+		front.is(front.post("/v1/deposits", body), want)
 	}
 }
 

@@ -38,7 +38,7 @@ func (w *worker) subscribe(b *Broker) error {
 		sub = newDrained(sub)
 	}
 	if g, ok := sub.(gatherer); ok && w.Kind == Kept {
-		g.Gather(w.gather)
+		g.Gather(w.gatherRecords)
 	}
 	w.reads = sub
 	if w.partitions = b.Partitions[w.Topic]; w.partitions > 0 {

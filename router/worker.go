@@ -83,6 +83,17 @@ func (w *worker) gather(after, through bank.Seq, took time.Duration) (time.Durat
 	return gatherFor - took, w.progress.asked(w.Name)
 }
 
+// gatherRecords is gather for a subscriber that counts what it brings.
+func (w *worker) gatherRecords(n int, took time.Duration) (time.Duration, <-chan struct{}) {
+	switch {
+	case n >= w.feed.events:
+		return 0, nil
+	case n < gatherFrom:
+		return gatherLittle - took, w.progress.asked(w.Name)
+	}
+	return gatherFor - took, w.progress.asked(w.Name)
+}
+
 // whole is the last event of which the handler has taken in everything.
 func (w *worker) whole() bank.Seq {
 	w.standing.mu.Lock()
