@@ -37,6 +37,7 @@ step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short
 step many env PROFILE=kafka scripts/drill.sh --short
 step bench scripts/bench.sh --short
+step bench-kafka env PROFILE=kafka scripts/bench.sh --short
 
 echo
 echo "=== summary"
