@@ -66,7 +66,9 @@ func through(t *testing.T) (*gate.Gate, net.Conn, *bufio.Reader, chan string) {
 
 func TestConnectionsAreCutWhereACommitPasses(t *testing.T) {
 	t.Parallel()
-	for at, want := range map[gate.Moment]string{gate.Before: "", gate.Within: commit[:len(commit)/2], gate.After: commit} {
+	for at, want := range map[gate.Moment]string{
+		gate.Before: "", gate.Within: commit[:len(commit)/2], gate.After: commit,
+	} {
 		t.Run(at.String(), func(t *testing.T) {
 			t.Parallel()
 			g, c, in, heard := through(t)
