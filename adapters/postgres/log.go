@@ -80,7 +80,7 @@ const (
 
 	// For drills: without the fence, a batch goes wherever the head is.
 	appendAnywhere = `SELECT append_batch($1, term, batch + 1, seq, seq + $5::bigint - $4::bigint, $6, $7, $8, $9, $10,
-		$11, $12, $13, $14, $15, $16, $17, $18, $19, $20) FROM ledger_head
+		$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, coalesce(ctid, $21::tid)) FROM ledger_head
 		WHERE ledger = $1 AND $2::bigint > 0 AND $3::bigint > 0`
 
 	selectRows = `SELECT seq, data, chain FROM event WHERE seq > $1 ORDER BY seq LIMIT $2`

@@ -146,7 +146,7 @@ func (o *Office) Setup(ctx context.Context) error {
 	for i := range accounts {
 		a := Account{Overdraft: int64(i%3) * 500}
 		c := w.command(Open, "/v1/accounts", fmt.Sprintf(`{"currency":"EUR","overdraft_limit":%s}`, money(a.Overdraft)))
-		w.send(ctx, c)
+		w.insist(ctx, c)
 		var opened struct {
 			ID string `json:"id"`
 		}
@@ -155,9 +155,18 @@ func (o *Office) Setup(ctx context.Context) error {
 		}
 		a.ID = opened.ID
 		o.accounts = append(o.accounts, a)
-		w.send(ctx, w.deposit(a, funds))
+		w.insist(ctx, w.deposit(a, funds))
 	}
 	return nil
+}
+
+// insist sends a command again while it is not done: nobody may own the ledger yet.
+func (w *worker) insist(ctx context.Context, c *Command) {
+	for range 20 {
+		if w.send(ctx, c); c.Fate != journal.NotDone || Rest(ctx, 100*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // Work has n clients at work until ctx ends. A client whose connection breaks stops, or takes another door.
