@@ -191,6 +191,8 @@ func (b *bankProcess) startApp() (err error) {
 			Subscribe: broker.Subscribe, Partitions: broker.Partitions, Published: b.published,
 		}
 		parts.Publisher = b.published
+	} else if b.stores.Follow != nil {
+		b.routing.Broker = &router.Broker{Follow: b.stores.Follow}
 	}
 	b.app, err = app.New(parts)
 	return err

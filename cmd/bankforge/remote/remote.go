@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bankforge/adapters/postgres"
+	"bankforge/adapters/postgres/broker"
 	"bankforge/adapters/snapshots"
 	"bankforge/app"
 	"bankforge/cmd/bankforge/stores"
@@ -83,6 +84,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 		Close: func() error { db.Close(); return nil },
 	}
 	if len(b.Kafka.Brokers) == 0 {
+		s.Follow = broker.New(db.Ledger()).Follow
 		return s, nil
 	}
 	return s, b.attachKafka(ctx, s, db, p)

@@ -28,11 +28,13 @@ type Stores struct {
 	// Lease says who may take the ledger over; nil: whoever has these stores open is alone with them.
 	Lease app.Lease
 
-	Balances  app.Balances
-	History   app.History
-	Progress  app.Progress // how far the handlers are that keep what Balances and History answer from
-	Writes    Writes
-	Broker    *Broker // nil: handlers follow the log itself
+	Balances app.Balances
+	History  app.History
+	Progress app.Progress // how far the handlers are that keep what Balances and History answer from
+	Writes   Writes
+	Broker   *Broker // nil: handlers follow the log itself
+	// Follow is how they do that, where there is no Broker; nil: as a Tail does.
+	Follow    func(r router.Route, t router.TailConfig, events int) (message.Subscriber, error)
 	Customers app.CustomerStore
 	MasterKey []byte         // of customers
 	TokenKey  ports.TokenKey // of all processes of the bank
