@@ -214,15 +214,6 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 	}
 }
 
-// owns reports whether the request is to be answered here.
-func (d *doors) owns(r *route) bool {
-	if d.Forward == nil || !r.onLedger() {
-		return true
-	}
-	_, here, _ := d.Forward.Owner()
-	return here
-}
-
 // forward has the owner of the ledger answer, and passes the answer on. What was forwarded goes no further.
 func (q *request) forward() error {
 	in := q.gin.Request

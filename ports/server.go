@@ -94,6 +94,15 @@ func (d *doors) has(r *route) bool {
 	return runs && (!r.live || d.Live != nil)
 }
 
+// owns reports whether the request is to be answered here.
+func (d *doors) owns(r *route) bool {
+	if d.Forward == nil || !r.onLedger() {
+		return true
+	}
+	_, here, _ := d.Forward.Owner()
+	return here
+}
+
 // notAllowed answers OPTIONS with what is allowed, and other methods with 405. gin has set Allow.
 func notAllowed(c *gin.Context) {
 	if c.Request.Method == http.MethodOptions {

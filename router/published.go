@@ -102,6 +102,12 @@ func (p *Published) Seq() bank.Seq {
 	return c.Seq
 }
 
+// Begun reports whether anything was ever brought to the broker, or is about to be.
+func (p *Published) Begun() bool {
+	c, _ := p.at()
+	return c.Incarnation != ""
+}
+
 // at is the newest cursor that is known, and what is closed when there is a newer one.
 func (p *Published) at() (Cursor, <-chan struct{}) {
 	p.mu.Lock()

@@ -216,7 +216,7 @@ func (l *load) check() error {
 	}
 	want := map[string]bool{}
 	for _, t := range l.sent {
-		a, err := l.post("/v1/transfers", t.key, t.body)
+		a, err := l.again(t)
 		if err != nil {
 			return err
 		}
@@ -233,6 +233,15 @@ func (l *load) check() error {
 		want[id] = true
 	}
 	return errors.Join(l.checkHistory(want), l.checkMoney())
+}
+
+// again sends a transfer under its old key, until it is answered: what is away may have been killed a moment ago.
+func (l *load) again(t transfer) (a answer, err error) {
+	until(patience, func() bool {
+		a, err = l.post("/v1/transfers", t.key, t.body)
+		return err == nil && a.status != http.StatusServiceUnavailable
+	})
+	return a, err
 }
 
 func (l *load) checkHistory(want map[string]bool) error {

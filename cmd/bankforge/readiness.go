@@ -72,6 +72,9 @@ func (r *readiness) state(ctx context.Context, m module) ports.ModuleState {
 	if m.name == "event-store" && r.published != nil {
 		at, head := r.published.Seq(), r.tide.Committed()
 		out.Lag = uint64(max(head, at) - at)
+		if !r.published.Begun() {
+			out.Ready, out.Detail = false, "nothing has been brought to the broker yet"
+		}
 	}
 	if !m.handles {
 		return out
