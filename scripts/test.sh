@@ -32,6 +32,8 @@ step check scripts/check.sh
 step vet go vet ./...
 step lint golangci-lint run ./...
 step go with_servers go test -v -race -timeout 15m ./...
+# Watermill's suites need a Kafka that is not kept waiting, and do not stand the race detector.
+step kafka with_servers go test -v -count=1 -timeout 15m -run 'Suite|OutlivesRestarts' ./adapters/kafka
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step drill scripts/drill.sh --short
@@ -42,8 +44,8 @@ step bench-kafka env PROFILE=kafka scripts/bench.sh --short
 echo
 echo "=== summary"
 printf '%s\n' "${summary[@]}"
-count() { grep -cE "^ *--- $1: " "$logs/go.log"; }
+count() { cat "$logs/go.log" "$logs/kafka.log" | grep -cE "^ *--- $1: "; }
 echo "Go tests: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
-grep -hE '^ *--- FAIL: |^FAIL|^panic: |DATA RACE' "$logs/go.log"
+grep -hE '^ *--- FAIL: |^FAIL|^panic: |DATA RACE' "$logs/go.log" "$logs/kafka.log"
 if [ $failed -eq 0 ]; then echo "all passed in $SECONDS s"; else echo "FAILED after $SECONDS s; the logs are in .tools/logs"; fi
 exit $failed
