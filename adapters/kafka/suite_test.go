@@ -13,8 +13,8 @@ import (
 )
 
 // The suite that defines Watermill's Publisher and Subscriber, against a real Kafka. The race detector finds in the
-// suite itself that it reads what it is still writing (TestReconnect), so these run without it. Messages without a key go
-// to one partition, and so keep their order.
+// suite itself that it reads what it is still writing (TestReconnect), so these run without it. Messages without a key
+// go to one partition, and so keep their order.
 
 var features = tests.Features{
 	ConsumerGroups:      true,
