@@ -107,22 +107,44 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		case <-ctx.Done():
 		}
 	})
+	in := make(chan *message.Message)
 	s.sessions.Go(func() {
-		defer close(out)
 		defer cancel()
 		follow := s.followGroup
 		if s.c.Group == "" {
 			follow = s.followAll
 		}
 		for ctx.Err() == nil {
-			if err := follow(ctx, s.c.Prefix+topic, out); err != nil && ctx.Err() == nil {
+			if err := follow(ctx, s.c.Prefix+topic, in); err != nil && ctx.Err() == nil {
 				s.warn(ctx, topic, err)
 			}
 			pause(ctx, s.c.Again)
 		}
 	})
+	s.sessions.Go(func() { pass(ctx, in, out) })
 	return out, nil
 }
+
+// pass hands on what comes until ctx ends, and then closes out: a member that has asked to join a group hears nothing
+// until all others have, and whoever handles messages must not wait for that.
+func pass(ctx context.Context, in <-chan *message.Message, out chan<- *message.Message) {
+	defer close(out)
+	for {
+		select {
+		case msg := <-in:
+			select {
+			case out <- msg:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// leaveWithin is how long Close waits for what Kafka has to be told. What it is not told, it finds out by itself.
+const leaveWithin = 2 * time.Second
 
 // Drain ends delivery, and returns once what was delivered is acknowledged or refused, or when ctx ends.
 // Sessions stay open until Close: a router that sees them end thinks that they failed.
@@ -142,12 +164,21 @@ func (s *Subscriber) Drain(ctx context.Context) {
 }
 
 // Close ends all sessions; messages that are still being handled have their contexts cancelled. What was acknowledged
-// is committed.
+// is committed, unless Kafka keeps this member waiting: then it comes again, and is found to be done.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.once.close.Do(func() { close(s.closing) })
 	s.mu.Unlock()
-	s.sessions.Wait()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.sessions.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(leaveWithin):
+		s.c.log().Warn("left without a word to Kafka, which has not answered", "group", s.c.Group)
+	}
 	return nil
 }
 
