@@ -78,7 +78,7 @@ func (g *bigBank) forget() error {
 	return err
 }
 
-var readyLine = regexp.MustCompile(`msg="ledger is ready" seq=(\d+) .*took=(\S+)`)
+var readyLine = regexp.MustCompile(`msg="the log is open" seq=(\d+) .*took=(\S+)`)
 
 // ledgerReady is how long the bank took to load its state, as it says itself, and how many events the log had.
 func (b *server) ledgerReady() (events float64, took time.Duration, err error) {

@@ -175,8 +175,8 @@ func TestLedgerReadyIsRead(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(t.TempDir(), "log")
 	b := &server{process: &process{log: log}}
-	text := `time=2026-11-22T21:51:59.751Z level=INFO msg="ledger is ready" seq=7 term=1 incarnation=R took=3ms
-time=2026-11-22T21:52:59.751Z level=INFO msg="ledger is ready" seq=5000001 term=2 incarnation=R took=1m2.5s
+	text := `time=2026-11-22T21:51:59.751Z level=INFO msg="the log is open" seq=7 term=1 incarnation=R took=3ms
+time=2026-11-22T21:52:59.751Z level=INFO msg="the log is open" seq=5000001 term=2 incarnation=R took=1m2.5s
 `
 	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
