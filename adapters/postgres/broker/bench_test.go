@@ -90,7 +90,7 @@ func views(b *testing.B, db *postgres.DB) {
 	routes := handlersOf(db, "")[:3]
 	r, err := router.New("", routes, router.Config{
 		Source: router.FromLog(db.Log(postgres.LogConfig{})), Progress: progress, Metrics: counts,
-		Classify: []router.Classifier{postgres.Classify}, Broker: New(db.Ledger()).ForRouter(),
+		Classify: []router.Classifier{postgres.Classify}, Broker: &router.Broker{Follow: New(db.Ledger()).Follow},
 	})
 	if err != nil {
 		b.Fatal(err)

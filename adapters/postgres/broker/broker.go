@@ -10,8 +10,6 @@ package broker
 
 import (
 	"context"
-	"log/slog"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
@@ -34,9 +32,6 @@ type Broker struct {
 // New makes a broker of the log in a schema.
 func New(log Querier) *Broker { return &Broker{log, newDecoder()} }
 
-// ForRouter is what a router reads from.
-func (b *Broker) ForRouter() *router.Broker { return &router.Broker{Follow: b.Follow} }
-
 // Follow makes the subscriber of a handler.
 func (b *Broker) Follow(r router.Route, t router.TailConfig, events int) (message.Subscriber, error) {
 	return newSubscriber(b.log, r.Name, t, events, eventTable, b.open(t.Silent != nil)), nil
@@ -58,49 +53,4 @@ func (b *Broker) open(silent bool) opener {
 		}
 		return router.NewMessage(ctx, d), nil
 	}
-}
-
-const selectSeq = `SELECT seq FROM ledger_head WHERE ledger = 'main'`
-
-// Watch calls wake whenever the log has grown, until ctx ends. Other processes append, too, and one look at the head
-// for all handlers costs less than each of them looking for events. NOTIFY would tell sooner, and make commits wait for
-// one another. It is only a hint: what it misses, their polling finds.
-func (b *Broker) Watch(ctx context.Context, every time.Duration, wake func(), log *slog.Logger) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	var seq int64
-	failing := false
-	for {
-		now, err := b.seq(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil && !failing:
-			failing = true
-			log.WarnContext(ctx, "cannot see how far the log is", "error", err)
-		case err == nil:
-			failing = false
-			if now != seq {
-				seq = now
-				wake()
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (b *Broker) seq(ctx context.Context) (seq int64, err error) {
-	rows, err := b.log.Query(ctx, selectSeq)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(&seq); err != nil {
-			return 0, err
-		}
-	}
-	return seq, rows.Err()
 }

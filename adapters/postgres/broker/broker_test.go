@@ -228,23 +228,16 @@ func TestTheSubscriberIsWokenAndPolls(t *testing.T) {
 	b := openBooks(t, 150)
 	hints, tail := router.NewHints(), tailFrom(handlers.Position{})
 	tail.Hints, tail.Poll = hints, time.Hour
-	ctx, cancel := context.WithCancel(t.Context())
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		b.broker().Watch(ctx, time.Millisecond, hints.Wake, tail.Log)
-	}()
 	_, woken := subscribe(t, b.broker(), tail, 100)
 	polled := tailFrom(handlers.Position{})
 	_, polls := subscribe(t, b.broker(), polled, 100)
 	for i := range bank.Seq(3) {
 		b.append(t, 5)
+		hints.Wake()
 		for _, msgs := range []<-chan *message.Message{woken, polls} {
 			expect(t, msgs, 5*i+1, 5*i+5).Ack()
 		}
 	}
-	cancel()
-	<-watched
 }
 
 // The handler says how long to gather.

@@ -123,7 +123,7 @@ func handlersOf(db *postgres.DB, lateIs string) []router.Route {
 func handle(ctx context.Context, db *postgres.DB, p *router.Progress, lateIs string) error {
 	r, err := router.New("", handlersOf(db, lateIs), router.Config{
 		Source: router.FromLog(db.Log(postgres.LogConfig{})), Progress: p, Poll: 5 * time.Millisecond, Batch: 16,
-		Classify: []router.Classifier{postgres.Classify}, Broker: New(db.Ledger()).ForRouter(),
+		Classify: []router.Classifier{postgres.Classify}, Broker: &router.Broker{Follow: New(db.Ledger()).Follow},
 	})
 	if err != nil {
 		return err
