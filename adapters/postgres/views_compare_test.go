@@ -74,6 +74,9 @@ func (l *memory) give(
 		if err != nil {
 			return err
 		}
+		if !at.Position.Before(handlers.End(until)) { // as the handlers do: what a rebuild has taken in is not told again
+			return nil
+		}
 		var taken []handlers.Fact
 		for _, f := range facts {
 			switch {
