@@ -76,6 +76,12 @@ func ActKinds() []ActKind {
 	}
 }
 
+// IsKnown reports whether there is such a kind.
+func (k ActKind) IsKnown() bool {
+	_, known := needs[k]
+	return known
+}
+
 // ActName is the name of the messages that tell of acts of the kind.
 func (k ActKind) ActName() string { return actPrefix + string(k) }
 
@@ -84,10 +90,10 @@ const actPrefix = "ops."
 // ParseActName is the inverse of ActName; ok is false for what is no name of an act.
 func ParseActName(name string) (k ActKind, ok bool) {
 	text, ok := strings.CutPrefix(name, actPrefix)
-	if _, known := needs[ActKind(text)]; !ok || !known {
+	if k = ActKind(text); !ok || !k.IsKnown() {
 		return "", false
 	}
-	return ActKind(text), true
+	return k, true
 }
 
 // Check refuses an act that is not well-formed. Whether it can be done is for others to find out.
