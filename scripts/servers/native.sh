@@ -245,6 +245,12 @@ one_kill() {
     rm -f "$dir/$1/pid"
 }
 
+one_wipe() {
+    [ "$1" != mongo ] || fail "mongo has its data in PostgreSQL"
+    one_kill "$1"
+    rm -rf "${dir:?}/${1:?}"
+}
+
 one_pause() { signal_all STOP "$1"; }
 one_resume() { signal_all CONT "$1"; }
 

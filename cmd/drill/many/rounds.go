@@ -57,7 +57,8 @@ func Rounds(outside bool) []Round {
 func Short(outside bool) []Round {
 	attacks, does := []attack{ownersKilled(1)}, "kill -9 of the owner of the ledger, under load"
 	if outside {
-		attacks, does = append(attacks, redisFlushed(1)), does+"; then Redis emptied"
+		attacks = append(attacks, redisFlushed(1), kafkaAway(10*time.Second))
+		does += "; then Redis emptied, and Kafka stopped for 10 s"
 	}
 	planted := slices.IndexFunc(fenceRounds(), func(r Round) bool { return r.Name == "planted-no-fence" })
 	return []Round{{"short", does, on(inTurn(attacks), "")}, fenceRounds()[planted]}

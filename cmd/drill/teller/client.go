@@ -63,11 +63,14 @@ func (c *Client) GetInto(ctx context.Context, path string, into any) error {
 }
 
 // Post sends a command. Its key is its correlation id as well, so that the log tells whose events are whose.
-func (c *Client) Post(ctx context.Context, path, key, body string) (Reply, error) {
-	return c.do(ctx, http.MethodPost, path, key, body)
+func (c *Client) Post(ctx context.Context, m *Command) (Reply, error) {
+	if m.Prefer == "" {
+		return c.do(ctx, http.MethodPost, m.Path, m.Key, m.Body)
+	}
+	return c.do(ctx, http.MethodPost, m.Path, m.Key, m.Body, "Prefer", m.Prefer)
 }
 
-func (c *Client) do(ctx context.Context, method, path, key, body string) (Reply, error) {
+func (c *Client) do(ctx context.Context, method, path, key, body string, headers ...string) (Reply, error) {
 	url := c.URL
 	if method == http.MethodGet && c.Shows != nil {
 		url = c.Shows(path)
@@ -83,6 +86,9 @@ func (c *Client) do(ctx context.Context, method, path, key, body string) (Reply,
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
