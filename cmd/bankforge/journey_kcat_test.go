@@ -25,7 +25,11 @@ func kcatCommand(documented map[string]apitest.Message) func(*testscript.TestScr
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		usage(ts, !neg && len(args) == 0, "kcat")
 		prefix := ts.Getenv("BANKFORGE_PREFIX")
-		var listed struct{ Topics []struct{ Topic string } }
+		var listed struct {
+			Topics []struct {
+				Topic string `json:"topic"`
+			} `json:"topics"`
+		}
 		ts.Check(json.Unmarshal(runKcat(ts, "-L", "-J"), &listed))
 		var topics []string
 		for _, t := range listed.Topics {
@@ -77,9 +81,9 @@ func runKcat(ts *testscript.TestScript, args ...string) []byte {
 // name as well; its headers are those of a CloudEvent, and they and its payload are as documented for this topic.
 func asDocumented(documented map[string]apitest.Message, topic string, line []byte) (kind string, err error) {
 	var shown struct {
-		Key     string
-		Headers []string // name, value, name, value …
-		Payload string
+		Key     string   `json:"key"`
+		Headers []string `json:"headers"` // name, value, and so on
+		Payload string   `json:"payload"`
 	}
 	if err := json.Unmarshal(line, &shown); err != nil {
 		return "", err
@@ -150,8 +154,8 @@ func TestWhatKcatShowsMustBeAsDocumented(t *testing.T) {
 func kcatLine(t *testing.T, golden []byte) string {
 	t.Helper()
 	var m struct {
-		Headers map[string]string
-		Payload json.RawMessage
+		Headers map[string]string `json:"headers"`
+		Payload json.RawMessage   `json:"payload"`
 	}
 	if err := json.Unmarshal(golden, &m); err != nil {
 		t.Fatal(err)

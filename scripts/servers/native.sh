@@ -10,13 +10,14 @@ launch() { # launch NAME COMMAND...: in a session of its own, so that it outlive
     echo "$! $(began $!)" >"$dir/$name/pid"
 }
 
-# began prints when a process began, in ticks since the machine started; nothing when it has ended.
+# began prints when a process began, in ticks since the machine started; nothing when it has ended. Killed, its first
+# thread may end before the others, which still hold its ports.
 began() {
     local stat
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
     # shellcheck disable=SC2086 # words
     set -- ${stat##*) }
-    if [ "$1" != Z ]; then echo "${20}"; fi
+    if [ "$1" != Z ] || [ "${18}" -gt 1 ]; then echo "${20}"; fi
 }
 
 # pid_of prints the process of a server that runs, or nothing.

@@ -44,7 +44,7 @@ func (s *Set) Topic(ctx context.Context, name, version string) ([]check.Message,
 	return all, lines.Err()
 }
 
-// message reads a line of kcat's. Its headers are a list: name, value, name, value …
+// message reads a line of kcat's. Its headers are a list: name, value, and so on.
 func message(line []byte, version string) (m check.Message, err error) {
 	var shown struct {
 		Partition int      `json:"partition"`

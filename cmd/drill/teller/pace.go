@@ -63,7 +63,7 @@ func (o *Office) Published(ctx context.Context, door int) (took time.Duration, s
 	c.Prefer = "ack=published"
 	w.send(ctx, c)
 	if c.Fate != journal.Acked {
-		return 0, false, fmt.Errorf("a deposit that prefers to be published: %s %d %s", c.Fate, c.Reply.Status, c.Reply.Body)
+		return 0, false, fmt.Errorf("a deposit that prefers to be published is %s: %s", c.Fate, c.Reply.Body)
 	}
 	return time.Duration(c.Return - c.Call), c.Reply.Header.Get("Preference-Applied") == c.Prefer, nil
 }
