@@ -53,7 +53,7 @@ func Rounds(outside bool) []Round {
 	return append(all, fenceRounds()...)
 }
 
-// Short are a few that need no more than a minute together.
+// Short are a few that need less than two minutes together.
 func Short(outside bool) []Round {
 	attacks, does := []attack{ownersKilled(1)}, "kill -9 of the owner of the ledger, under load"
 	if outside {

@@ -19,6 +19,7 @@ import (
 // for a broker waits for seconds; and a machine that does other things, too, is not always as fast.
 const (
 	slower = 2
+	warmUp = 5 * time.Second // processes that have just begun join their groups, and make their connections
 	paceOf = 10 * time.Second
 	every  = 100 * time.Millisecond // each client sends a command, and waits so long
 )
@@ -34,7 +35,10 @@ func kafkaAway(d time.Duration) attack {
 			all.Wait()
 		}
 		err := s.while(ctx, load, func() error {
-			with, err := s.pace(ctx, min(d, paceOf))
+			if err := teller.Rest(ctx, warmUp); err != nil {
+				return err
+			}
+			with, err := s.pace(ctx, min(d/2, paceOf))
 			if err == nil {
 				err = s.servers.Do(ctx, "stop", servers.Kafka)
 			}
@@ -160,7 +164,7 @@ func (s *stage) loseTopics(ctx context.Context, v *Visit, disk, command bool) er
 		}
 	}
 	if !command {
-		return teller.Rest(ctx, shortWork)
+		return s.filled(ctx)
 	}
 	out, err := process.Command(ctx, s.conf.Bankforge, slices.Concat([]string{"rebuild", "topics", "--data", s.dir},
 		s.where(s.servers.At("POSTGRES")))...)
@@ -168,9 +172,31 @@ func (s *stage) loseTopics(ctx context.Context, v *Visit, disk, command bool) er
 		return check.Wrong(fmt.Errorf("rebuild topics: %w: %s", err, process.LastLine(out)))
 	}
 	_, done, _ := strings.Cut(process.LastLine(out), "through ")
-	v.Noted("through %s", done)
+	done, _, _ = strings.Cut(done, ":")
+	v.Noted("rebuilt through %s", done)
 	return relay.start(ctx)
 }
+
+// filled waits until the relay has made a topic again that was lost, and brings messages to it.
+func (s *stage) filled(ctx context.Context) error {
+	var last error
+	err := teller.Until(ctx, process.Patience, func() bool {
+		var all []check.Message
+		all, last = s.servers.Topic(ctx, accountsTopic, accountVersion)
+		return len(all) > 0
+	})
+	if err != nil {
+		return check.Wrong(fmt.Errorf("the relay does not fill the topics: %w, %w: %s", err, last,
+			process.Tail(s.named("events").log())))
+	}
+	return nil
+}
+
+// What is told of accounts, and in which header the version stands.
+const (
+	accountsTopic  = "bankforge.accounts.v1"
+	accountVersion = "account_version"
+)
 
 // topics waits until Kafka has as much as the log, and holds all that it has against it.
 func (s *stage) topics(ctx context.Context) error {
@@ -181,7 +207,7 @@ func (s *stage) topics(ctx context.Context) error {
 		name, version string
 		versions      map[string]uint64
 	}{
-		{"bankforge.accounts.v1", "account_version", s.Log.Versions()},
+		{accountsTopic, accountVersion, s.Log.Versions()},
 		{"bankforge.transactions.v1", "transaction_version", s.Log.Transactions()},
 	} {
 		var findings []string
