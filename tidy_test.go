@@ -94,6 +94,7 @@ var arrows = []arrow{
 	{"adapters/snapshots", []string{"app", "app/bank", "app/fault"}, "what the decider writes and reads, as files"},
 	{"adapters/sqlite/index", nil, "files of records: it knows neither SQL nor money"},
 	{"api", nil, "documents, embedded"},
+	{"api/apitest", []string{"api"}, "tests hold messages against the documents, wherever they find them"},
 	{"console", nil, "the page, embedded"},
 	{"scripts/ferretdb", nil, "a server for tests, in a module of its own"},
 	{"cmd/...", []string{"..."}, "the wiring: the only place that knows everything"},

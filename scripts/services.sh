@@ -12,6 +12,7 @@
 #   stop NAME [now]    stops one in order; now: without, as "pg_ctl stop -m immediate"
 #   start NAME         starts it again, with the same data and port
 #   kill NAME          ends it with SIGKILL, its children too
+#   wipe NAME          kills it, and loses its data, as when a disk is lost; "start NAME" gives it an empty one
 #   pause NAME         halts it with SIGSTOP; "resume NAME" lets it go on
 #   pid NAME           prints its process
 #
@@ -120,7 +121,7 @@ case $verb in
         [ $# -gt 0 ] || set -- "${every[@]}"
         install_software "$@"
         ;;
-    start | stop | kill | pause | resume)
+    start | stop | kill | wipe | pause | resume)
         [ $# -eq 1 ] || [ "$verb $#-${2:-}" = "stop 2-now" ] || usage
         known "$1"
         flock 9

@@ -117,6 +117,11 @@ func TestFaults(t *testing.T) {
 		redis(t, at, "GET answer", "$2")
 	}
 
+	s.do("wipe", "redis")
+	s.do("start", "redis")
+	redis(t, at, "GET answer", "$-1")
+	redis(t, at, "SET answer 42", "+OK")
+
 	s.do("pause", "redis")
 	if state := stateOf(t, s.pid("redis")); state != "T" {
 		t.Errorf("paused, its state is %s", state)

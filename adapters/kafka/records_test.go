@@ -2,16 +2,16 @@ package kafka_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"go.yaml.in/yaml/v3"
 
 	"bankforge/adapters/kafka"
-	"bankforge/api"
+	"bankforge/api/apitest"
 	"bankforge/app/apptest"
 	"bankforge/app/bank"
 	"bankforge/router"
@@ -74,45 +74,6 @@ func records(t *testing.T, c kafka.Config, topic bank.Topic, partitions, n int) 
 	return all
 }
 
-// schemas are the AsyncAPI document's, by the type of the message: headers and payload.
-func schemas(t *testing.T) map[string][2]*jsonschema.Schema {
-	t.Helper()
-	var doc struct {
-		Components struct {
-			Messages map[string]struct {
-				Name             string
-				Headers, Payload struct {
-					Ref string `yaml:"$ref"`
-				}
-			}
-		}
-	}
-	var whole any
-	if err := yaml.Unmarshal(api.AsyncAPI, &doc); err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(api.AsyncAPI, &whole); err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("asyncapi.yaml", whole); err != nil {
-		t.Fatal(err)
-	}
-	out := map[string][2]*jsonschema.Schema{}
-	for _, m := range doc.Components.Messages {
-		var both [2]*jsonschema.Schema
-		for i, ref := range []string{m.Headers.Ref, m.Payload.Ref} {
-			schema, err := compiler.Compile("asyncapi.yaml" + ref)
-			if err != nil {
-				t.Fatal(err)
-			}
-			both[i] = schema
-		}
-		out[m.Name] = both
-	}
-	return out
-}
-
 // What any client sees of a topic: keys, CloudEvents headers, and JSON as the AsyncAPI document describes it; each key
 // in the partition that the clients of Java choose.
 func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
@@ -127,7 +88,7 @@ func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
 		Publisher: publisher(t, c), Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{},
 		Partitions: topicsOf(partitions),
 	})
-	documented := schemas(t)
+	documented := apitest.Messages(t)
 	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 110, bank.TransactionsTopic: 50, bank.OpsTopic: 12} {
 		for _, m := range records(t, c, topic, partitions, n) {
 			headers := map[string]any{}
@@ -137,18 +98,16 @@ func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
 				}
 			}
 			kind, _ := headers["ce_type"].(string)
-			schema, ok := documented[kind]
-			if !ok {
+			described, ok := documented[kind]
+			if !ok || described.Topic != string(topic) {
 				t.Fatalf("there is no document of %q", kind)
 			}
 			payload, err := jsonschema.UnmarshalJSON(bytes.NewReader(m.Value))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, part := range []any{headers, payload} {
-				if err := schema[i].Validate(part); err != nil {
-					t.Errorf("%s at %v: %v", kind, headers["position"], err)
-				}
+			if err := errors.Join(described.Headers.Validate(headers), described.Payload.Validate(payload)); err != nil {
+				t.Errorf("%s at %v: %v", kind, headers["position"], err)
 			}
 			if key := string(m.Key); key != headers["key"] || router.PartitionOf(key, partitions) != int(m.Partition) {
 				t.Errorf("%v has key %q in partition %d", headers, key, m.Partition)

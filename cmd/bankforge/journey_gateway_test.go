@@ -16,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"bankforge/api/apitest"
 	"bankforge/app/apptest/servers"
 )
 
@@ -50,7 +51,8 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	}
 	few := make(chan struct{}, 2) // sets at once: each is seven processes
 	cmds := manyCommands()
-	cmds["kafka"] = kafkaCommand // kafka own | stop | start: a Kafka of the script's own
+	cmds["kafka"] = kafkaCommand                    // kafka own | stop | start: a Kafka of the script's own
+	cmds["kcat"] = kcatCommand(apitest.Messages(t)) // kcat: what is in the topics is as documented; how many of each type
 	testscript.Run(t, testscript.Params{
 		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
 		Setup: func(e *testscript.Env) error {

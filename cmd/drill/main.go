@@ -26,7 +26,7 @@ type options struct {
 	Watchers  int      `help:"Clients of the live channel." default:"1000"`
 	Only      []string `help:"Run only the rounds whose names begin so." placeholder:"NAME,…"`
 	Skip      []string `help:"Do not run the rounds whose names begin so." placeholder:"NAME,…"`
-	Short     bool     `help:"A few rounds of each kind that need no more than a minute together."`
+	Short     bool     `help:"A few rounds of each kind that need a minute or two together."`
 	JSON      string   `help:"File for the table." placeholder:"FILE"`
 }
 

@@ -13,6 +13,11 @@ down() { compose down; }
 
 one_start() { compose up --detach --wait "$1"; }
 one_kill() { compose kill "$1"; }
+one_wipe() {
+    compose rm --stop --force "$1"
+    docker volume rm "${project}_$1"
+}
+
 one_pause() { compose pause "$1"; }
 one_resume() { compose unpause "$1"; }
 

@@ -10,13 +10,14 @@ launch() { # launch NAME COMMAND...: in a session of its own, so that it outlive
     echo "$! $(began $!)" >"$dir/$name/pid"
 }
 
-# began prints when a process began, in ticks since the machine started; nothing when it has ended.
+# began prints when a process began, in ticks since the machine started; nothing when it has ended. Killed, its first
+# thread may end before the others, which still hold its ports.
 began() {
     local stat
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
     # shellcheck disable=SC2086 # words
     set -- ${stat##*) }
-    if [ "$1" != Z ]; then echo "${20}"; fi
+    if [ "$1" != Z ] || [ "${18}" -gt 1 ]; then echo "${20}"; fi
 }
 
 # pid_of prints the process of a server that runs, or nothing.
@@ -243,6 +244,12 @@ one_kill() {
         while [ -n "$(began "$pid")" ]; do sleep 0.02; done
     done
     rm -f "$dir/$1/pid"
+}
+
+one_wipe() {
+    [ "$1" != mongo ] || fail "mongo has its data in PostgreSQL"
+    one_kill "$1"
+    rm -rf "${dir:?}/${1:?}"
 }
 
 one_pause() { signal_all STOP "$1"; }

@@ -53,11 +53,12 @@ func Rounds(outside bool) []Round {
 	return append(all, fenceRounds()...)
 }
 
-// Short are a few that need no more than a minute together.
+// Short are a few that need less than two minutes together.
 func Short(outside bool) []Round {
 	attacks, does := []attack{ownersKilled(1)}, "kill -9 of the owner of the ledger, under load"
 	if outside {
-		attacks, does = append(attacks, redisFlushed(1)), does+"; then Redis emptied"
+		attacks = append(attacks, redisFlushed(1), kafkaAway(10*time.Second))
+		does += "; then Redis emptied, and Kafka stopped for 10 s"
 	}
 	planted := slices.IndexFunc(fenceRounds(), func(r Round) bool { return r.Name == "planted-no-fence" })
 	return []Round{{"short", does, on(inTurn(attacks), "")}, fenceRounds()[planted]}

@@ -206,9 +206,14 @@ func (s *stage) owner(ctx context.Context) (owner, other *member, err error) {
 
 // under has clients at work, and an attack made meanwhile. It ends when the bank takes commands again.
 func (s *stage) under(ctx context.Context, attack func() error) error {
+	return s.while(ctx, func(working context.Context) { s.Office.Work(working, s.conf.Clients) }, attack)
+}
+
+// while is under a load of some kind.
+func (s *stage) while(ctx context.Context, load func(context.Context), attack func() error) error {
 	working, stop := context.WithCancel(ctx)
 	worked := make(chan struct{})
-	go func() { defer close(worked); s.Office.Work(working, s.conf.Clients) }()
+	go func() { defer close(worked); load(working) }()
 	err := teller.Rest(ctx, shortWork)
 	if err == nil {
 		err = attack()
@@ -252,6 +257,9 @@ func (s *stage) judged(ctx context.Context) error {
 		return err
 	}
 	if err := s.Judge(ctx); err != nil {
+		return err
+	}
+	if err := s.topics(ctx); err != nil {
 		return err
 	}
 	return s.audience.Satisfied(ctx, s.Log)

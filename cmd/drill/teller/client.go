@@ -47,7 +47,7 @@ type Reply struct {
 
 // Get asks for something.
 func (c *Client) Get(ctx context.Context, path string) (Reply, error) {
-	return c.do(ctx, http.MethodGet, path, "", "")
+	return c.do(ctx, http.MethodGet, &Command{Path: path})
 }
 
 // GetInto asks for something, and reads it as JSON.
@@ -63,26 +63,29 @@ func (c *Client) GetInto(ctx context.Context, path string, into any) error {
 }
 
 // Post sends a command. Its key is its correlation id as well, so that the log tells whose events are whose.
-func (c *Client) Post(ctx context.Context, path, key, body string) (Reply, error) {
-	return c.do(ctx, http.MethodPost, path, key, body)
+func (c *Client) Post(ctx context.Context, m *Command) (Reply, error) {
+	return c.do(ctx, http.MethodPost, m)
 }
 
-func (c *Client) do(ctx context.Context, method, path, key, body string) (Reply, error) {
+func (c *Client) do(ctx context.Context, method string, m *Command) (Reply, error) {
 	url := c.URL
 	if method == http.MethodGet && c.Shows != nil {
-		url = c.Shows(path)
+		url = c.Shows(m.Path)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, url+m.Path, strings.NewReader(m.Body))
 	if err != nil {
 		return Reply{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Token)
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-		req.Header.Set("X-Correlation-Id", key)
+	if m.Key != "" {
+		req.Header.Set("Idempotency-Key", m.Key)
+		req.Header.Set("X-Correlation-Id", m.Key)
 	}
-	if body != "" {
+	if m.Body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if m.Prefer != "" {
+		req.Header.Set("Prefer", m.Prefer)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -31,6 +31,7 @@ type Command struct {
 	N               int
 	Kind            Kind
 	Key, Path, Body string
+	Prefer          string // what is said in the header of that name; "": nothing
 
 	Account string // that pays, or whose hold it is
 	Amount  int64  // that it pays or holds; for a bulk, nothing

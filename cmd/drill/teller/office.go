@@ -125,18 +125,6 @@ func (o *Office) AckedSince(t int64) (n int) {
 	return n
 }
 
-// Took is how long each command took that was sent after a time of the drill, and has been acknowledged.
-func (o *Office) Took(since int64) (all []time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, c := range o.commands {
-		if c.Fate == journal.Acked && c.Call > since {
-			all = append(all, time.Duration(c.Return-c.Call))
-		}
-	}
-	return all
-}
-
 // Now is the time of the drill.
 func (o *Office) Now() int64 { return int64(time.Since(o.began)) }
 
@@ -170,13 +158,15 @@ func (w *worker) insist(ctx context.Context, c *Command) {
 }
 
 // Work has n clients at work until ctx ends. A client whose connection breaks stops, or takes another door.
-func (o *Office) Work(ctx context.Context, n int) {
+func (o *Office) Work(ctx context.Context, n int) { o.work(ctx, n, (*worker).step) }
+
+func (o *Office) work(ctx context.Context, n int, step func(*worker, context.Context) bool) {
 	var all sync.WaitGroup
 	for range n {
 		w := o.worker()
 		all.Go(func() {
 			for alive := true; alive && ctx.Err() == nil; {
-				if alive = w.step(ctx); !alive && len(w.doors) > 1 {
+				if alive = step(w, ctx); !alive && len(w.doors) > 1 {
 					w.at++
 					alive = Rest(ctx, 20*time.Millisecond) == nil
 				}
@@ -238,7 +228,7 @@ func (w *worker) sendTwins(ctx context.Context, c *Command, n int) bool {
 	for i := range n {
 		all.Go(func() {
 			// What was sent is waited for, whatever ctx says: else the answer would be lost, not refused.
-			replies[i], errs[i] = w.door(w.at+i).Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
+			replies[i], errs[i] = w.door(w.at+i).Post(context.WithoutCancel(ctx), c)
 		})
 	}
 	all.Wait()
@@ -308,7 +298,7 @@ func (o *Office) Ask(ctx context.Context, c *Command) error {
 	w := worker{Office: o}
 	known := c.Reply.Status != 0
 	for tries := 0; ; tries++ {
-		r, err := o.door(c.N+tries).Post(ctx, c.Path, c.Key, c.Body)
+		r, err := o.door(c.N+tries).Post(ctx, c)
 		if err == nil && r.Status == http.StatusServiceUnavailable && tries < 50 {
 			if err := Rest(ctx, 100*time.Millisecond); err != nil {
 				return err

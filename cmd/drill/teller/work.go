@@ -14,6 +14,21 @@ import (
 // step does one thing, and reports whether the bank is still there.
 func (w *worker) step(ctx context.Context) bool {
 	switch n := w.random.IntN(100); {
+	case n < movements:
+		return w.move(ctx, n)
+	case n < 83:
+		return w.repeat(ctx)
+	default:
+		return w.read(ctx)
+	}
+}
+
+// movements: of a hundred things that a client does, so many are new commands.
+const movements = 77
+
+// move sends a new command.
+func (w *worker) move(ctx context.Context, n int) bool {
+	switch {
 	case n < 38:
 		return w.send(ctx, w.transfer())
 	case n < 43:
@@ -28,12 +43,8 @@ func (w *worker) step(ctx context.Context) bool {
 		return w.reverse(ctx)
 	case n < 73:
 		return w.send(ctx, w.bulk())
-	case n < 77:
-		return w.sendTwins(ctx, w.transfer(), 3)
-	case n < 83:
-		return w.repeat(ctx)
 	default:
-		return w.read(ctx)
+		return w.sendTwins(ctx, w.transfer(), 3)
 	}
 }
 
@@ -173,7 +184,7 @@ func (w *worker) repeat(ctx context.Context) bool {
 		return w.send(ctx, w.transfer())
 	}
 	c := w.mine[w.random.IntN(len(w.mine))]
-	r, err := w.door(w.at).Post(context.WithoutCancel(ctx), c.Path, c.Key, c.Body)
+	r, err := w.door(w.at).Post(context.WithoutCancel(ctx), c)
 	if _, wrong := w.settle(c, &r, err); wrong != nil {
 		w.found("%s %s: %v", c.Kind, c.Key, wrong)
 	}
