@@ -54,7 +54,8 @@ start_postgres() {
     [ ${#socket} -le 85 ] || socket= # a socket's whole name has 107 characters at most
     # shellcheck disable=SC2086 # words
     launch postgres "${as_postgres[@]}" "$bin/postgres" -D "$home/data" -p "$PORT_POSTGRES" \
-        -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$socket" $POSTGRES_OPTIONS
+        -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$socket" $POSTGRES_OPTIONS \
+        $POSTGRES_MEMORY $POSTGRES_DURABLE
 }
 
 # forget_postmaster removes what one that was killed left behind, where nobody has asked for its end yet: PostgreSQL
