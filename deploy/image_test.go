@@ -18,8 +18,8 @@ import (
 // nobody is whom the image runs as.
 const nobody = 65532
 
-// TestImageRuns builds what the Dockerfile builds, and runs it as the image does: by a user without rights, and, where the
-// test may do so, in a tree that holds nothing else.
+// TestImageRuns builds what the Dockerfile builds, and runs it as the image does: by a user without rights, and, where
+// the test may do so, in a tree that holds nothing else.
 func TestImageRuns(t *testing.T) {
 	t.Parallel()
 	image := t.TempDir()
