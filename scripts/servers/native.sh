@@ -127,9 +127,11 @@ start_redis() {
 
 answers_redis() { [ "$(timeout 3 redis-cli -p "$PORT_REDIS" ping 2>/dev/null)" = PONG ]; }
 
+# FerretDB answers before the disk has what it was told, as MongoDB does unless it is asked to wait for its journal: the bank
+# builds its history again from where the marks beside it say that it ends.
 start_mongo() {
-    launch mongo "$(ferretdb)" --listen "127.0.0.1:$PORT_MONGO" \
-        --postgres "postgres://$POSTGRES_USER@127.0.0.1:$PORT_POSTGRES/ferretdb?sslmode=disable"
+    launch mongo env "GOGC=$GOGC_FERRETDB" "$(ferretdb)" --listen "127.0.0.1:$PORT_MONGO" --postgres \
+        "postgres://$POSTGRES_USER@127.0.0.1:$PORT_POSTGRES/ferretdb?sslmode=disable&synchronous_commit=off"
 }
 
 # answers_mongo sends the command {ping: 1, $db: "admin"}, and waits for the header of an answer.
