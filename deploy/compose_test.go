@@ -108,11 +108,42 @@ func TestOnePlace(t *testing.T) {
 		}
 	}
 	// These are only for servers without a container engine.
-	native := []string{"VERSION_FERRETDB", "PORT_KAFKA_CONTROLLER"}
+	native := []string{"VERSION_FERRETDB", "PORT_KAFKA_CONTROLLER", "GOGC_FERRETDB"}
 	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+)=`).FindAllStringSubmatch(env, -1) {
 		if !strings.Contains(text, "${"+m[1]+"}") && !slices.Contains(native, m[1]) {
 			t.Errorf(".env says %s, and docker-compose.yml does not ask for it", m[1])
 		}
+	}
+}
+
+// TestPostgresOptions: the server gets every setting of .env, as words, and nothing that comes later takes back what
+// makes it durable.
+func TestPostgresOptions(t *testing.T) {
+	t.Parallel()
+	command := load(t).Services["postgres"].Command
+	if len(command) == 0 || command[0] != "postgres" {
+		t.Fatalf("the command is %q", command)
+	}
+	last := map[string]string{}
+	for i, word := range command[1:] {
+		name, value, is := strings.Cut(word, "=")
+		if is != (i%2 == 1) || !is && word != "-c" {
+			t.Fatalf("word %d of %q is neither -c nor a setting", i+1, command)
+		}
+		if is {
+			last[name] = value
+		}
+	}
+	for name, want := range map[string]string{
+		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_connections": "300",
+		"shared_buffers": "256MB", "min_wal_size": "1GB", "max_wal_size": "2GB",
+	} {
+		if last[name] != want {
+			t.Errorf("%s is %q, want %q", name, last[name], want)
+		}
+	}
+	if !strings.Contains(read(t, "../scripts/servers/native.sh"), "$POSTGRES_MEMORY $POSTGRES_DURABLE\n") {
+		t.Error("the native server does not get the same")
 	}
 }
 

@@ -17,8 +17,8 @@
 #   pid NAME           prints its process
 #
 # --dir is a set of its own, with its data in DIR (else .tools/services); --ports says where a new set listens: on free
-# ports (auto, as sets of their own do), or from BASE on. The software is in .tools, or in $BANKFORGE_TOOLS.
-# BANKFORGE_ENGINE=none uses no container engine.
+# ports (auto, as sets of their own do), or from BASE on. DIR may have blanks, but no comma, quotation mark or backslash. The
+# software is in .tools, or in $BANKFORGE_TOOLS. BANKFORGE_ENGINE=none uses no container engine.
 set -eu -o pipefail
 exec 3>&1 1>&2
 from=$PWD
@@ -50,6 +50,10 @@ while [[ ${1:-} == --* ]]; do
     shift 2
 done
 [ $# -ge 1 ] || usage
+# PostgreSQL and Kafka take directories in lists, and in forms of their own.
+if [[ $dir == *[,\"\\[:cntrl:]]* ]]; then
+    fail "--dir: $dir has a comma, a quotation mark, a backslash or a line's end; PostgreSQL and Kafka cannot use it"
+fi
 verb=$1
 shift
 tools=$(cd "$from" && realpath -m "${BANKFORGE_TOOLS:-$OLDPWD/.tools}")

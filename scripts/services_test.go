@@ -33,7 +33,7 @@ const patience = 10 * time.Minute
 
 func newSet(t *testing.T) *set {
 	t.Helper()
-	s := &set{t: t, dir: t.TempDir(), env: []string{"BANKFORGE_ENGINE=none"}}
+	s := &set{t: t, dir: filepath.Join(t.TempDir(), "a set"), env: []string{"BANKFORGE_ENGINE=none"}}
 	t.Cleanup(func() { s.run(context.Background(), "down") })
 	return s
 }
@@ -175,7 +175,11 @@ func TestPostgresKeeps(t *testing.T) {
 	sql(t, at, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)", "")
 	sql(t, at, "SHOW fsync", "on")
 	sql(t, at, "SHOW synchronous_commit", "on")
+	sql(t, at, "SHOW full_page_writes", "on")
 	sql(t, at, "SHOW max_connections", "300")
+	sql(t, at, "SHOW shared_buffers", "256MB")
+	sql(t, at, "SHOW min_wal_size", "1GB")
+	sql(t, at, "SHOW max_wal_size", "2GB")
 	long := exec.CommandContext(t.Context(), "psql", at, "-qtAXc", "SELECT pg_sleep(600)")
 	if err := long.Start(); err != nil {
 		t.Fatal(err)
@@ -231,6 +235,13 @@ func TestRefuses(t *testing.T) {
 	} {
 		if out, said, ok := s.run(t.Context(), c...); ok || out != "" || said == "" {
 			t.Errorf("%v: %q, %q, ended well: %t", c, out, said, ok)
+		}
+	}
+	for _, sign := range []string{",", `"`, `\`, "\n"} {
+		other := &set{t: t, dir: filepath.Join(t.TempDir(), "a"+sign+"b"), env: s.env}
+		out, said, ok := other.run(t.Context(), "up", "redis")
+		if _, err := os.Stat(other.dir); ok || out != "" || !strings.Contains(said, "--dir: ") || err == nil {
+			t.Errorf("a directory with %q: %q, %q, ended well: %t, made: %t", sign, out, said, ok, err == nil)
 		}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -20,10 +20,13 @@ const (
 	demoFunds   = 5_000_00               // minor units that each account starts with
 )
 
-// demo fills a bank that has no demo accounts yet, and then keeps a trickle of transactions going.
+// demo fills a bank that has no demo accounts yet, and then keeps a trickle of transactions going; both only while this
+// process decides, so that of many processes one does.
 type demo struct {
 	bank     *app.App
 	log      *slog.Logger
+	decides  func() bool
+	filled   bool
 	accounts []bank.AccountID
 	seq      int
 }
@@ -44,23 +47,44 @@ var demoCustomers = []struct {
 
 // run returns when ctx ends.
 func (d *demo) run(ctx context.Context) error {
-	if err := d.fill(ctx); err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
 	tick := time.NewTicker(demoPace)
 	defer tick.Stop()
 	for {
+		if err := d.step(ctx); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			d.move(ctx)
 		}
 	}
 }
 
+// step fills the bank the first time that this process decides, and moves money from then on.
+func (d *demo) step(ctx context.Context) error {
+	switch {
+	case !d.decides():
+		return nil
+	case d.filled:
+		d.move(ctx)
+		return nil
+	}
+	err := d.fill(ctx)
+	var refused *bank.Error
+	if errors.As(err, &refused) && notDecided[refused.Code] || ctx.Err() != nil {
+		return nil //nolint:nilerr // another process owns the ledger by now, or the next step asks again
+	}
+	d.filled = err == nil
+	return err
+}
+
+// notDecided are the refusals that say nothing about the command.
+var notDecided = map[bank.Code]bool{app.CodeUnavailable: true, app.CodeOutcomeUnknown: true, app.CodeOverloaded: true}
+
 // fill asks for everything under fixed keys, so that a second start finds what the first has made.
 func (d *demo) fill(ctx context.Context) error {
+	d.accounts = nil
 	for i, c := range demoCustomers {
 		customer, err := d.customer(ctx, c.details)
 		if err != nil {

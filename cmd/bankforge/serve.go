@@ -122,6 +122,15 @@ func (b *bankProcess) announce(stdout io.Writer, addr net.Addr) error {
 
 const demoTokenLife = 24 * time.Hour
 
+// decides reports whether this process decides commands now.
+func (b *bankProcess) decides() bool {
+	if b.owners == nil {
+		return b.decider != nil
+	}
+	_, here, _ := b.owners.Owner()
+	return here
+}
+
 // serve runs everything, and when ctx ends or a part fails, ends it in the order in which work flows: first the
 // doors, then the decider, then what reacts.
 func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doors http.Handler) error {
@@ -141,7 +150,7 @@ func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doo
 		parts.Go(func() error { return app.Watch(reactions, b.watching()) })
 	}
 	if b.conf.Demo {
-		d := demo{bank: b.app, log: b.log}
+		d := demo{bank: b.app, log: b.log, decides: b.decides}
 		parts.Go(func() error { return d.run(failed) })
 	}
 	server := ports.NewServer(doors)

@@ -55,7 +55,8 @@ start_postgres() {
     [ ${#socket} -le 85 ] || socket= # a socket's whole name has 107 characters at most
     # shellcheck disable=SC2086 # words
     launch postgres "${as_postgres[@]}" "$bin/postgres" -D "$home/data" -p "$PORT_POSTGRES" \
-        -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$socket" $POSTGRES_OPTIONS
+        -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$socket" $POSTGRES_OPTIONS \
+        $POSTGRES_MEMORY $POSTGRES_DURABLE
 }
 
 # forget_postmaster removes what one that was killed left behind, where nobody has asked for its end yet: PostgreSQL
@@ -127,9 +128,11 @@ start_redis() {
 
 answers_redis() { [ "$(timeout 3 redis-cli -p "$PORT_REDIS" ping 2>/dev/null)" = PONG ]; }
 
+# FerretDB answers before the disk has what it was told, as MongoDB does unless it is asked to wait for its journal: the bank
+# builds its history again from where the marks beside it say that it ends.
 start_mongo() {
-    launch mongo "$(ferretdb)" --listen "127.0.0.1:$PORT_MONGO" \
-        --postgres "postgres://$POSTGRES_USER@127.0.0.1:$PORT_POSTGRES/ferretdb?sslmode=disable"
+    launch mongo env "GOGC=$GOGC_FERRETDB" "$(ferretdb)" --listen "127.0.0.1:$PORT_MONGO" --postgres \
+        "postgres://$POSTGRES_USER@127.0.0.1:$PORT_POSTGRES/ferretdb?sslmode=disable&synchronous_commit=off"
 }
 
 # answers_mongo sends the command {ping: 1, $db: "admin"}, and waits for the header of an answer.

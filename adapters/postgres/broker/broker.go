@@ -27,14 +27,17 @@ type Querier interface {
 type Broker struct {
 	log     Querier
 	decoded *decoder
+	asked   *asked
 }
 
 // New makes a broker of the log in a schema.
-func New(log Querier) *Broker { return &Broker{log, newDecoder()} }
+func New(log Querier) *Broker { return &Broker{log, newDecoder(), &asked{}} }
 
 // Follow makes the subscriber of a handler.
 func (b *Broker) Follow(r router.Route, t router.TailConfig, events int) (message.Subscriber, error) {
-	return newSubscriber(b.log, r.Name, t, events, eventTable, b.open(t.Silent != nil)), nil
+	s := newSubscriber(b.log, r.Name, t, events, eventTable, b.open(t.Silent != nil))
+	s.asked = b.asked
+	return s, nil
 }
 
 // eventTable is where all topics stand.

@@ -271,7 +271,7 @@ func TestNobodyAppendsThroughTheBroker(t *testing.T) {
 	if _, err := new(follower).InsertQuery("t", message.Messages{message.NewMessage("", nil)}); err == nil {
 		t.Error("a message was taken")
 	}
-	db := openPool(nil)
+	db := openPool(nil, nil)
 	defer db.Close()
 	for _, ask := range []func() error{
 		func() error { _, err := db.ExecContext(t.Context(), "DELETE FROM event"); return err },

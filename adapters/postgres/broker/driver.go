@@ -12,11 +12,17 @@ import (
 // transaction, though the subscriber begins one for each row and ends it only when the row is acknowledged. A
 // handler may hold for hours; an open transaction would meanwhile keep its locks, and a connection that others want.
 // Each question is one statement, which sees one moment of the log.
-type pool struct{ log Querier }
+type pool struct {
+	log    Querier
+	answer asking
+}
+
+// asking answers a question, by asking if nobody has the answer.
+type asking func(args []any, ask func() (*answer, error)) (*answer, error)
 
 var errOnlyQuestions = errors.New("only single questions are asked here")
 
-func openPool(log Querier) *sql.DB { return sql.OpenDB(pool{log}) }
+func openPool(log Querier, answer asking) *sql.DB { return sql.OpenDB(pool{log, answer}) }
 
 // Connect is driver.Connector.
 func (p pool) Connect(context.Context) (driver.Conn, error) { return p, nil }
@@ -60,6 +66,10 @@ func (p pool) QueryContext(ctx context.Context, query string, named []driver.Nam
 	for i := range named {
 		args[i] = named[i].Value
 	}
+	return p.answer(args, func() (*answer, error) { return p.ask(ctx, query, args) })
+}
+
+func (p pool) ask(ctx context.Context, query string, args []any) (*answer, error) {
 	rows, err := p.log.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type follower struct {
 	table  string
 	offset atomic.Int64    // the position that everything up to has been acknowledged
 	hint   <-chan struct{} // taken before the log was read: what is written after that closes it
+	limit  int64           // events that were asked for
 }
 
 var (
@@ -60,8 +61,8 @@ func (f *follower) SelectQuery(topic, group string, o wmsql.OffsetsAdapter) wmsq
 	next := o.NextOffsetQuery(topic, group)
 	after := handlers.PositionAt(f.offset.Load()).Whole()
 	// As a Tail reads: handlers tell by it whether there is more.
-	limit := int64(f.s.events) - int64(after)%int64(f.s.events)
-	return wmsql.Query{Query: fmt.Sprintf(selectStretch, next.Query, f.table), Args: append(next.Args, limit)}
+	f.limit = int64(f.s.events) - int64(after)%int64(f.s.events)
+	return wmsql.Query{Query: fmt.Sprintf(selectStretch, next.Query, f.table), Args: append(next.Args, f.limit)}
 }
 
 // stretch is a part of the log: the events from after + 1 on.

@@ -27,6 +27,7 @@ type Subscriber struct {
 	events   int // in a row at most
 	table    func(topic string) string
 	open     opener
+	asked    *asked // nil: every session asks for itself
 	closing  chan struct{}
 	draining chan struct{}
 	once     struct{ close, drain sync.Once }
@@ -130,7 +131,7 @@ func (s *Subscriber) follow(
 	ctx, cancel := context.WithCancel(parent)
 	f := &follower{s: s, ctx: ctx, table: s.table(topic)}
 	f.offset.Store(at.Offset())
-	db := openPool(s.log)
+	db := openPool(s.log, f.asking)
 	defer db.Close() //nolint:errcheck // it holds nothing
 	deadline := patience
 	reader, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
@@ -182,7 +183,7 @@ func (s *Subscriber) take(
 	case msg == nil:
 		f.offset.Store(handlers.End(read.through()).Offset())
 		s.t.Silent(read.through())
-		return !isClosed(s.draining)
+		return !isClosed(s.draining) && s.more(ctx, f, read)
 	}
 	select {
 	case out <- msg:
@@ -199,7 +200,12 @@ func (s *Subscriber) take(
 		return false
 	}
 	f.offset.Store(handlers.End(read.through()).Offset())
-	return !isClosed(s.draining) && s.gather(ctx, read.after, read.through(), time.Since(began))
+	return !isClosed(s.draining) && s.gather(ctx, read.after, read.through(), time.Since(began)) && s.more(ctx, f, read)
+}
+
+// more waits until there may be more than what was read, where that was the log's end; false: the session is over.
+func (s *Subscriber) more(ctx context.Context, f *follower, read *stretch) bool {
+	return s.t.Hints == nil || int64(read.events) == f.limit || s.wait(ctx, f.hint, s.t.Poll)
 }
 
 // gather waits as the handler wants it; false: the session is over.
