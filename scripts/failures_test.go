@@ -29,6 +29,7 @@ time=now level=INFO msg="from the bank"
 --- FAIL: TestBad (0.10s)
     --- FAIL: TestBad/part (0.10s)
 FAIL
+exit status 1
 FAIL	bankforge/a	0.120s
 === RUN   TestBad
     b_test.go:1: it only has something to say
