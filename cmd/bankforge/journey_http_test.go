@@ -55,8 +55,8 @@ func reqCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// fresh reads until what it gets is neither old nor behind, or patience ends. A read waits 2 s for its view, and then says
-// so; with a dozen processes on a slow machine, a view in another process may take longer.
+// fresh reads until what it gets is neither old nor behind, or patience ends. A read waits 2 s for its view, and then
+// says so; with a dozen processes on a slow machine, a view in another process may take longer.
 func fresh(read func() (answer, error)) (a answer, err error) {
 	until(patience, func() bool {
 		a, err = read()
