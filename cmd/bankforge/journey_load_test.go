@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sync/errgroup"
 )
 
 // loadAccounts is how many accounts the clients of a load move money between. Each starts with loadFunds.
@@ -16,6 +17,9 @@ const (
 	loadAccounts = 4
 	loadFunds    = 1_000_000_00
 )
+
+// checking is how many transfers are asked for at once when a load is checked.
+const checking = 8
 
 // load is a number of clients that move money until the bank is gone. It remembers what it was told.
 type load struct {
@@ -214,25 +218,43 @@ func (l *load) check() error {
 	if len(l.other) > 0 {
 		return fmt.Errorf("unexpected answers: %v", l.other)
 	}
-	want := map[string]bool{}
-	for _, t := range l.sent {
-		a, err := l.again(t)
-		if err != nil {
+	ids := make([]string, len(l.sent))
+	var group errgroup.Group
+	group.SetLimit(checking)
+	for i, t := range l.sent {
+		group.Go(func() (err error) {
+			ids[i], err = l.known(t)
 			return err
-		}
-		id, err := a.at("id")
-		switch {
-		case err != nil || a.status != http.StatusCreated:
-			return fmt.Errorf("%s again: %v: %d %s", t.key, err, a.status, a.body)
-		case t.id != "" && (id != t.id || a.header.Get("Idempotency-Replayed") != "true"):
-			return fmt.Errorf("%s was acknowledged as %s, and is now %s, replayed: %q",
-				t.key, t.id, id, a.header.Get("Idempotency-Replayed"))
-		case want[id]:
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	want := map[string]bool{}
+	for _, id := range ids {
+		if want[id] {
 			return fmt.Errorf("two transfers are the same transaction %s", id)
 		}
 		want[id] = true
 	}
 	return errors.Join(l.checkHistory(want), l.checkMoney())
+}
+
+// known is the transaction that a transfer is, when it is sent once more.
+func (l *load) known(t transfer) (id string, err error) {
+	a, err := l.again(t)
+	if err != nil {
+		return "", err
+	}
+	id, err = a.at("id")
+	switch {
+	case err != nil || a.status != http.StatusCreated:
+		return "", fmt.Errorf("%s again: %v: %d %s", t.key, err, a.status, a.body)
+	case t.id != "" && (id != t.id || a.header.Get("Idempotency-Replayed") != "true"):
+		return "", fmt.Errorf("%s was acknowledged as %s, and is now %s, replayed: %q",
+			t.key, t.id, id, a.header.Get("Idempotency-Replayed"))
+	}
+	return id, nil
 }
 
 // again sends a transfer under its old key, until it is answered: what is away may have been killed a moment ago.

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,14 +92,25 @@ func of(ts *testscript.TestScript) *journey {
 	return j
 }
 
-// freeAddress finds a port that nobody uses now. It is taken again at once by the bank that is started.
+// freeAddress finds a port that nobody uses now, and that nobody else is told of. The bank that is started takes it,
+// and takes it again after it was killed. So it is below those that connections of clients take by themselves, and
+// beside those of scripts/services.sh.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for range 1000 {
+		port := 10_000 + rand.IntN(10_000)
+		if _, told := toldPorts.LoadOrStore(port, true); told {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("no port is free")
 }
+
+// toldPorts are those that freeAddress has found.
+var toldPorts sync.Map
 
 // until asks ok every few milliseconds, and reports whether it came true within d: what it watches is a real
 // process, which nothing else can tell of.
