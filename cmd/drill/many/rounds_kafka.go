@@ -177,7 +177,7 @@ func (s *stage) loseTopics(ctx context.Context, v *Visit, disk, command bool) er
 	return relay.start(ctx)
 }
 
-// filled waits until the relay has made a topic again that was lost, and brings messages to it.
+// filled waits until the relay has made the topics, also those that were lost, and brings messages to them.
 func (s *stage) filled(ctx context.Context) error {
 	var last error
 	err := teller.Until(ctx, process.Patience, func() bool {
