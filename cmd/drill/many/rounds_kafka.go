@@ -177,10 +177,11 @@ func (s *stage) loseTopics(ctx context.Context, v *Visit, disk, command bool) er
 	return relay.start(ctx)
 }
 
-// filled waits until the relay has made a topic again that was lost, and brings messages to it.
+// filled waits until the relay has made the topics, also those that were lost, and brings messages to them.
 func (s *stage) filled(ctx context.Context) error {
+	const patience = 4 * process.Patience // how long Kafka takes to make topics says nothing of the bank
 	var last error
-	err := teller.Until(ctx, process.Patience, func() bool {
+	err := teller.Until(ctx, patience, func() bool {
 		var all []check.Message
 		all, last = s.servers.Topic(ctx, accountsTopic, accountVersion)
 		return len(all) > 0

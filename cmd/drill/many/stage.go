@@ -84,6 +84,11 @@ func newStage(ctx context.Context, conf *Config, dir string, seed uint64, plant 
 	if err := s.Office.Setup(ctx); err != nil {
 		return s, err
 	}
+	if conf.Outside { // on a busy machine, a Kafka that has just begun needs a while until it makes topics
+		if err := s.filled(ctx); err != nil {
+			return s, err
+		}
+	}
 	s.audience, err = live.Watch(ctx, s.Client, s.named("push").url(), s.Office.Accounts(), watchers)
 	return s, err
 }
