@@ -86,7 +86,7 @@ func (c *comparison) run(ctx context.Context, used, built *mongo.Collection) (er
 		if sides[i].cursor, err = inOrder(ctx, in); err != nil {
 			return err
 		}
-		defer sides[i].cursor.Close(context.WithoutCancel(ctx))
+		defer sides[i].cursor.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only read
 		if err := sides[i].next(ctx); err != nil {
 			return err
 		}
