@@ -51,6 +51,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	few := make(chan struct{}, 2) // sets at once: each is seven processes
 	cmds := manyCommands()
 	cmds["kafka"] = kafkaCommand // kafka own | stop | start: a Kafka of the script's own
+	cmds["lose"] = loseCommand   // lose redis | mongo ID: remove what there is of an account or a transaction
 	testscript.Run(t, testscript.Params{
 		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
 		Setup: func(e *testscript.Env) error {
