@@ -153,12 +153,9 @@ func (db *DB) first(ctx context.Context, handler string, d markDocument) error {
 	return err
 }
 
-// Forget removes the view with its marks: handlers find that it is gone, and build it from the log.
-func (v *View) Forget(ctx context.Context) error {
-	if err := v.db.drop(ctx, func(string, space) bool { return true }); err != nil {
-		return errorOf("forget the view", err)
-	}
-	return errorOf("forget the view", v.db.db.Collection(marks).Drop(ctx))
+// Forget implements rebuild.View. What says which build is in use stays: handlers begin again in that one.
+func (v *View) Forget(ctx context.Context, handler string) error {
+	return errorOf("forget the view", v.db.discard(ctx, handler, func(string) bool { return true }))
 }
 
 // drop removes the collections that are named. Nobody reads them any more.

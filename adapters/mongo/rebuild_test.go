@@ -12,6 +12,7 @@ import (
 
 	"bankforge/adapters/mongo"
 	"bankforge/app"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
@@ -140,7 +141,7 @@ func subjects(found []app.Difference) (out []string) {
 
 func TestARebuildTellsWhatWasWrongAndMendsIt(t *testing.T) {
 	t.Parallel()
-	b := newBranch(t, mustServer(t), false)
+	b := newBranch(t, servers.Mongo(t), false)
 	b.goOn(150)
 	b.await(inMongo...)
 	b.becomesSame()
@@ -189,7 +190,7 @@ func (g *growing) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Re
 // A bank goes on. Nobody reads from the store here: there is none.
 func TestARebuildBesideARunningBank(t *testing.T) {
 	t.Parallel()
-	b := newBranch(t, mustServer(t), false)
+	b := newBranch(t, servers.Mongo(t), false)
 	b.goOn(100)
 	b.await(inMongo...)
 	b.becomesSame()
@@ -239,15 +240,6 @@ func mustCurrency(t *testing.T, b *branch) bank.Currency {
 	return all[0].Amount.Currency()
 }
 
-func mustServer(t *testing.T) string {
-	t.Helper()
-	address, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
 // failing is a log that does something once it is read from an event on.
 type failing struct {
 	*memory
@@ -290,7 +282,7 @@ func (u uncommitted) InTx(ctx context.Context, fn func(context.Context) error) e
 
 func TestARebuildThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBranch(t, mustServer(t), false)
+	b := newBranch(t, servers.Mongo(t), false)
 	b.goOn(120)
 	b.await(inMongo...)
 	b.becomesSame()
@@ -339,7 +331,7 @@ func TestARebuildThatFailsChangesNothing(t *testing.T) {
 // Nothing keeps rebuilds apart here. Whoever is overtaken fails, and the view is right.
 func TestRebuildsAtOnce(t *testing.T) {
 	t.Parallel()
-	b := newBranch(t, mustServer(t), false)
+	b := newBranch(t, servers.Mongo(t), false)
 	b.goOn(100)
 	b.await(inMongo...)
 	b.becomesSame()

@@ -51,6 +51,37 @@ func takenIn(ctx context.Context, tx pgx.Tx, handler string) (keys int, err erro
 	return int(done.RowsAffected()), err
 }
 
+// Forget lets a handler begin anew in all of its partitions, and what was parked for it with it.
+func (h *HandlerStore) Forget(ctx context.Context, handler string) error {
+	return h.InTx(ctx, func(ctx context.Context) error {
+		for _, sql := range []string{
+			`DELETE FROM parked_attempt WHERE message IN (SELECT id FROM parked_message WHERE handler = $1)`,
+			`DELETE FROM parked_message WHERE handler = $1`,
+			`DELETE FROM parked_sequence WHERE handler = $1`,
+			`DELETE FROM checkpoint WHERE handler = $1`,
+		} {
+			if _, err := h.s.exec(ctx, sql, handler); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Repartition gives all handlers checkpoints in so many partitions, each where the handler was in all of those that
+// there are. Who comes to what it has already leaves it out; but it must not be parked there.
+func (h *HandlerStore) Repartition(ctx context.Context, partitions int) error {
+	return h.InTx(ctx, func(ctx context.Context) error {
+		_, err := h.s.exec(ctx, `WITH least AS (
+				DELETE FROM checkpoint RETURNING handler, topic, partition, incarnation, position
+			)
+			INSERT INTO checkpoint (handler, topic, partition, incarnation, position)
+			SELECT handler, topic, n, min(incarnation), min(position) FROM least, generate_series(0, $1::int - 1) AS n
+			GROUP BY handler, topic, n`, partitions)
+		return err
+	})
+}
+
 // Reserve implements rebuild.Store: with a connection of its own, so that the server ends it with the process.
 func (h *HandlerStore) Reserve(ctx context.Context, handler string, shared bool) (release func(), err error) {
 	conn, err := pgx.ConnectConfig(ctx, h.s.pool.Config().ConnConfig.Copy())

@@ -11,6 +11,7 @@ import (
 
 	"bankforge/adapters/redis"
 	"bankforge/app"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
@@ -143,10 +144,7 @@ func (g *growing) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Re
 // A bank goes on, and readers find one of both views all the time.
 func TestARebuildBesideARunningBank(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(300)
 	b.await(both...)
@@ -203,10 +201,7 @@ func TestARebuildBesideARunningBank(t *testing.T) {
 
 func TestARebuildTellsWhatWasWrongAndMendsIt(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(300)
 	b.await(both...)
@@ -272,10 +267,7 @@ func (u unswitched) Begin(ctx context.Context, s []router.Stream, m router.Mark)
 
 func TestARebuildThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	for name, spoil := range map[string]func(b *branch, c *rebuild.Config, s *rebuild.Store){
 		"the log is away": func(b *branch, c *rebuild.Config, _ *rebuild.Store) {
 			c.Source = &failing{memory: b.log, at: 200, then: func() error { return errors.New("away") }}
@@ -342,10 +334,7 @@ func (u uncommitted) InTx(ctx context.Context, fn func(context.Context) error) e
 // The view is switched and its checkpoint is not moved: that is the state after a crash between both.
 func TestACrashBetweenTheSwitchAndTheCheckpoint(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(200)
 	b.await(both...)
@@ -371,10 +360,7 @@ func TestACrashBetweenTheSwitchAndTheCheckpoint(t *testing.T) {
 // Nothing keeps rebuilds apart here. Whoever is overtaken fails, and the view is right.
 func TestRebuildsAtOnce(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(400)
 	b.await(both...)
@@ -408,10 +394,7 @@ func TestRebuildsAtOnce(t *testing.T) {
 // What was parked is in the new view, and waits no more.
 func TestARebuildTakesInWhatWasParked(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(200)
 	b.await(both...)

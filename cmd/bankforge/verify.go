@@ -59,13 +59,19 @@ func printDifferences(out *strings.Builder, found []app.Difference, omitted int)
 
 // RebuildCmd builds views anew.
 type RebuildCmd struct {
+	Repartition bool `help:"With topics: change the number to that of --partitions, with all processes stopped."`
+
 	View string `arg:"" help:"balances, history, transactions, balances-redis, history-mongo, transactions-mongo, or all; topics."`
 }
 
 // Run says in what the old view differed from the log, and that the new one is in its place. Of several it also does so
 // when a later one has failed.
 func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	r, err := cli.keeper().Rebuild(ctx, c.View)
+	rebuild := cli.keeper().Rebuild
+	if c.Repartition {
+		rebuild = cli.keeper().Repartition
+	}
+	r, err := rebuild(ctx, c.View)
 	if len(r.Views) == 0 {
 		return err
 	}

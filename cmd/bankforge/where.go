@@ -135,6 +135,15 @@ func (a attached) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, e
 	return r, err
 }
 
+// Repartition changes the number of partitions, with all that is counted in it. It is asked for with the topics.
+func (a attached) Repartition(ctx context.Context, view string) (r stores.Rebuilt, err error) {
+	bank, shared := a.keeper.(remote.Bank)
+	if !shared || view != remote.Topics {
+		return r, errors.New("--repartition is for the topics of --broker kafka")
+	}
+	return bank.Repartition(ctx, a.outside)
+}
+
 // Verify checks the bank, and the views outside.
 func (a attached) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
 	end := func(context.Context) error { return nil }

@@ -20,6 +20,8 @@ type View interface {
 	router.Marks // of the build in use
 	// Begin makes an empty build beside the one in use, with this mark for each of the streams.
 	Begin(ctx context.Context, streams []router.Stream, mark router.Mark) (Build, error)
+	// Forget removes the handler's view with its marks: handlers find that it is gone, and build it from the log.
+	Forget(ctx context.Context, handler string) error
 	// Sweep drops all builds of the handler but the one in use. Nobody may be building.
 	Sweep(ctx context.Context, handler string) error
 }

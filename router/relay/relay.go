@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bankforge/app/bank"
-	"bankforge/handlers"
 	"bankforge/router"
 )
 
@@ -149,10 +148,7 @@ func (r *Relay) begin(ctx context.Context, term uint64, c router.Cursor) (router
 		c = router.Cursor{}
 	}
 	if c.Last == nil {
-		c.Last = map[bank.Topic][]handlers.Position{}
-		for topic, n := range r.c.Partitions {
-			c.Last[topic] = make([]handlers.Position, n)
-		}
+		c.Last = beginning(r.c.Partitions)
 	}
 	// Of another incarnation, cursor and log were restored together: up to the cursor, they say the same.
 	c.Incarnation = head.Incarnation
@@ -177,7 +173,7 @@ func (r *Relay) recorded(c router.Cursor) error {
 	for topic, n := range r.c.Partitions {
 		if was := len(c.Last[topic]); was != n {
 			return fmt.Errorf("%w: %s has %d by the configuration, and its messages were made for %d; configure %d again, "+
-				"or stop all processes, delete the topic, and rebuild it from the log with the new number",
+				"or stop all processes, and rebuild topics and views with the new number",
 				ErrPartitions, topic, n, was, was)
 		}
 	}

@@ -178,3 +178,12 @@ func (o Outside) Rebuild(ctx context.Context, name string, h stores.Handlers) (r
 		Omitted: done.Omitted,
 	}, nil
 }
+
+// forget removes a view, which is then built anew from the log. Nobody may write to it meanwhile.
+func (o Outside) forget(ctx context.Context, name string) error {
+	v, end, err := o.open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(v.Forget(ctx, name), end(ctx))
+}

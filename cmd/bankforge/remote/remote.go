@@ -3,6 +3,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -169,6 +170,9 @@ const Topics = "topics"
 // bank may run meanwhile.
 func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
 	var names []string
+	if view == Topics && len(b.Kafka.Brokers) == 0 {
+		return r, errors.New("topics are for --broker kafka")
+	}
 	if view != Topics {
 		if names, err = stores.Choose(view, postgres.ViewNames()); err != nil {
 			return r, err
@@ -180,7 +184,7 @@ func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err e
 	}
 	defer db.Close()
 	if view == Topics {
-		return b.fillTopics(ctx, db)
+		return b.fillTopics(ctx, db, false)
 	}
 	done, err := postgres.RebuildViews(ctx, db, handlersIn(db).Source, names, b.partitions())
 	if err != nil {
