@@ -12,6 +12,7 @@ import (
 
 	"bankforge/adapters/mongo"
 	"bankforge/app"
+	"bankforge/app/apptest"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -393,4 +394,36 @@ func TestAHandlerIsFencedByTheSwitch(t *testing.T) {
 	if err := view.Move(t.Context(), entriesStream, router.Mark{}, gone); !errors.Is(err, router.ErrMoved) {
 		t.Errorf("it begins again: %v", err)
 	}
+}
+
+// What a rebuild has left that was killed disturbs nobody, and the next one removes it.
+func TestARebuildThatWasKilled(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t, servers.Mongo(t), false)
+	b.goOn(100)
+	b.await(inMongo...)
+	b.becomesSame()
+	c := b.configs()[1]
+	streams := []router.Stream{{Handler: c.Handler, Topic: c.Topic}}
+	mark := router.Mark{Checkpoint: router.Checkpoint{Incarnation: "first"}, Target: handlers.End(100)}
+	build, err := c.View.Begin(t.Context(), streams, mark)
+	if err == nil {
+		told := apptest.Tell(bank.TransactionsTopic, b.log.events)
+		fenced := router.WithFence(t.Context(), router.Fence{Stream: streams[0]})
+		err = build.Handle(fenced, factsOf(told[:len(told)/2]))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.goOn(30)
+	b.await(inMongo...)
+	b.becomesSame()
+	if found := b.rebuilt(); len(found) > 0 {
+		t.Errorf("%v", found)
+	}
+	b.onlyInUse()
+	if err := build.Switch(t.Context(), mark); !errors.Is(err, router.ErrMoved) {
+		t.Errorf("what was removed is put in use: %v", err)
+	}
+	b.becomesSame()
 }

@@ -11,6 +11,7 @@ import (
 
 	"bankforge/adapters/redis"
 	"bankforge/app"
+	"bankforge/app/apptest"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -471,5 +472,41 @@ func TestAHandlerIsFencedByTheSwitch(t *testing.T) {
 	defer cancel()
 	if err := view.Sweep(ctx, stream.Handler); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a rebuild has left that was killed disturbs nobody, and the next one removes it.
+func TestARebuildThatWasKilled(t *testing.T) {
+	t.Parallel()
+	b := newBranch(t, servers.Redis(t))
+	b.goOn(200)
+	b.await(both...)
+	b.awaitServed(true)
+	c := b.config()
+	streams := []router.Stream{{Handler: c.Handler, Topic: c.Topic}}
+	mark := router.Mark{Checkpoint: router.Checkpoint{Incarnation: "first"}, Target: handlers.End(200)}
+	build, err := c.View.Begin(t.Context(), streams, mark)
+	if err == nil {
+		told := apptest.Tell(bank.AccountsTopic, b.log.events)
+		fenced := router.WithFence(t.Context(), router.Fence{Stream: streams[0]})
+		err = build.Handle(fenced, factsOf(told[:len(told)/2]))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if served, err := b.served(); !served || err != nil {
+		t.Errorf("served: %t, %v", served, err)
+	}
+	b.goOn(50)
+	b.await(both...)
+	if r := b.rebuilt(); len(r.Differences) > 0 {
+		t.Errorf("%v", r.Differences)
+	}
+	b.onlyInUse()
+	if err := build.Switch(t.Context(), mark); !errors.Is(err, router.ErrMoved) {
+		t.Errorf("what was removed is put in use: %v", err)
+	}
+	if served, err := b.served(); !served || err != nil {
+		t.Errorf("served: %t, %v", served, err)
 	}
 }
