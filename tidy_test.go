@@ -60,6 +60,8 @@ var arrows = []arrow{
 	{"app/succession", []string{"app", "app/bank"}, "who decides is for the write path to know, whatever holds the lease"},
 	{"app/apptest", []string{"app", "app/bank", "app/codec", "handlers", "router", "router/relay"},
 		"contracts are written against interfaces, wherever those are, and never against one adapter"},
+	{"app/apptest/rebuilds", []string{"app", "app/bank", "router", "router/rebuild"},
+		"how a rebuild is broken, whatever is rebuilt"},
 	{"app/apptest/servers", nil, "where real servers are, whatever is tested on them"},
 	{"handlers", []string{"app/bank"}, "a reaction sees facts, and answers nobody"},
 	{"handlers/...", []string{"app/bank", "handlers"},

@@ -61,8 +61,8 @@ func (v *View) Move(ctx context.Context, s router.Stream, seen, next router.Mark
 // scannedAtOnce is about how many keys one command looks at, or removes.
 const scannedAtOnce = 1000
 
-// Forget implements rebuild.View. Marks go first, so that no handler that has begun writes any more, and last, for those that
-// have begun meanwhile: they find that it is gone, and build it from the log.
+// Forget implements rebuild.View. Marks go first, so that no handler that has begun writes any more; and last, for
+// those that have begun meanwhile: they find that it is gone, and build it from the log.
 func (v *View) Forget(ctx context.Context, _ string) error {
 	build, err := v.db.current(ctx)
 	for _, what := range []string{"mark:", accountPart, "mark:"} {

@@ -10,137 +10,14 @@ import (
 	"time"
 
 	"bankforge/adapters/redis"
-	"bankforge/app"
 	"bankforge/app/apptest"
+	"bankforge/app/apptest/rebuilds"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
 	"bankforge/router/rebuild"
 )
-
-func (b *branch) config() rebuild.Config {
-	return rebuild.Config{
-		Source: b.log, Handler: router.RedisBalancesHandler, Topic: bank.AccountsTopic, Partitions: 1,
-		View: redis.NewView(b.db),
-	}
-}
-
-func (b *branch) rebuilt() rebuild.Report {
-	b.Helper()
-	r, err := rebuild.Run(b.Context(), b.config(), b.handlers)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return r
-}
-
-// check is what a check finds.
-func (b *branch) check() []app.Difference {
-	b.Helper()
-	found, err := rebuild.NewCheck(b.handlers, b.config()).Compare(b.Context(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return found
-}
-
-// base is how the keys of the view in use begin.
-func (b *branch) base() string {
-	b.Helper()
-	build, err := b.raw.Get(b.Context(), b.prefix+"build").Result()
-	if err != nil {
-		return b.prefix
-	}
-	return b.prefix + "build-" + build + ":"
-}
-
-// keys are those of the bank.
-func (b *branch) keys() []string {
-	b.Helper()
-	keys, err := b.raw.Keys(b.Context(), b.prefix+"*").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// onlyInUse fails the test if anything is left of a build that is not in use.
-func (b *branch) onlyInUse() {
-	b.Helper()
-	base := b.base()
-	for _, key := range b.keys() {
-		if key != b.prefix+"build" && (!strings.HasPrefix(key, base) || base == b.prefix && strings.Contains(key, "build-")) {
-			b.Errorf("%s is left; in use is what begins with %s", key, base)
-		}
-	}
-}
-
-// accounts are those that the log tells of, in some order.
-func (b *branch) accounts() []string {
-	b.Helper()
-	all, err := b.model.Accounts(b.Context(), app.AccountFilter{Page: app.Page{Limit: 1000}})
-	if err != nil || len(all) < 4 {
-		b.Fatal(len(all), err)
-	}
-	ids := make([]string, len(all))
-	for i := range all {
-		ids[i] = all[i].ID.String()
-	}
-	return ids
-}
-
-// spoil makes four damages: a field, a version that never was, an account that is gone, and one that never was.
-func (b *branch) spoil() (spoilt []string) {
-	b.Helper()
-	ctx, ids, base := b.Context(), b.accounts(), b.base()+"account:"
-	first, err := b.raw.HGetAll(ctx, base+ids[0]).Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	second, err := b.raw.HGet(ctx, base+ids[1], "s").Result()
-	nobody := bank.MakeID[bank.Account]([16]byte{1}).String()
-	for _, err := range []error{
-		err,
-		b.raw.HSet(ctx, base+ids[0], "o", strings.ToUpper(first["o"])+"x").Err(),
-		b.raw.HSet(ctx, base+ids[1], "s", strings.Repeat("f", 16)+second[16:]).Err(),
-		b.raw.Del(ctx, base+ids[2]).Err(),
-		b.raw.HSet(ctx, base+nobody, first).Err(),
-	} {
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	return []string{ids[0], ids[1], ids[2], nobody}
-}
-
-func subjects(found []app.Difference) (out []string) {
-	for _, d := range found {
-		if !slices.Contains(out, d.Subject) {
-			out = append(out, d.Subject)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// growing is a log that goes on whenever it is read, and handlers with it, until they are held up.
-type growing struct {
-	*memory
-	grow  func()
-	await func()
-	reads atomic.Int64
-}
-
-func (g *growing) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	events, err := g.memory.Read(ctx, after, limit)
-	g.grow()
-	if g.reads.Add(1) <= 3 { // what the view must be, what it is further, and all that followed
-		g.await()
-	}
-	return events, err
-}
 
 // A bank goes on, and readers find one of both views all the time.
 func TestARebuildBesideARunningBank(t *testing.T) {
@@ -176,13 +53,13 @@ func TestARebuildBesideARunningBank(t *testing.T) {
 	}()
 	for range 5 {
 		c := b.config()
-		log := &growing{
-			memory: b.log, grow: func() { b.goOn(min(9, len(b.events))) }, await: func() { b.await(both...) },
+		log := &rebuilds.GrowingLog{
+			Source: b.log, Grow: func() { b.goOn(min(9, len(b.events))) }, Await: func() { b.await(both...) },
 		}
 		c.Source = log
 		r, err := rebuild.Run(t.Context(), c, b.handlers)
-		if err != nil || len(r.Differences) > 0 || log.reads.Load() < 4 {
-			t.Errorf("%+v, %v; the log was read %d times", r, err, log.reads.Load())
+		if err != nil || len(r.Differences) > 0 || log.Reads.Load() < 4 {
+			t.Errorf("%+v, %v; the log was read %d times", r, err, log.Reads.Load())
 		}
 		b.await(both...)
 		if err := b.same(); err != nil {
@@ -235,50 +112,21 @@ func TestARebuildTellsWhatWasWrongAndMendsIt(t *testing.T) {
 	b.nothingParked()
 }
 
-// failing is a log that does something when it is read from an event on.
-type failing struct {
-	*memory
-	at    bank.Seq
-	then  func() error
-	times atomic.Int64
-}
-
-func (f *failing) Read(ctx context.Context, after bank.Seq, limit int) ([]app.Recorded, error) {
-	if after+bank.Seq(limit) >= f.at && f.times.Add(1) == 1 {
-		if err := f.then(); err != nil {
-			return nil, err
-		}
-	}
-	return f.memory.Read(ctx, after, limit)
-}
-
-// unswitched is a view whose builds cannot be put in use.
-type unswitched struct{ rebuild.View }
-
-type stuck struct{ rebuild.Build }
-
-var errStuck = errors.New("it does not switch")
-
-func (stuck) Switch(context.Context, router.Mark) error { return errStuck }
-
-func (u unswitched) Begin(ctx context.Context, s []router.Stream, m router.Mark) (rebuild.Build, error) {
-	b, err := u.View.Begin(ctx, s, m)
-	return stuck{b}, err
-}
-
 func TestARebuildThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
 	url := servers.Redis(t)
-	for name, spoil := range map[string]func(b *branch, c *rebuild.Config, s *rebuild.Store){
-		"the log is away": func(b *branch, c *rebuild.Config, _ *rebuild.Store) {
-			c.Source = &failing{memory: b.log, at: 200, then: func() error { return errors.New("away") }}
+	for name, spoil := range map[string]func(b *branch, c *rebuild.Config){
+		"the log is away": func(b *branch, c *rebuild.Config) {
+			c.Source = &rebuilds.FailingLog{Source: b.log, At: 200, Then: func() error { return errors.New("away") }}
 		},
-		"the build is lost": func(b *branch, c *rebuild.Config, _ *rebuild.Store) {
-			c.Source = &failing{memory: b.log, at: 200, then: func() error { return forget(b.raw, b.prefix+"build-") }}
+		"the build is lost": func(b *branch, c *rebuild.Config) {
+			c.Source = &rebuilds.FailingLog{Source: b.log, At: 200, Then: func() error {
+				return forget(b.raw, b.prefix+"build-")
+			}}
 		},
-		"it does not switch": func(_ *branch, c *rebuild.Config, _ *rebuild.Store) { c.View = unswitched{c.View} },
-		"the log is another one": func(b *branch, c *rebuild.Config, _ *rebuild.Store) {
-			c.Source = &turning{memory: b.log}
+		"it does not switch": func(_ *branch, c *rebuild.Config) { c.View = rebuilds.StuckView{View: c.View} },
+		"the log is another one": func(b *branch, c *rebuild.Config) {
+			c.Source = &rebuilds.TurningLog{Source: b.log}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -287,10 +135,10 @@ func TestARebuildThatFailsChangesNothing(t *testing.T) {
 			b.goOn(200)
 			b.await(both...)
 			b.awaitServed(true)
-			spoilt, base, store := b.spoil(), b.base(), rebuild.Store(b.handlers)
+			spoilt, base := b.spoil(), b.base()
 			c := b.config()
-			spoil(b, &c, &store)
-			if r, err := rebuild.Run(t.Context(), c, store); err == nil {
+			spoil(b, &c)
+			if r, err := rebuild.Run(t.Context(), c, b.handlers); err == nil {
 				t.Errorf("it says that it was done: %+v", r)
 			}
 			if b.base() != base {
@@ -309,29 +157,6 @@ func TestARebuildThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// turning is a log that is restored from a backup in the middle.
-type turning struct {
-	*memory
-	asked atomic.Int64
-}
-
-func (l *turning) Head(ctx context.Context) (app.Head, error) {
-	h, err := l.memory.Head(ctx)
-	if l.asked.Add(1) > 1 {
-		h.Incarnation = "second"
-	}
-	return h, err
-}
-
-// uncommitted is a store whose commit fails once the view is switched.
-type uncommitted struct{ rebuild.Store }
-
-var errCommit = errors.New("the commit failed")
-
-func (u uncommitted) InTx(ctx context.Context, fn func(context.Context) error) error {
-	return u.Store.InTx(ctx, func(ctx context.Context) error { return errors.Join(fn(ctx), errCommit) })
-}
-
 // The view is switched and its checkpoint is not moved: that is the state after a crash between both.
 func TestACrashBetweenTheSwitchAndTheCheckpoint(t *testing.T) {
 	t.Parallel()
@@ -342,7 +167,8 @@ func TestACrashBetweenTheSwitchAndTheCheckpoint(t *testing.T) {
 	b.awaitServed(true)
 	b.spoil()
 	base := b.base()
-	if _, err := rebuild.Run(t.Context(), b.config(), uncommitted{b.handlers}); !errors.Is(err, errCommit) {
+	_, err := rebuild.Run(t.Context(), b.config(), rebuilds.UncommittedStore{Store: b.handlers})
+	if !errors.Is(err, rebuilds.ErrCommit) {
 		t.Errorf("%v", err)
 	}
 	if b.base() == base {

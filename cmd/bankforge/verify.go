@@ -61,7 +61,7 @@ func printDifferences(out *strings.Builder, found []app.Difference, omitted int)
 type RebuildCmd struct {
 	Repartition bool `help:"With topics: change the number to that of --partitions, with all processes stopped."`
 
-	View string `arg:"" help:"balances, history, transactions, balances-redis, history-mongo, transactions-mongo, or all; topics."`
+	View string `arg:"" help:"balances, history, transactions (in the store, or with -redis, -mongo), all, or topics."`
 }
 
 // Run says in what the old view differed from the log, and that the new one is in its place. Of several it also does so

@@ -86,7 +86,7 @@ type Report struct {
 }
 
 // Run builds the view anew, says in what the old one differs, and switches, while handlers wait for a moment. The old
-// one is dropped. When it fails before it switches, the old one stays in use as it was; when it fails after, it says so.
+// one is dropped. When it fails before it switches, the old one stays in use as it was.
 func Run(ctx context.Context, c Config, s Store) (r Report, err error) {
 	release, err := s.Reserve(ctx, c.Handler, false)
 	if err != nil {

@@ -53,8 +53,8 @@ func start(variable, service string) (string, error) {
 	return at[variable], err
 }
 
-// Script runs scripts/services.sh, and returns the variables that it exports. It returns when the servers answer, and may
-// be run by many at once. It is for tests that stop servers, which must be their own.
+// Script runs scripts/services.sh, and returns the variables that it exports. It returns when the servers answer, and
+// may be run by many at once. It is for tests that stop servers, which must be their own.
 func Script(args ...string) (map[string]string, error) {
 	root, err := root()
 	if err != nil {

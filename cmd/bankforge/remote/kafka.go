@@ -84,8 +84,8 @@ func (b Bank) joinReaders(ctx context.Context, s *stores.Stores, db *postgres.DB
 }
 
 // fillTopics deletes the topics, and brings all of the log to new ones, with as many partitions as are configured;
-// renumbered: these may be others than before. No other relay may run; handlers may, where the number stays: they leave out
-// what they have.
+// renumbered: these may be others than before. No other relay may run. Handlers may, where the number stays: they leave
+// out what they have.
 func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) (r stores.Rebuilt, err error) {
 	conf := kafka.Config{Brokers: b.Kafka.Brokers, Prefix: b.Prefix}
 	at, cursors, partitions := &kafka.Topics{Config: conf}, postgres.NewRelayStore(db), b.counts()
@@ -150,10 +150,10 @@ func (b Bank) recorded(c router.Cursor) error {
 // readsKafka is what processes reserve that read from Kafka, or write to it, as long as they run.
 const readsKafka = "readers of Kafka"
 
-// Repartition changes the number of partitions to the configured one. Keys go to other partitions by that, so
-// everything that is counted in partitions begins anew: the views, with their checkpoints, and the topics. All processes
-// of the bank must have been stopped. Whenever it is cut off, running it again leads to the same end; processes go on
-// with the old number until the topics are deleted, and with the new one after that.
+// Repartition changes the number of partitions to the configured one. Keys go to other partitions by that, so all that
+// is counted in partitions begins anew: the views, with their checkpoints, and the topics. All processes of the bank
+// must have been stopped. Whenever it is cut off, running it again leads to the same end; processes go on with the old
+// number until the topics are deleted, and with the new one after that.
 func (b Bank) Repartition(ctx context.Context, outside Outside) (r stores.Rebuilt, err error) {
 	if len(b.Kafka.Brokers) == 0 {
 		return r, errors.New("--repartition is for --broker kafka")
