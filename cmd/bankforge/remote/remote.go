@@ -210,3 +210,13 @@ func (b Bank) WithHandlers(ctx context.Context, fn func(ctx context.Context, h s
 	defer db.Close()
 	return fn(ctx, handlersIn(db))
 }
+
+// Reincarnate begins a new incarnation of a log that was put back from a copy. No process may own the ledger.
+func (b Bank) Reincarnate(ctx context.Context, owner string, at time.Time) (before, now app.Head, err error) {
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return before, now, err
+	}
+	defer db.Close()
+	return db.Reincarnate(ctx, owner, at)
+}
