@@ -153,9 +153,15 @@ func (db *DB) first(ctx context.Context, handler string, d markDocument) error {
 	return err
 }
 
-// Forget implements rebuild.View. What says which build is in use stays: handlers begin again in that one.
+// Forget implements rebuild.View. Marks go last: a handler that begins anew must not lose what it has written then.
+// What says which build is in use stays: handlers begin again in that one.
 func (v *View) Forget(ctx context.Context, handler string) error {
-	return errorOf("forget the view", v.db.discard(ctx, handler, func(string) bool { return true }))
+	all := func(string) bool { return true }
+	err := v.db.dropOf(ctx, handler, all)
+	if err == nil {
+		err = v.db.unmark(ctx, handler, all)
+	}
+	return errorOf("forget the view", err)
 }
 
 // drop removes the collections that are named. Nobody reads them any more.

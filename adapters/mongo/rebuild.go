@@ -147,8 +147,15 @@ func (v *View) Sweep(ctx context.Context, handler string) error {
 	return errorOf("drop what is not in use", err)
 }
 
-// discard removes builds of a handler, their marks first.
+// discard removes builds of a handler that are not in use, their marks first: then they cannot be put in use any more.
 func (db *DB) discard(ctx context.Context, handler string, named func(build string) bool) error {
+	if err := db.unmark(ctx, handler, named); err != nil {
+		return err
+	}
+	return db.dropOf(ctx, handler, named)
+}
+
+func (db *DB) unmark(ctx context.Context, handler string, named func(build string) bool) error {
 	in := db.db.Collection(marks)
 	found, err := in.Find(ctx, bson.D{{Key: "handler", Value: handler}})
 	if err != nil {
@@ -166,9 +173,11 @@ func (db *DB) discard(ctx context.Context, handler string, named func(build stri
 			return err
 		}
 	}
-	return db.drop(ctx, func(collection string, in space) bool { return keeps(handler, collection) && named(in.build) })
+	return nil
 }
 
-func keeps(handler, collection string) bool {
-	return slices.Contains(keptBy(handler), collection)
+func (db *DB) dropOf(ctx context.Context, handler string, named func(build string) bool) error {
+	return db.drop(ctx, func(collection string, in space) bool {
+		return slices.Contains(keptBy(handler), collection) && named(in.build)
+	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrOwned means that a process owns the ledger, or did a moment ago.
-var ErrOwned = errors.New("a process owns the ledger")
+var ErrOwned = errors.New("a process owns the ledger: stop all of them first")
 
 // Reincarnate makes a log that was put back from a copy, and the state that belongs to it, begin a new incarnation:
 // whoever has seen the old one may have seen what is not in this copy. It takes a new term, and notes what was before.

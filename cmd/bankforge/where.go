@@ -154,7 +154,7 @@ func (a attached) Verify(ctx context.Context) (report app.VerifyReport, noViews 
 	return report, noViews, errors.Join(err, end(ctx))
 }
 
-// keeper opens what a bank is kept in, and works on it without serving it.
+// keeper opens what a bank is kept in.
 type keeper interface {
 	// Open opens everything that serving needs, and makes what is missing.
 	Open(ctx context.Context, p stores.Process) (*stores.Stores, error)
@@ -162,6 +162,11 @@ type keeper interface {
 	TokenKey(ctx context.Context) (ports.TokenKey, error)
 	// Migrate brings all tables up to date, and says where they are.
 	Migrate(ctx context.Context) (where string, err error)
+	examiner
+}
+
+// examiner works on a bank that may be in use.
+type examiner interface {
 	// Verify checks everything, also beside running processes; with what outside says, also views that stand elsewhere.
 	// noViews: there are none yet.
 	Verify(
