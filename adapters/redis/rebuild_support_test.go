@@ -116,3 +116,10 @@ func subjects(found []app.Difference) (out []string) {
 	slices.Sort(out)
 	return out
 }
+
+// lacks is how often a read found a view that was not whole. On a busy machine Redis may also be too slow once.
+func (b *branch) lacks() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fellBack["missing"] + b.fellBack["building"]
+}

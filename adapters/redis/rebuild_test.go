@@ -30,7 +30,7 @@ func TestARebuildBesideARunningBank(t *testing.T) {
 	if found := b.check(); len(found) > 0 {
 		t.Fatalf("nothing is wrong, and found is %v", found)
 	}
-	known, misses := b.accounts(), b.misses()
+	known, lacks := b.accounts(), b.lacks()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	read := make(chan error, 1)
@@ -70,8 +70,8 @@ func TestARebuildBesideARunningBank(t *testing.T) {
 	if err := <-read; err != nil || reads.Load() == 0 {
 		t.Errorf("%d reads, %v", reads.Load(), err)
 	}
-	if n := b.misses(); n != misses {
-		t.Errorf("the store was read %d times: %v", n-misses, b.fellBack)
+	if n := b.lacks(); n != lacks {
+		t.Errorf("half a view was seen %d times: %v", n-lacks, b.fellBack)
 	}
 	b.nothingParked()
 	b.onlyInUse()
