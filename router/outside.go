@@ -15,9 +15,11 @@ import (
 // Marks stand beside what a handler writes outside of its Store's database, one for each partition: where the data is
 // lost, they are lost with it. They are safe for concurrent use.
 type Marks interface {
-	// Mark returns the mark of a stream; the zero one when there is none: nothing was written yet, or all is lost.
+	// Mark returns the mark of a stream in the build that is in use; one of no incarnation when there is none: nothing was
+	// written yet, or all is lost.
 	Mark(ctx context.Context, s Stream) (Mark, error)
-	// Move replaces the mark that was seen by the next one; ErrMoved: another one stands there now, and stays.
+	// Move replaces the mark that was seen by the next one, of the same build; ErrMoved: another one stands there now, and
+	// stays, or another build is in use.
 	// What was written for other incarnations than the next mark's need not be kept.
 	Move(ctx context.Context, s Stream, seen, next Mark) error
 }
@@ -26,6 +28,8 @@ type Marks interface {
 type Mark struct {
 	Checkpoint
 	Target handlers.Position // what stands outside is built anew up to here, and is no view before
+	// Build is which of several copies of the view it belongs to: who builds one anew makes another one. "": the first.
+	Build string
 }
 
 // Complete reports whether what stands outside can be read.
@@ -243,7 +247,7 @@ func (w *worker) rewind(ctx context.Context, d *Delivery) (*gap, error) {
 		has = seen.Checkpoint
 	}
 	target := handlers.End(head.Seq)
-	if err := w.Outside.Move(ctx, w.stream(d.Partition), seen, Mark{has, target}); err != nil {
+	if err := w.Outside.Move(ctx, w.stream(d.Partition), seen, Mark{has, target, seen.Build}); err != nil {
 		return nil, err
 	}
 	from := has.Position

@@ -15,7 +15,7 @@ import (
 )
 
 // History answers from MongoDB. What it has read counts only if all marks say, afterwards, that the view is complete
-// and of the incarnation that was read: so a view that is lost is never taken for an empty one. It is safe for
+// and that it is the one that was read: so a view that is lost is never taken for an empty one. It is safe for
 // concurrent use.
 type History struct {
 	db         *DB
@@ -31,8 +31,8 @@ type side struct {
 	topic         bank.Topic
 	view          *failover.View
 
-	mu          sync.Mutex
-	incarnation string // that was read last
+	mu sync.Mutex
+	in space // that was read last
 }
 
 // NewHistory reads what the handlers router.MongoHistoryHandler and router.MongoTransactionsHandler keep in db, each
@@ -78,7 +78,7 @@ func (h *History) Handler(handler string) string {
 
 // ask reads from MongoDB, or else from the store.
 func ask[T any](
-	ctx context.Context, h *History, s *side, fast func(ctx context.Context, incarnation string) (T, error),
+	ctx context.Context, h *History, s *side, fast func(ctx context.Context, in space) (T, error),
 	slow func(context.Context, app.History) (T, error),
 ) (T, error) {
 	var other func(context.Context) (T, error)
@@ -90,12 +90,12 @@ func ask[T any](
 
 // whole reads, and makes sure that the view was complete.
 func whole[T any](
-	ctx context.Context, h *History, s *side, read func(ctx context.Context, incarnation string) (T, error),
+	ctx context.Context, h *History, s *side, read func(ctx context.Context, in space) (T, error),
 ) (none T, err error) {
 	for range 3 {
 		was := s.known()
 		var out T
-		if was != "" {
+		if was.incarnation != "" {
 			if out, err = read(ctx, was); err != nil {
 				return none, err
 			}
@@ -104,7 +104,7 @@ func whole[T any](
 		switch {
 		case err != nil:
 			return none, err
-		case now == "":
+		case now.incarnation == "":
 			return none, failover.ErrIncomplete
 		case now == was:
 			return out, nil
@@ -114,16 +114,16 @@ func whole[T any](
 	return none, failover.ErrIncomplete
 }
 
-func (s *side) known() string {
+func (s *side) known() space {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.incarnation
+	return s.in
 }
 
-func (s *side) know(incarnation string) {
+func (s *side) know(in space) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.incarnation = incarnation
+	s.in = in
 }
 
 type found[T any] struct {
@@ -136,8 +136,8 @@ func one[D any, P version[D], T any](
 	ctx context.Context, h *History, s *side, collection, field, id string, row func(P) (T, error),
 	slow func(context.Context, app.History) (T, bool, error),
 ) (T, bool, error) {
-	f, err := ask(ctx, h, s, func(ctx context.Context, incarnation string) (f found[T], err error) {
-		d, ok, err := newest[D](ctx, h.db.of(collection, incarnation), field, id)
+	f, err := ask(ctx, h, s, func(ctx context.Context, in space) (f found[T], err error) {
+		d, ok, err := newest[D](ctx, h.db.of(collection, in), field, id)
 		if err != nil || !ok {
 			return f, err
 		}
@@ -167,9 +167,9 @@ func (h *History) Hold(ctx context.Context, id bank.HoldID) (bank.Hold, bool, er
 
 // Transactions implements app.History.
 func (h *History) Transactions(ctx context.Context, f app.TransactionFilter) ([]bank.Transaction, error) {
-	return ask(ctx, h, &h.changes, func(ctx context.Context, incarnation string) ([]bank.Transaction, error) {
+	return ask(ctx, h, &h.changes, func(ctx context.Context, in space) ([]bank.Transaction, error) {
 		l := list[transactionDocument, *transactionDocument]{
-			in: h.db.of(transactions, incarnation), page: f.Page, time: "at", id: "transaction",
+			in: h.db.of(transactions, in), page: f.Page, time: "at", id: "transaction",
 		}
 		l.tagged(ofAccount, f.Account.String())
 		l.tagged(ofCustomer, f.Customer.String())
@@ -187,9 +187,9 @@ func (h *History) Transactions(ctx context.Context, f app.TransactionFilter) ([]
 
 // Holds implements app.History.
 func (h *History) Holds(ctx context.Context, f app.HoldFilter) ([]bank.Hold, error) {
-	return ask(ctx, h, &h.accounts, func(ctx context.Context, incarnation string) ([]bank.Hold, error) {
+	return ask(ctx, h, &h.accounts, func(ctx context.Context, in space) ([]bank.Hold, error) {
 		l := list[holdDocument, *holdDocument]{
-			in: h.db.of(holds, incarnation), page: f.Page, time: "created", id: "hold",
+			in: h.db.of(holds, in), page: f.Page, time: "created", id: "hold",
 		}
 		l.equal("account", f.Account.String())
 		l.equal("customer", f.Customer.String())
@@ -200,8 +200,8 @@ func (h *History) Holds(ctx context.Context, f app.HoldFilter) ([]bank.Hold, err
 
 // Entries implements app.History.
 func (h *History) Entries(ctx context.Context, f app.EntryFilter) ([]app.EntryRow, error) {
-	return ask(ctx, h, &h.accounts, func(ctx context.Context, incarnation string) ([]app.EntryRow, error) {
-		return entriesIn(ctx, h.db.of(entries, incarnation), f)
+	return ask(ctx, h, &h.accounts, func(ctx context.Context, in space) ([]app.EntryRow, error) {
+		return entriesIn(ctx, h.db.of(entries, in), f)
 	}, func(ctx context.Context, store app.History) ([]app.EntryRow, error) { return store.Entries(ctx, f) })
 }
 

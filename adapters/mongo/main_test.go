@@ -1,15 +1,11 @@
 package mongo_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,48 +17,18 @@ import (
 
 	"bankforge/adapters/mongo"
 	"bankforge/app"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// services runs scripts/services.sh, and returns what it exports.
-func services(args ...string) (map[string]string, error) {
-	var out, problems bytes.Buffer
-	cmd := exec.Command("../../scripts/services.sh", args...)
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("services.sh %s: %w\n%s", strings.Join(args, " "), err, problems.String())
-	}
-	exports := map[string]string{}
-	for lines := bufio.NewScanner(&out); lines.Scan(); {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "="); ok {
-			exports[name] = value
-		}
-	}
-	return exports, nil
-}
-
-// server is the MongoDB that all tests share.
-var server = sync.OnceValues(func() (string, error) {
-	const name = "BANKFORGE_MONGO"
-	if address := os.Getenv(name); address != "" {
-		return address, nil
-	}
-	exports, err := services("up", "mongo")
-	return exports[name], err
-})
 
 var databases atomic.Int64
 
 // open gives a test a database of its own.
 func open(tb testing.TB) (*mongo.DB, *driver.Database) {
 	tb.Helper()
-	address, err := server()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return openAt(tb, address)
+	return openAt(tb, servers.Mongo(tb))
 }
 
 func openAt(tb testing.TB, address string) (*mongo.DB, *driver.Database) {

@@ -1,10 +1,10 @@
 package mongo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -14,7 +14,7 @@ import (
 	"bankforge/router"
 )
 
-// markDocument is the mark of one stream.
+// markDocument is the mark of one stream, in one build of the view.
 type markDocument struct {
 	ID          string `bson:"_id"`
 	Handler     string `bson:"handler"`
@@ -23,62 +23,102 @@ type markDocument struct {
 	Incarnation string `bson:"incarnation"`
 	Position    int64  `bson:"position"`
 	Target      int64  `bson:"target"`
+	Build       string `bson:"build,omitempty"`
+}
+
+// useDocument stands among the marks, under the name of the handler, and says which build all read and write. Where
+// there is none, it is the first.
+type useDocument struct {
+	ID      string `bson:"_id"`
+	Handler string `bson:"handler"`
+	Build   string `bson:"build"`
+	Next    string `bson:"next"` // the only build that may take its place
 }
 
 func (d *markDocument) mark() router.Mark {
 	return router.Mark{
 		Checkpoint: router.Checkpoint{Incarnation: d.Incarnation, Position: handlers.PositionAt(d.Position)},
-		Target:     handlers.PositionAt(d.Target),
+		Target:     handlers.PositionAt(d.Target), Build: d.Build,
 	}
 }
 
 func markOf(s router.Stream, m router.Mark) markDocument {
+	id := fmt.Sprintf("%s/%s/%d", s.Handler, s.Topic, s.Partition)
+	if m.Build != "" {
+		id += "/" + m.Build
+	}
 	return markDocument{
-		ID:      fmt.Sprintf("%s/%s/%d", s.Handler, s.Topic, s.Partition),
-		Handler: s.Handler, Topic: string(s.Topic), Partition: int64(s.Partition), Incarnation: m.Incarnation,
-		Position: m.Position.Offset(), Target: m.Target.Offset(),
+		ID: id, Handler: s.Handler, Topic: string(s.Topic), Partition: int64(s.Partition), Incarnation: m.Incarnation,
+		Position: m.Position.Offset(), Target: m.Target.Offset(), Build: m.Build,
 	}
 }
 
-// Mark implements router.Marks.
-func (v *View) Mark(ctx context.Context, s router.Stream) (router.Mark, error) {
-	var d markDocument
-	err := v.db.db.Collection(marks).FindOne(ctx, bson.D{{Key: "_id", Value: markOf(s, router.Mark{}).ID}}).Decode(&d)
+// current is the build in use.
+func (db *DB) current(ctx context.Context, handler string) (build string, err error) {
+	var d useDocument
+	err = db.byID(ctx, handler, &d)
+	return d.Build, err
+}
+
+// byID reads one of the marks' documents; one that is not there is left as it is.
+func (db *DB) byID(ctx context.Context, id string, into any) error {
+	err := db.db.Collection(marks).FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(into)
 	if errors.Is(err, mongo.ErrNoDocuments) {
-		return router.Mark{}, nil
+		return nil
 	}
-	if err != nil {
-		return router.Mark{}, errorOf("read a mark", err)
+	return err
+}
+
+// Mark implements router.Marks. Where there is no mark, another build may have taken the place meanwhile.
+func (v *View) Mark(ctx context.Context, s router.Stream) (router.Mark, error) {
+	build, err := v.db.current(ctx, s.Handler)
+	for err == nil {
+		var d markDocument
+		if err = v.db.byID(ctx, markOf(s, router.Mark{Build: build}).ID, &d); err != nil {
+			break
+		}
+		if d.ID != "" {
+			return d.mark(), nil
+		}
+		was := build
+		if build, err = v.db.current(ctx, s.Handler); err == nil && build == was {
+			return router.Mark{Build: build}, nil
+		}
 	}
-	return d.mark(), nil
+	return router.Mark{}, errorOf("read a mark", err)
 }
 
 // Move implements router.Marks. With the first mark of another incarnation, what the earlier ones have left is dropped.
 func (v *View) Move(ctx context.Context, s router.Stream, seen, next router.Mark) error {
 	if seen.Incarnation != next.Incarnation {
-		v.db.forget(next.Incarnation) // it may have been lost with the mark
-		if err := v.db.prepare(ctx, next.Incarnation); err != nil {
+		v.db.forget(s.Handler, spaceOf(next)) // it may have been lost with the mark
+		if err := v.db.prepare(ctx, s.Handler, spaceOf(next)); err != nil {
 			return errorOf("make indexes", err)
 		}
 	}
 	if err := v.db.move(ctx, s, seen, next); err != nil {
 		return errorOf("move a mark", err)
 	}
+	build, err := v.db.current(ctx, s.Handler)
+	if err == nil && build != seen.Build {
+		err = router.ErrMoved
+	}
+	if err != nil {
+		return errorOf("move a mark", err)
+	}
 	v.ends.moved(s, seen, next)
 	if seen.Incarnation != "" && seen.Incarnation != next.Incarnation {
-		return errorOf("drop another incarnation", v.db.drop(ctx, next.Incarnation))
+		return errorOf("drop another incarnation", v.db.drop(ctx, func(_ string, in space) bool {
+			return in.incarnation != next.Incarnation
+		}))
 	}
 	return nil
 }
 
 func (db *DB) move(ctx context.Context, s router.Stream, seen, next router.Mark) error {
 	now := markOf(s, next)
-	if seen == (router.Mark{}) {
-		_, err := db.db.Collection(marks).InsertOne(ctx, now)
-		if mongo.IsDuplicateKeyError(err) {
-			return router.ErrMoved
-		}
-		return err
+	if seen.Incarnation == "" {
+		return db.first(ctx, s.Handler, now)
 	}
 	was := markOf(s, seen)
 	done, err := db.db.Collection(marks).UpdateOne(ctx,
@@ -96,23 +136,42 @@ func (db *DB) move(ctx context.Context, s router.Stream, seen, next router.Mark)
 	return err
 }
 
-// Forget removes the view with its marks: handlers find that it is gone, and build it from the log.
-func (v *View) Forget(ctx context.Context) error {
-	if err := v.db.drop(ctx, ""); err != nil {
-		return errorOf("forget the view", err)
+// first makes a mark where there is none. One of a build that is not in use any more is not left behind.
+func (db *DB) first(ctx context.Context, handler string, d markDocument) error {
+	_, err := db.db.Collection(marks).InsertOne(ctx, d)
+	if mongo.IsDuplicateKeyError(err) {
+		return router.ErrMoved
 	}
-	return errorOf("forget the view", v.db.db.Collection(marks).Drop(ctx))
+	if err != nil {
+		return err
+	}
+	build, err := db.current(ctx, handler)
+	if err == nil && build != d.Build {
+		_, err = db.db.Collection(marks).DeleteOne(ctx, bson.D{{Key: "_id", Value: d.ID}})
+		err = cmp.Or(err, router.ErrMoved)
+	}
+	return err
 }
 
-// drop removes what belongs to other incarnations. Nobody reads it any more.
-func (db *DB) drop(ctx context.Context, but string) error {
+// Forget implements rebuild.View. Marks go last: a handler that begins anew must not lose what it has written then.
+// What says which build is in use stays: handlers begin again in that one.
+func (v *View) Forget(ctx context.Context, handler string) error {
+	all := func(string) bool { return true }
+	err := v.db.dropOf(ctx, handler, all)
+	if err == nil {
+		err = v.db.unmark(ctx, handler, all)
+	}
+	return errorOf("forget the view", err)
+}
+
+// drop removes the collections that are named. Nobody reads them any more.
+func (db *DB) drop(ctx context.Context, named func(collection string, in space) bool) error {
 	names, err := db.db.ListCollectionNames(ctx, bson.D{})
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		collection, incarnation, ok := strings.Cut(name, "-")
-		if _, ours := indexes[collection]; !ok || !ours || incarnation == but {
+		if collection, in, ok := split(name); !ok || !named(collection, in) {
 			continue
 		}
 		if err := db.db.Collection(name).Drop(ctx); err != nil {
@@ -122,32 +181,45 @@ func (db *DB) drop(ctx context.Context, but string) error {
 	return nil
 }
 
-// whole is the incarnation of a view that is complete in all of its partitions; "" if it is not.
-func (db *DB) whole(ctx context.Context, handler string, topic bank.Topic, partitions int) (string, error) {
+// whole is the build of a view that is complete in all of its partitions; none if it is not.
+func (db *DB) whole(ctx context.Context, handler string, topic bank.Topic, partitions int) (in space, err error) {
+	for range 2 { // what is read while another build takes the place may be of neither
+		if in, err = db.wholeNow(ctx, handler, topic, partitions); err != nil || in.incarnation != "" {
+			break
+		}
+	}
+	return in, err
+}
+
+func (db *DB) wholeNow(ctx context.Context, handler string, topic bank.Topic, partitions int) (in space, err error) {
 	found, err := db.db.Collection(marks).Find(ctx, bson.D{{Key: "handler", Value: handler}})
 	if err != nil {
-		return "", err
+		return in, err
 	}
 	var all []markDocument
 	if err := found.All(ctx, &all); err != nil {
-		return "", err
+		return in, err
 	}
-	var incarnation string
+	for i := range all {
+		if all[i].ID == handler {
+			in.build = all[i].Build
+		}
+	}
 	n := 0
 	for i := range all {
 		d := &all[i]
-		if d.Topic != string(topic) {
+		if d.Topic != string(topic) || d.Build != in.build {
 			continue
 		}
 		if n++; n == 1 {
-			incarnation = d.Incarnation
+			in.incarnation = d.Incarnation
 		}
-		if m := d.mark(); !m.Complete() || m.Incarnation != incarnation {
-			return "", nil
+		if m := d.mark(); !m.Complete() || spaceOf(m) != in {
+			return space{}, nil
 		}
 	}
 	if n != partitions {
-		return "", nil
+		return space{}, nil
 	}
-	return incarnation, nil
+	return in, nil
 }

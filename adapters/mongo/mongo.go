@@ -28,7 +28,7 @@ type DB struct {
 	db     *mongo.Database
 
 	mu      sync.Mutex
-	indexed map[string]bool // incarnations whose indexes are known to be there
+	indexed map[string]bool // collections whose indexes are known to be there
 }
 
 // A server that is away is found out soon, and so is one that does not answer.
@@ -67,16 +67,47 @@ func (db *DB) Ping(ctx context.Context) error {
 // Close closes all connections.
 func (db *DB) Close(ctx context.Context) error { return db.client.Disconnect(ctx) }
 
-// The collections, each of one incarnation of the log.
+// The collections, each of one incarnation of the log and one build.
 const (
 	entries      = "entry"
 	holds        = "hold"
 	transactions = "transaction"
-	marks        = "mark" // of all incarnations
+	marks        = "mark" // of all incarnations and builds
 )
 
-func (db *DB) of(collection, incarnation string) *mongo.Collection {
-	return db.db.Collection(collection + "-" + incarnation)
+// keptBy are the collections that a handler writes to.
+func keptBy(handler string) []string {
+	if handler == router.MongoHistoryHandler {
+		return []string{entries, holds}
+	}
+	return []string{transactions}
+}
+
+// space is what a handler has in its collections: of one incarnation of the log, and one of the builds of it.
+type space struct{ incarnation, build string }
+
+func spaceOf(m router.Mark) space { return space{m.Incarnation, m.Build} }
+
+// beforeBuild stands in the name of a collection before the build; the first one has none.
+const beforeBuild = "~"
+
+func (db *DB) of(collection string, in space) *mongo.Collection {
+	name := collection + "-" + in.incarnation
+	if in.build != "" {
+		name += beforeBuild + in.build
+	}
+	return db.db.Collection(name)
+}
+
+// split is the inverse of the names that of makes; ok is false for other names.
+func split(name string) (collection string, in space, ok bool) {
+	collection, rest, ok := strings.Cut(name, "-")
+	in.incarnation = rest
+	if i := strings.LastIndex(rest, beforeBuild); i >= 0 {
+		in = space{rest[:i], rest[i+len(beforeBuild):]}
+	}
+	_, ours := indexes[collection]
+	return collection, in, ok && ours
 }
 
 // indexes are what is looked for. A list is ordered by time and id, and the newest version is told by the id.
@@ -95,19 +126,20 @@ var indexes = map[string][]bson.D{
 	},
 }
 
-// prepare makes the indexes for an incarnation.
-func (db *DB) prepare(ctx context.Context, incarnation string) error {
+// prepare makes the indexes that a handler needs.
+func (db *DB) prepare(ctx context.Context, handler string, in space) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.indexed[incarnation] {
-		return nil
-	}
-	for collection, all := range indexes {
-		if err := ensure(ctx, db.of(collection, incarnation), all); err != nil {
+	for _, collection := range keptBy(handler) {
+		c := db.of(collection, in)
+		if db.indexed[c.Name()] {
+			continue
+		}
+		if err := ensure(ctx, c, indexes[collection]); err != nil {
 			return err
 		}
+		db.indexed[c.Name()] = true
 	}
-	db.indexed[incarnation] = true
 	return nil
 }
 
@@ -134,11 +166,13 @@ func ensure(ctx context.Context, in *mongo.Collection, all []bson.D) error {
 	return nil
 }
 
-// forget says that the indexes of an incarnation may be gone.
-func (db *DB) forget(incarnation string) {
+// forget says that the indexes that a handler needs may be gone.
+func (db *DB) forget(handler string, in space) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	delete(db.indexed, incarnation)
+	for _, collection := range keptBy(handler) {
+		delete(db.indexed, db.of(collection, in).Name())
+	}
 }
 
 // errorOf says in err what is to become of it: what is away or has failed itself is waited for.

@@ -16,6 +16,7 @@ import (
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
 	"bankforge/app/apptest"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/handlers/history"
@@ -217,14 +218,14 @@ func away(err error) bool {
 
 func TestWhatMongoLosesIsBuiltFromTheLog(t *testing.T) {
 	t.Parallel()
-	address, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := servers.Mongo(t)
 	for name, lose := range map[string]func(*branch) error{
 		"everything": func(b *branch) error { return b.raw.Drop(b.Context()) },
 		"the marks":  func(b *branch) error { return b.raw.Collection("mark").Drop(b.Context()) },
-		"forgotten":  func(b *branch) error { return mongo.NewView(b.db).Forget(b.Context()) },
+		"forgotten": func(b *branch) error {
+			return errors.Join(mongo.NewView(b.db).Forget(b.Context(), router.MongoHistoryHandler),
+				mongo.NewView(b.db).Forget(b.Context(), router.MongoTransactionsHandler))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,10 +250,7 @@ func TestWhatMongoLosesIsBuiltFromTheLog(t *testing.T) {
 // With a store beside it, nobody notices.
 func TestAStoreAnswersWhileMongoIsBuilt(t *testing.T) {
 	t.Parallel()
-	address, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := servers.Mongo(t)
 	b := newBranch(t, address, true)
 	b.goOn(150)
 	b.await(append([]string{app.HistoryHandler, app.TransactionsHandler}, inMongo...)...)
@@ -272,10 +270,7 @@ func TestAStoreAnswersWhileMongoIsBuilt(t *testing.T) {
 // Another incarnation begins anew, and what the old one left is dropped.
 func TestAnotherIncarnationOfTheLog(t *testing.T) {
 	t.Parallel()
-	address, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := servers.Mongo(t)
 	b := newBranch(t, address, false)
 	b.goOn(100)
 	b.await(inMongo...)
@@ -311,14 +306,14 @@ func TestMongoGoesAndComesBack(t *testing.T) {
 	dir := t.TempDir()
 	do := func(args ...string) map[string]string {
 		t.Helper()
-		exports, err := services(append([]string{"--dir", dir, "--ports", "auto"}, args...)...)
+		exports, err := servers.Script(append([]string{"--dir", dir, "--ports", "auto"}, args...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return exports
 	}
 	t.Cleanup(func() {
-		if _, err := services("--dir", dir, "down"); err != nil {
+		if _, err := servers.Script("--dir", dir, "down"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -20,8 +20,9 @@ import (
 
 // View is history as its handlers write it, and the marks beside it. It is safe for concurrent use.
 type View struct {
-	db   *DB
-	ends ends
+	db     *DB
+	ends   ends
+	beside string // the build that is written, beside the one in use; "": the one in use
 }
 
 var (
@@ -62,10 +63,10 @@ func (v *View) collection(ctx context.Context, name string) (*mongo.Collection, 
 	if !ok {
 		return nil, f, errNoFence
 	}
-	if err := v.db.prepare(ctx, f.Mark.Incarnation); err != nil {
+	if err := v.db.prepare(ctx, f.Stream.Handler, spaceOf(f.Mark)); err != nil {
 		return nil, f, errorOf("make indexes", err)
 	}
-	return v.db.of(name, f.Mark.Incarnation), f, nil
+	return v.db.of(name, spaceOf(f.Mark)), f, nil
 }
 
 // LastEntries implements history.EntryStore.

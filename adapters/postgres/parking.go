@@ -29,16 +29,6 @@ func (h *HandlerStore) InTx(ctx context.Context, fn func(ctx context.Context) er
 	return h.s.InTx(ctx, fn)
 }
 
-// Alone runs fn while no handler with its checkpoint in the schema can begin anything, and none is in a transaction.
-func (h *HandlerStore) Alone(ctx context.Context, fn func(ctx context.Context) error) error {
-	return h.s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := h.s.exec(ctx, `LOCK TABLE checkpoint IN EXCLUSIVE MODE`); err != nil {
-			return err
-		}
-		return fn(ctx)
-	})
-}
-
 const (
 	selectCheckpoint = `SELECT incarnation, position FROM checkpoint
 		WHERE handler = $1 AND topic = $2 AND partition = $3`

@@ -80,7 +80,7 @@ func places(ctx context.Context, q querier, schema string, names []string, of Pa
 		if i < 0 {
 			return nil, fmt.Errorf("there is no view %q; there are %s", name, strings.Join(ViewNames(), ", "))
 		}
-		p := place{view: &allViews[i], of: of, at: map[int]router.Checkpoint{}, parked: map[string]handlers.Position{}}
+		p := place{view: &allViews[i], of: of, at: map[int]router.Checkpoint{}}
 		if err := p.read(ctx, q, schema); err != nil {
 			return nil, fmt.Errorf("where view %s stands: %w", name, err)
 		}
@@ -108,14 +108,8 @@ func (p *place) read(ctx context.Context, q querier, schema string) error {
 	if err != nil {
 		return err
 	}
-	return each(ctx, q, func(scan func(...any) error) error {
-		var key []byte
-		var offset int64
-		err := scan(&key, &offset)
-		p.parked[string(key)] = handlers.PositionAt(offset)
-		return err
-	}, `SELECT key, min(position) FROM `+schema+`.parked_message WHERE handler = $1 AND ended_at IS NULL GROUP BY key`,
-		p.handler)
+	p.parked, err = waiting(ctx, q, schema, p.handler)
+	return err
 }
 
 // has reports whether a view that stands at p has taken the message in.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -146,13 +145,7 @@ func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq
 			}
 		}
 	}
-	_, err = tx.Exec(ctx, `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`,
-		string(router.Resolved), time.Now().UnixMicro(), p.handler)
-	if err != nil {
-		return 0, err
-	}
-	done, err := tx.Exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, p.handler)
-	if err != nil {
+	if parked, err = takenIn(ctx, tx, p.handler); err != nil {
 		return 0, err
 	}
 	// Of partitions that have no checkpoint yet, the handler finds by itself that it has what they tell.
@@ -163,5 +156,5 @@ func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq
 		_, err = tx.Exec(ctx, `UPDATE checkpoint SET incarnation = $1, position = $2 WHERE handler = $3 AND topic = $4`,
 			b.incarnation, handlers.End(through).Offset(), p.handler, string(p.topic))
 	}
-	return int(done.RowsAffected()), err
+	return parked, err
 }

@@ -24,7 +24,7 @@ var errNoFence = errors.New("redis: accounts are only written by a route with ma
 func (v *View) AccountVersions(
 	ctx context.Context, ids []bank.AccountID,
 ) (map[bank.AccountID]bank.Version, error) {
-	calls, err := v.calls(ctx, len(ids), 0, func(c *call, i int) { c.keys = append(c.keys, v.db.accountKey(ids[i])) })
+	calls, err := v.calls(ctx, len(ids), 0, func(c *call, id accountKeys, i int) { c.keys = append(c.keys, id(ids[i])) })
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +59,9 @@ func (v *View) SaveAccounts(ctx context.Context, updates []projection.Update) er
 	if f, ok := router.FenceOf(ctx); ok {
 		belongs = ownerOf(f)
 	}
-	calls, err := v.calls(ctx, len(updates), 3, func(c *call, i int) {
+	calls, err := v.calls(ctx, len(updates), 3, func(c *call, id accountKeys, i int) {
 		u := &updates[i]
-		c.keys = append(c.keys, v.db.accountKey(u.Account))
+		c.keys = append(c.keys, id(u.Account))
 		c.args = append(c.args, stateOf(u, belongs), openingOf(u), detailsOf(u))
 	})
 	if err != nil {
@@ -72,26 +72,38 @@ func (v *View) SaveAccounts(ctx context.Context, updates []projection.Update) er
 }
 
 // calls are for n accounts, of which add appends the keys, and so many arguments each.
-func (v *View) calls(ctx context.Context, n, args int, add func(c *call, i int)) ([]call, error) {
+func (v *View) calls(
+	ctx context.Context, n, args int, add func(c *call, id accountKeys, i int),
+) ([]call, error) {
 	f, ok := router.FenceOf(ctx)
 	if !ok {
 		return nil, errNoFence
 	}
 	mark, belongs := formatMark(f.Mark), ownerOf(f)
+	build, in := f.Mark.Build, v.db.in(f.Mark.Build)
+	if v.beside != "" {
+		build = anyInUse
+	}
+	id := func(account bank.AccountID) string { return in + accountPart + account.String() }
 	calls := make([]call, 0, (n+accountsAtOnce-1)/accountsAtOnce)
 	for from := 0; from < n; from += accountsAtOnce {
 		to := min(from+accountsAtOnce, n)
-		c := call{keys: make([]string, 0, to-from+1), args: make([]any, 0, (to-from)*args+2)}
-		c.keys, c.args = append(c.keys, v.db.markKey(f.Stream)), append(c.args, mark, belongs)
+		c := call{keys: make([]string, 0, to-from+2), args: make([]any, 0, (to-from)*args+3)}
+		c.keys = append(c.keys, v.db.inUse(), in+markPart(f.Stream))
+		c.args = append(c.args, build, mark, belongs)
 		for i := from; i < to; i++ {
-			add(&c, i)
+			add(&c, id, i)
 		}
 		calls = append(calls, c)
 	}
 	return calls, nil
 }
 
-func (db *DB) accountKey(id bank.AccountID) string { return db.prefix + "account:" + id.String() }
+// accountKeys say where accounts stand in a build.
+type accountKeys func(bank.AccountID) string
+
+// anyInUse tells scripts that they write beside the build in use, whichever that is.
+const anyInUse = "*"
 
 // ownerOf is what rows say that they belong to.
 func ownerOf(f router.Fence) string {
@@ -137,7 +149,7 @@ func readAccount(fields []any) (a bank.Account, err error) {
 			continue
 		}
 		if i == 0 {
-			text, err = afterOwner(text)
+			_, text, err = partsOf(text)
 		}
 		if err == nil {
 			parts[i], err = codec.DecodeAccount([]byte(text))
@@ -151,14 +163,25 @@ func readAccount(fields []any) (a bank.Account, err error) {
 	return a, nil
 }
 
-func afterOwner(state string) (string, error) {
+// partsOf are the incarnation that a state belongs to, and what follows.
+func partsOf(state string) (incarnation, rest string, err error) {
 	const before = digits + 4 // the version and the partition
 	if len(state) < before+2 {
-		return "", errors.New("half a state")
+		return "", "", errors.New("half a state")
 	}
 	n, err := strconv.ParseUint(state[before:before+2], 16, 8)
 	if err != nil || len(state) < before+2+int(n) {
-		return "", errors.New("a state without owner")
+		return "", "", errors.New("a state without owner")
 	}
-	return state[before+2+int(n):], nil
+	return state[before+2 : before+2+int(n)], state[before+2+int(n):], nil
+}
+
+// versionIn is the version by which scripts compare an account; 0: there is none.
+func versionIn(fields []any) bank.Version {
+	text, _ := fields[0].(string)
+	n, err := strconv.ParseUint(text[:min(digits, len(text))], 16, 64)
+	if err != nil {
+		return 0
+	}
+	return bank.Version(n)
 }

@@ -67,8 +67,8 @@ func (b *Balances) Account(ctx context.Context, id bank.AccountID) (bank.Account
 
 // look is redis.Nil when Redis has no such account.
 func (b *Balances) look(ctx context.Context, id bank.AccountID) (bank.Account, error) {
-	marks := b.db.marksOf(router.Stream{Handler: router.RedisBalancesHandler, Topic: bank.AccountsTopic})
-	reply, err := look.Run(ctx, b.db.read, []string{b.db.accountKey(id)}, marks).Result()
+	marks := marksPart(router.Stream{Handler: router.RedisBalancesHandler, Topic: bank.AccountsTopic})
+	reply, err := look.Run(ctx, b.db.read, []string{b.db.inUse()}, b.db.prefix, accountPart+id.String(), marks).Result()
 	if err != nil {
 		return bank.Account{}, err
 	}

@@ -5,15 +5,14 @@ import (
 	"testing"
 
 	"bankforge/adapters/redis"
+	"bankforge/app/apptest/servers"
+	"bankforge/router"
 )
 
 // Damage that no later version writes over is gone once the view was forgotten, and other keys are still there.
 func TestAForgottenViewIsBuiltFromTheLog(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(200)
 	b.await(both...)
@@ -34,7 +33,7 @@ func TestAForgottenViewIsBuiltFromTheLog(t *testing.T) {
 	if b.same() == nil {
 		t.Fatal("it is no damage")
 	}
-	if err := redis.NewView(b.db).Forget(t.Context()); err != nil {
+	if err := redis.NewView(b.db).Forget(t.Context(), router.RedisBalancesHandler); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.same(); err != nil {

@@ -1,14 +1,10 @@
 package redis_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,48 +15,18 @@ import (
 
 	"bankforge/adapters/redis"
 	"bankforge/app"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// services runs scripts/services.sh, and returns what it exports.
-func services(args ...string) (map[string]string, error) {
-	var out, problems bytes.Buffer
-	cmd := exec.Command("../../scripts/services.sh", args...)
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("services.sh %s: %w\n%s", strings.Join(args, " "), err, problems.String())
-	}
-	exports := map[string]string{}
-	for lines := bufio.NewScanner(&out); lines.Scan(); {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "="); ok {
-			exports[name] = value
-		}
-	}
-	return exports, nil
-}
-
-// server is the Redis that all tests share.
-var server = sync.OnceValues(func() (string, error) {
-	const name = "BANKFORGE_REDIS"
-	if url := os.Getenv(name); url != "" {
-		return url, nil
-	}
-	exports, err := services("up", "redis")
-	return exports[name], err
-})
 
 var prefixes atomic.Int64
 
 // open gives a test keys of its own.
 func open(tb testing.TB) (*redis.DB, *goredis.Client, string) {
 	tb.Helper()
-	url, err := server()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return openAt(tb, url)
+	return openAt(tb, servers.Redis(tb))
 }
 
 func openAt(tb testing.TB, url string) (*redis.DB, *goredis.Client, string) {

@@ -1,4 +1,7 @@
-local mark = redis.call('GET', KEYS[1])
-if (mark or '') ~= ARGV[1] then return redis.error_reply('FENCED another mark stands there') end
-redis.call('SET', KEYS[1], ARGV[2])
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+	return redis.error_reply('FENCED another build is in use')
+end
+local mark = redis.call('GET', KEYS[2])
+if (mark or '') ~= ARGV[2] then return redis.error_reply('FENCED another mark stands there') end
+redis.call('SET', KEYS[2], ARGV[3])
 return 1

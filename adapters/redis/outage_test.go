@@ -16,6 +16,7 @@ import (
 	"bankforge/adapters/sqlite"
 	"bankforge/app"
 	"bankforge/app/apptest"
+	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/handlers/projection"
@@ -182,10 +183,7 @@ var both = []string{app.BalancesHandler, router.RedisBalancesHandler}
 
 func TestARedisThatIsEmptyIsFilledAndThenServes(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	b := newBranch(t, url)
 	b.goOn(200)
 	b.await(both...)
@@ -203,10 +201,7 @@ func TestARedisThatIsEmptyIsFilledAndThenServes(t *testing.T) {
 
 func TestWhatRedisLosesIsBuiltFromTheLog(t *testing.T) {
 	t.Parallel()
-	url, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := servers.Redis(t)
 	for name, more := range map[string]int{"in silence": 0, "while the bank goes on": 100} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -320,14 +315,14 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 	dir := t.TempDir()
 	do := func(args ...string) map[string]string {
 		t.Helper()
-		exports, err := services(append([]string{"--dir", dir, "--ports", "auto"}, args...)...)
+		exports, err := servers.Script(append([]string{"--dir", dir, "--ports", "auto"}, args...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return exports
 	}
 	t.Cleanup(func() {
-		if _, err := services("--dir", dir, "down"); err != nil {
+		if _, err := servers.Script("--dir", dir, "down"); err != nil {
 			t.Error(err)
 		}
 	})

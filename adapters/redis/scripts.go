@@ -14,7 +14,8 @@ import (
 // An account is a hash: "s" is its state, "o" its opening, "d" its details. The state begins with its version
 // (16 hexadecimal digits, so that text compares as numbers do) and with what it belongs to: the partition (4 digits)
 // and the incarnation (2 digits for its length, and the text). A mark is its position and its target (16 digits each)
-// and the incarnation. Everything that a handler does is done under the mark that it has seen.
+// and the incarnation. Everything that a handler does is done under the mark that it has seen, in the build that is in
+// use. Who builds the view beside it does so under the build's own marks, whatever is in use.
 //
 //go:embed *.lua
 var scripts embed.FS
@@ -26,6 +27,10 @@ var (
 	// look gives the account only when the mark of its partition says that the view is complete: 0 is another one's, or
 	// not complete; nothing: there is no such account.
 	look = script("look")
+	mark = script("mark")
+	// replace moves all marks of a build and puts it in use; unmark removes them, unless it is.
+	replace = script("switch")
+	unmark  = script("unmark")
 )
 
 func script(name string) *redis.Script {

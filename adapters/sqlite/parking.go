@@ -14,11 +14,14 @@ import (
 	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
+	"bankforge/router/rebuild"
 )
 
 // HandlerStore is the router.Store of handlers that write to a file: their checkpoints and parked messages stand beside
 // what they write. Transactions begin IMMEDIATE, so whoever is in one has locked every row.
 type HandlerStore struct{ db *DB }
+
+var _ rebuild.Store = (*HandlerStore)(nil)
 
 // NewHandlerStore uses the tables of views.db or state.db.
 func NewHandlerStore(db *DB) *HandlerStore { return &HandlerStore{db} }
@@ -261,6 +264,49 @@ func (s *HandlerStore) mustHead(ctx context.Context, p router.Parked) (*sql.Tx, 
 		return nil, 0, ErrNotHead
 	}
 	return tx, id, err
+}
+
+// Waiting implements rebuild.Places.
+func (s *HandlerStore) Waiting(ctx context.Context, handler string) (map[string]handlers.Position, error) {
+	rows, err := s.db.querier(ctx).QueryContext(ctx, `SELECT key, min(position) FROM parked_message
+		WHERE handler = ? AND ended_at IS NULL GROUP BY key`, handler)
+	if err != nil {
+		return nil, err
+	}
+	parked := map[string]handlers.Position{}
+	err = eachRow(rows, func(scan func(...any) error) error {
+		var key string
+		var offset int64
+		err := scan(&key, &offset)
+		parked[key] = handlers.PositionAt(offset)
+		return err
+	})
+	return parked, err
+}
+
+// TakenIn implements rebuild.Store.
+func (s *HandlerStore) TakenIn(ctx context.Context, handler string) (keys int, err error) {
+	tx, err := s.db.tx(ctx)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE parked_message SET status = ?, ended_at = ?
+		WHERE handler = ? AND ended_at IS NULL`, string(router.Resolved), time.Now().UnixMicro(), handler)
+	if err != nil {
+		return 0, err
+	}
+	done, err := tx.ExecContext(ctx, `DELETE FROM parked_sequence WHERE handler = ?`, handler)
+	if err != nil {
+		return 0, err
+	}
+	n, err := done.RowsAffected()
+	return int(n), err
+}
+
+// Reserve implements rebuild.Store. Who writes has the directory to himself, by its lock; who only reads and compares
+// disturbs nobody.
+func (s *HandlerStore) Reserve(context.Context, string, bool) (release func(), err error) {
+	return func() {}, nil
 }
 
 // Classify says what is to become of errors of SQLite: what was interrupted is tried again, and a full or broken disk

@@ -91,22 +91,11 @@ type place struct {
 
 // placeOf reads where the view stands in db.
 func (v *view) placeOf(ctx context.Context, db *DB) (p place, err error) {
-	p = place{view: v, parked: map[string]handlers.Position{}}
+	p = place{view: v}
 	if p.Checkpoint, err = NewHandlerStore(db).Checkpoint(ctx, v.stream()); err != nil {
 		return p, err
 	}
-	rows, err := db.querier(ctx).QueryContext(ctx, `SELECT key, min(position) FROM parked_message
-		WHERE handler = ? AND ended_at IS NULL GROUP BY key`, v.handler)
-	if err != nil {
-		return p, err
-	}
-	err = eachRow(rows, func(scan func(...any) error) error {
-		var key string
-		var offset int64
-		err := scan(&key, &offset)
-		p.parked[key] = handlers.PositionAt(offset)
-		return err
-	})
+	p.parked, err = NewHandlerStore(db).Waiting(ctx, v.handler)
 	return p, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -118,14 +117,10 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	if err := execAll(ctx, tx, append(copying, indexes...)); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE parked_message SET status = ?, ended_at = ?
-		WHERE handler = ? AND ended_at IS NULL`, string(router.Resolved), time.Now().UnixMicro(), p.handler)
-	if err != nil {
+	store := NewHandlerStore(db)
+	if _, err := store.TakenIn(ctx, p.handler); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM parked_sequence WHERE handler = ?`, p.handler); err != nil {
-		return err
-	}
-	return NewHandlerStore(db).Advance(ctx, p.stream(),
+	return store.Advance(ctx, p.stream(),
 		router.Checkpoint{Incarnation: incarnation, Position: handlers.End(through)})
 }

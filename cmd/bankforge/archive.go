@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"bankforge/app"
 	"bankforge/cmd/bankforge/embedded"
+	"bankforge/cmd/bankforge/remote"
 )
 
 // BackupCmd copies a bank, also a running one, into one file.
@@ -40,19 +42,28 @@ func (c *BackupCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 
 // RestoreCmd makes a bank of a backup.
 type RestoreCmd struct {
-	File string `arg:"" help:"A file that backup made." placeholder:"FILE"`
+	File string `arg:"" optional:"" help:"A file that backup made; none with --store postgres." placeholder:"FILE"`
 }
 
 // Help says what no flag does.
 func (RestoreCmd) Help() string {
 	return "The data directory must be empty or missing. The bank begins a new incarnation there: what was done after " +
 		"the backup is not in it, so live clients load anew, and nothing that was derived from the old log is believed. " +
-		"The log is verified before the bank is handed over. Make sure that the old bank does not run any more."
+		"The log is verified before the bank is handed over. Make sure that the old bank does not run any more. " +
+		"With --store postgres, put the database back with PostgreSQL's own tools, and then run this without FILE: it " +
+		"only begins the new incarnation."
 }
 
 // Run says what it has restored, and what to do next.
 func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	if err := cli.onlyEmbedded("restore"); err != nil {
+	bank, shared := cli.keeper().keeper.(remote.Bank)
+	switch {
+	case shared && c.File == "":
+		return restoreShared(ctx, bank, stdout)
+	case c.File == "":
+		return errors.New("restore needs FILE")
+	}
+	if err := cli.onlyEmbedded("restore FILE"); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -68,5 +79,17 @@ func (c *RestoreCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error 
 			"next: bankforge serve; it builds the views anew. See that the old bank does not run any more.\n",
 		c.File, cli.Data, done.Now.Seq, done.Before.Incarnation, done.Now.Incarnation, done.Now.Term,
 		time.Since(began).Round(time.Millisecond))
+	return err
+}
+
+// restoreShared is for a database that is already in its place.
+func restoreShared(ctx context.Context, bank remote.Bank, stdout io.Writer) error {
+	before, now, err := bank.Reincarnate(ctx, owner(), time.Now())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "the log of incarnation %s, which ends at event %d, goes on as %s in term %d\n"+
+		"next: bankforge rebuild all, bankforge verify, bankforge serve. See that the old bank does not run any more.\n",
+		before.Incarnation, before.Seq, now.Incarnation, now.Term)
 	return err
 }

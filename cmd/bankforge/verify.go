@@ -59,23 +59,26 @@ func printDifferences(out *strings.Builder, found []app.Difference, omitted int)
 
 // RebuildCmd builds views anew.
 type RebuildCmd struct {
-	View string `arg:"" help:"balances, history, transactions, or all; balances-redis, history-mongo; topics (of Kafka)."`
+	Repartition bool `help:"With topics: change the number to that of --partitions, with all processes stopped."`
+
+	View string `arg:"" help:"balances, history, transactions (in the store, or with -redis, -mongo), all, or topics."`
 }
 
-// Run says in what the old view differed from the log, and that the new one is in its place.
+// Run says in what the old view differed from the log, and that the new one is in its place. Of several it also does so
+// when a later one has failed.
 func (c *RebuildCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
-	r, err := cli.keeper().Rebuild(ctx, c.View)
-	if err != nil {
+	rebuild := cli.keeper().Rebuild
+	if c.Repartition {
+		rebuild = cli.keeper().Repartition
+	}
+	r, err := rebuild(ctx, c.View)
+	if len(r.Views) == 0 {
 		return err
 	}
 	var out strings.Builder
-	if r.Later {
-		_, err := fmt.Fprintf(stdout, "%s is empty: its handlers build it from the log\n", strings.Join(r.Views, ", "))
-		return err
-	}
 	printDifferences(&out, r.Differences, r.Omitted)
 	fmt.Fprintf(&out, "rebuilt %s through event %d: %d differences, %d keys were parked",
 		strings.Join(r.Views, ", "), r.Through, len(r.Differences)+r.Omitted, r.Parked)
-	_, err = fmt.Fprintln(stdout, out.String())
-	return err
+	_, failed := fmt.Fprintln(stdout, out.String())
+	return errors.Join(err, failed)
 }

@@ -65,7 +65,7 @@ func (w *Where) validate() error {
 }
 
 // keeper is what knows the stores that were chosen.
-func (w *Where) keeper() keeper {
+func (w *Where) keeper() attached {
 	outside := remote.Outside{Prefix: w.Prefix, Partitions: 1}
 	if w.Balances == "redis" {
 		outside.Redis = w.Redis
@@ -104,21 +104,57 @@ func (a attached) Open(ctx context.Context, p stores.Process) (*stores.Stores, e
 	return s, nil
 }
 
-// Rebuild builds views anew. One outside is taken away, and its handlers build it again from the log, as when its
-// server had lost it; until it is there, the store answers, so the view in the store is the other one of the two.
-func (a attached) Rebuild(ctx context.Context, view string) (stores.Rebuilt, error) {
-	if !slices.Contains(a.outside.Names(), view) {
+// Rebuild builds views anew, those outside as well.
+func (a attached) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
+	outside := a.outside.Names()
+	switch {
+	case view == "all":
+		if r, err = a.keeper.Rebuild(ctx, view); err != nil {
+			return stores.Rebuilt{}, err
+		}
+	case slices.Contains(outside, view):
+		outside = []string{view}
+	case slices.Contains(remote.OutsideNames(), view):
+		return r, fmt.Errorf("%s is a view outside of the store: see --balances redis and --history mongo", view)
+	default:
 		return a.keeper.Rebuild(ctx, view)
 	}
-	bank, shared := a.keeper.(remote.Bank)
-	if !shared {
-		return stores.Rebuilt{}, fmt.Errorf("%s is built anew by itself: empty its server", view)
+	if len(outside) == 0 {
+		return r, nil
 	}
-	err := bank.Alone(ctx, func(ctx context.Context) error { return a.outside.Forget(ctx, view) })
-	return stores.Rebuilt{Views: []string{view}, Later: true}, err
+	err = a.keeper.WithHandlers(ctx, func(ctx context.Context, h stores.Handlers) error {
+		for _, name := range outside {
+			done, err := a.outside.Rebuild(ctx, name, h)
+			if err != nil {
+				return err
+			}
+			r = r.And(done)
+		}
+		return nil
+	})
+	return r, err
 }
 
-// keeper opens what a bank is kept in, and works on it without serving it.
+// Repartition changes the number of partitions, with all that is counted in it. It is asked for with the topics.
+func (a attached) Repartition(ctx context.Context, view string) (r stores.Rebuilt, err error) {
+	bank, shared := a.keeper.(remote.Bank)
+	if !shared || view != remote.Topics {
+		return r, errors.New("--repartition is for the topics of --broker kafka")
+	}
+	return bank.Repartition(ctx, a.outside)
+}
+
+// Verify checks the bank, and the views outside.
+func (a attached) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
+	end := func(context.Context) error { return nil }
+	report, noViews, err = a.keeper.Verify(ctx, func(h stores.Handlers) (checks []app.ViewCheck, err error) {
+		checks, end, err = a.outside.Checks(h)
+		return checks, err
+	})
+	return report, noViews, errors.Join(err, end(ctx))
+}
+
+// keeper opens what a bank is kept in.
 type keeper interface {
 	// Open opens everything that serving needs, and makes what is missing.
 	Open(ctx context.Context, p stores.Process) (*stores.Stores, error)
@@ -126,10 +162,20 @@ type keeper interface {
 	TokenKey(ctx context.Context) (ports.TokenKey, error)
 	// Migrate brings all tables up to date, and says where they are.
 	Migrate(ctx context.Context) (where string, err error)
-	// Verify checks everything, also beside running processes. noViews: there are none yet.
-	Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error)
-	// Rebuild builds a view anew, or all of them.
+	examiner
+}
+
+// examiner works on a bank that may be in use.
+type examiner interface {
+	// Verify checks everything, also beside running processes; with what outside says, also views that stand elsewhere.
+	// noViews: there are none yet.
+	Verify(
+		ctx context.Context, outside func(stores.Handlers) ([]app.ViewCheck, error),
+	) (report app.VerifyReport, noViews bool, err error)
+	// Rebuild builds a view anew, or all of them. With an error, it says which ones were done before.
 	Rebuild(ctx context.Context, view string) (stores.Rebuilt, error)
+	// WithHandlers gives fn where the handlers stand. What is in files must be served by nobody.
+	WithHandlers(ctx context.Context, fn func(ctx context.Context, h stores.Handlers) error) error
 }
 
 // onlyEmbedded refuses what is done with the files of the data directory where the bank is not in them.

@@ -173,7 +173,7 @@ func (r *Relay) recorded(c router.Cursor) error {
 	for topic, n := range r.c.Partitions {
 		if was := len(c.Last[topic]); was != n && was > 0 {
 			return fmt.Errorf("%w: %s has %d by the configuration, and its messages were made for %d; configure %d again, "+
-				"or stop all processes, delete the topic, and rebuild it from the log with the new number",
+				"or stop all processes, and rebuild topics and views with the new number",
 				ErrPartitions, topic, n, was, was)
 		}
 	}

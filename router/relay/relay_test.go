@@ -251,14 +251,25 @@ func TestAResetBeginsAnew(t *testing.T) {
 	l.transfer(1, 2)
 	first := run(t, "first", l, b, s)
 	first.await(t, 1)
-	if err := relay.Reset(t.Context(), s); !errors.Is(err, relay.ErrHeld) {
+	five := map[bank.Topic]int{bank.AccountsTopic: 5, bank.TransactionsTopic: 5}
+	empty := func(router.Cursor) error { return nil }
+	if err := relay.Reset(t.Context(), s, "second", five, empty); !errors.Is(err, relay.ErrHeld) {
 		t.Errorf("while a relay runs: %v", err)
 	}
 	if err := first.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := relay.Reset(t.Context(), s); err != nil {
+	before, _ := s.Cursor(t.Context())
+	refusal := errors.New("refused")
+	err := relay.Reset(t.Context(), s, "second", five, func(router.Cursor) error { return refusal })
+	if after, _ := s.Cursor(t.Context()); !errors.Is(err, refusal) || after.Seq != before.Seq {
+		t.Errorf("refused: %v, and the cursor is %+v", err, after)
+	}
+	if err := relay.Reset(t.Context(), s, "second", everyTopic(), empty); err != nil {
 		t.Fatal(err)
+	}
+	if c, err := s.Cursor(t.Context()); err != nil || c.Seq != 0 || len(c.Last) != len(everyTopic()) {
+		t.Errorf("the cursor is %+v, %v", c, err)
 	}
 	l.transfer(1, 2)
 	anew := newBroker()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/router"
 )
 
@@ -21,14 +23,32 @@ type Store interface {
 	Save(ctx context.Context, term uint64, c router.Cursor, lease time.Duration) error
 }
 
-// Reset lets the next relay begin anew: all of the log is sent again, with the numbers of partitions that are
-// configured then. It is for who has stopped all processes and deleted the topics. ErrHeld: a relay runs.
-func Reset(ctx context.Context, s Store) error {
-	term, _, err := s.Acquire(ctx, "reset", time.Minute)
+// resetLease is how long others leave the relay to who has reset it.
+const resetLease = time.Minute
+
+// Reset sets the relay's cursor back to the beginning, with these numbers of partitions from now on: all of the log is
+// sent again, by the relay with this name; others wait for a minute. empty deletes the topics, while no relay can run.
+// It is told the cursor, and may refuse; then nothing has changed. ErrHeld: a relay runs.
+func Reset(
+	ctx context.Context, s Store, owner string, partitions map[bank.Topic]int, empty func(was router.Cursor) error,
+) error {
+	term, was, err := s.Acquire(ctx, owner, resetLease)
 	if err != nil {
 		return err
 	}
-	return s.Save(ctx, term, router.Cursor{}, 0)
+	if err := empty(was); err != nil {
+		return errors.Join(err, s.Save(context.WithoutCancel(ctx), term, was, 0))
+	}
+	return s.Save(ctx, term, router.Cursor{Last: beginning(partitions)}, resetLease)
+}
+
+// beginning is before the first message of each partition.
+func beginning(partitions map[bank.Topic]int) map[bank.Topic][]handlers.Position {
+	last := map[bank.Topic][]handlers.Position{}
+	for topic, n := range partitions {
+		last[topic] = make([]handlers.Position, n)
+	}
+	return last
 }
 
 // What a Store refuses with; test with errors.Is.

@@ -44,30 +44,39 @@ const startWithin = 5 * time.Minute
 // startPostgres is asked at most once in a process.
 var startPostgres = sync.OnceValues(func() (string, error) { return start("BANKFORGE_POSTGRES", "postgres") })
 
-// start runs the script, which returns when the server answers, and may be run by many at once.
+// start starts a service, and is told where it is.
 func start(variable, service string) (string, error) {
+	at, err := Script("up", service)
+	if err == nil && at[variable] == "" {
+		err = fmt.Errorf("scripts/services.sh up %s does not say %s", service, variable)
+	}
+	return at[variable], err
+}
+
+// Script runs scripts/services.sh, and returns the variables that it exports. It returns when the servers answer, and
+// may be run by many at once. It is for tests that stop servers, which must be their own.
+func Script(args ...string) (map[string]string, error) {
 	root, err := root()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
-	script := filepath.Join(root, "scripts", "services.sh")
-	cmd := exec.CommandContext(ctx, script, "up", service) //nolint:gosec // it is the tree's own
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "services.sh"), args...) //nolint:gosec // it is our own
 	cmd.Dir = root
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("scripts/services.sh up %s: %w: %s", service, err, said.String())
+		return nil, fmt.Errorf("scripts/services.sh %s: %w: %s", strings.Join(args, " "), err, said.String())
 	}
+	exports := map[string]string{}
 	for line := range strings.Lines(string(out)) {
-		value, ok := strings.CutPrefix(strings.TrimSpace(line), "export "+variable+"=")
-		if ok {
-			return strings.Trim(value, `'"`), nil
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "="); ok {
+			exports[name] = strings.Trim(value, `'"`)
 		}
 	}
-	return "", fmt.Errorf("scripts/services.sh up %s does not say %s", service, variable)
+	return exports, nil
 }
 
 // root is the folder of the module, above the one in which a test runs.

@@ -101,8 +101,11 @@ func (b Bank) Migrate(ctx context.Context) (where string, err error) {
 	return b.Dir, f.Close()
 }
 
-// Verify checks the bank, also that of a running process. noViews: there are none to compare with the log.
-func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
+// Verify checks the bank, also that of a running process; with what outside says, also views that stand elsewhere.
+// noViews: there are none to compare with the log.
+func (b Bank) Verify(
+	ctx context.Context, outside func(stores.Handlers) ([]app.ViewCheck, error),
+) (report app.VerifyReport, noViews bool, err error) {
 	at := paths{b.Dir}
 	if err := at.refuseHalfRestored(); err != nil {
 		return report, false, err
@@ -127,7 +130,11 @@ func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool
 			return report, false, err
 		}
 		defer func() { err = errors.Join(err, viewsDB.Close()) }()
-		checks = append(checks, sqlite.NewViewsCheck(viewsDB, router.FromLog(log), os.TempDir()))
+		source := router.FromLog(log)
+		if checks, err = outside(stores.Handlers{Source: source, Store: sqlite.NewHandlerStore(viewsDB)}); err != nil {
+			return report, noViews, err
+		}
+		checks = append([]app.ViewCheck{sqlite.NewViewsCheck(viewsDB, source, os.TempDir())}, checks...)
 	}
 	report, err = app.Verify(ctx, log, checks...)
 	return report, noViews, err
@@ -150,22 +157,44 @@ func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err e
 	if err != nil {
 		return r, err
 	}
-	if _, err := os.Stat(paths{b.Dir}.bank()); err != nil {
-		return r, fmt.Errorf("--data: %w", err)
-	}
-	f, err := openFiles(ctx, b.Dir)
+	f, source, err := b.offline(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	done, err := sqlite.RebuildViews(ctx, f.views, source, f.dir, names)
 	if err != nil {
 		return r, err
 	}
-	done, err := sqlite.RebuildViews(ctx, f.views, router.FromLog(log), f.dir, names)
 	return stores.Rebuilt{
 		Views: names, Through: done.Through, Parked: done.Parked, Differences: done.Differences, Omitted: done.Omitted,
-	}, err
+	}, nil
+}
+
+// offline opens the files of a bank that is there, while no process serves it.
+func (b Bank) offline(ctx context.Context) (*files, router.Source, error) {
+	if _, err := os.Stat(paths{b.Dir}.bank()); err != nil {
+		return nil, nil, fmt.Errorf("--data: %w", err)
+	}
+	f, err := openFiles(ctx, b.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := f.openLog(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, router.FromLog(log), nil
+}
+
+// WithHandlers gives fn where the handlers stand, while no process serves the bank.
+func (b Bank) WithHandlers(ctx context.Context, fn func(ctx context.Context, h stores.Handlers) error) (err error) {
+	f, source, err := b.offline(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return fn(ctx, stores.Handlers{Source: source, Store: sqlite.NewHandlerStore(f.views)})
 }
 
 func absent(path string) (bool, error) {

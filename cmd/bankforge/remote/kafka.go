@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -13,6 +14,7 @@ import (
 	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/router"
+	"bankforge/router/rebuild"
 	"bankforge/router/relay"
 )
 
@@ -41,16 +43,15 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	conf := kafka.Config{Brokers: b.Kafka.Brokers, Prefix: b.Prefix, Log: p.Log}
 	partitions := b.counts()
 	at := &kafka.Topics{Config: conf}
-	for _, module := range readers {
-		if !p.Runs(module) {
-			continue
+	cursors := postgres.NewRelayStore(db)
+	if slices.ContainsFunc(readers, p.Runs) {
+		if err := b.joinReaders(ctx, s, db, cursors); err != nil {
+			return err
 		}
 		if _, err := at.Missing(ctx, partitions); err != nil {
 			return fmt.Errorf("--kafka: %w", err)
 		}
-		break
 	}
-	cursors := postgres.NewRelayStore(db)
 	s.Broker = &stores.Broker{
 		Partitions: partitions, Cursors: cursors, Subscribe: subscribe(conf, b.Kafka.Partitions),
 		Relay: func(c relay.Config) (*relay.Relay, error) {
@@ -62,20 +63,52 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	return nil
 }
 
-// fillTopics deletes the topics, and brings all of the log to new ones. No other relay may run; handlers may: they
-// leave out what they have.
-func (b Bank) fillTopics(ctx context.Context, db *postgres.DB) (r stores.Rebuilt, err error) {
-	if len(b.Kafka.Brokers) == 0 {
-		return r, errors.New("topics are for --broker kafka")
+// joinReaders lets nobody change the number of partitions while this process runs, and makes sure that it has the right
+// one.
+func (b Bank) joinReaders(ctx context.Context, s *stores.Stores, db *postgres.DB, at router.Cursors) error {
+	short, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	leave, err := postgres.NewHandlerStore(db.Derived()).Reserve(short, readsKafka, true)
+	if err != nil {
+		return fmt.Errorf("--partitions: the number is being changed, or PostgreSQL does not answer: %w", err)
 	}
+	closing(s, func(context.Context) error {
+		leave()
+		return nil
+	})
+	was, err := at.Cursor(ctx)
+	if err == nil {
+		err = b.recorded(was)
+	}
+	return err
+}
+
+// fillTopics deletes the topics, and brings all of the log to new ones, with as many partitions as are configured;
+// renumbered: these may be others than before. No other relay may run. Handlers may, where the number stays: they leave
+// out what they have.
+func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) (r stores.Rebuilt, err error) {
 	conf := kafka.Config{Brokers: b.Kafka.Brokers, Prefix: b.Prefix}
 	at, cursors, partitions := &kafka.Topics{Config: conf}, postgres.NewRelayStore(db), b.counts()
-	source := router.FromLog(db.Log(postgres.LogConfig{}))
+	source := handlersIn(db).Source
 	head, err := source.Head(ctx)
 	if err != nil {
 		return r, err
 	}
-	if err := b.emptyTopics(ctx, at, cursors); err != nil {
+	err = relay.Reset(ctx, cursors, rebuilder, partitions, func(was router.Cursor) error {
+		if err := b.recorded(was); err != nil && !renumbered {
+			return err
+		}
+		for _, topic := range topics {
+			if err := at.Delete(ctx, topic); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, relay.ErrHeld) {
+		return r, errors.New("a relay runs: stop the processes with the module event-store first")
+	}
+	if err != nil {
 		return r, err
 	}
 	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
@@ -99,35 +132,94 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB) (r stores.Rebuilt
 	return stores.Rebuilt{Views: []string{Topics}, Through: head.Seq}, ctx.Err()
 }
 
-// rebuilder is the name of the relay that fills the topics; rebuildLease is how long others leave them to it.
-const (
-	rebuilder    = "bankforge rebuild"
-	rebuildLease = time.Minute
-)
+// rebuilder is the name of the relay that fills the topics.
+const rebuilder = "bankforge rebuild"
 
-// emptyTopics deletes them, with the relay's lease held, and sets its cursor back.
-func (b Bank) emptyTopics(ctx context.Context, at *kafka.Topics, cursors *postgres.RelayStore) error {
-	term, was, err := cursors.Acquire(ctx, rebuilder, rebuildLease)
-	if errors.Is(err, relay.ErrHeld) {
-		return errors.New("a relay runs: stop the processes with the module event-store first")
-	}
-	if err != nil {
-		return err
-	}
-	for topic, last := range was.Last {
+// recorded refuses other numbers of partitions than those that messages, checkpoints and marks were made for.
+func (b Bank) recorded(c router.Cursor) error {
+	for topic, last := range c.Last {
 		if len(last) != b.Kafka.Partitions {
-			err = fmt.Errorf("--partitions: %s has %d, and what handlers have is counted in these", topic, len(last))
+			return fmt.Errorf("--partitions: %s has %d, and what handlers have is counted in these; say %d again, or stop all "+
+				"processes and change it: bankforge rebuild topics --repartition --partitions %d",
+				topic, len(last), len(last), b.Kafka.Partitions)
 		}
 	}
-	for _, topic := range topics {
-		if err == nil {
-			err = at.Delete(ctx, topic)
-		}
+	return nil
+}
+
+// readsKafka is what processes reserve that read from Kafka, or write to it, as long as they run.
+const readsKafka = "readers of Kafka"
+
+// Repartition changes the number of partitions to the configured one. Keys go to other partitions by that, so all that
+// is counted in partitions begins anew: the views, with their checkpoints, and the topics. All processes of the bank
+// must have been stopped. Whenever it is cut off, running it again leads to the same end; processes go on with the old
+// number until the topics are deleted, and with the new one after that.
+func (b Bank) Repartition(ctx context.Context, outside Outside) (r stores.Rebuilt, err error) {
+	if len(b.Kafka.Brokers) == 0 {
+		return r, errors.New("--repartition is for --broker kafka")
+	}
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return r, err
+	}
+	defer db.Close()
+	at := postgres.NewHandlerStore(db.Derived())
+	release, err := at.Reserve(ctx, readsKafka, false)
+	if errors.Is(err, rebuild.ErrUnderWay) {
+		return r, errors.New("--repartition: processes of the bank run: stop all of them first")
 	}
 	if err != nil {
-		return errors.Join(err, cursors.Save(context.WithoutCancel(ctx), term, was, 0))
+		return r, err
 	}
-	return cursors.Save(ctx, term, router.Cursor{}, rebuildLease)
+	defer release()
+	was, err := postgres.NewRelayStore(db).Cursor(ctx)
+	if err != nil {
+		return r, err
+	}
+	if b.recorded(was) != nil {
+		if r, err = b.recount(ctx, db, at, outside, was); err != nil {
+			return stores.Rebuilt{}, err
+		}
+	}
+	filled, err := b.fillTopics(ctx, db, true)
+	if err != nil {
+		return r, err
+	}
+	r = r.And(filled)
+	for _, name := range outside.Names() {
+		done, err := outside.Rebuild(ctx, name, handlersIn(db))
+		if err != nil {
+			return r, err
+		}
+		r = r.And(done)
+	}
+	return r, nil
+}
+
+// recount builds the views in the store anew, so that their checkpoints are the same in all partitions, however many
+// there are; and forgets those outside, whose rows name their partitions.
+func (b Bank) recount(
+	ctx context.Context, db *postgres.DB, at *postgres.HandlerStore, outside Outside, was router.Cursor,
+) (r stores.Rebuilt, err error) {
+	old := func(topic bank.Topic, key string) int { return router.PartitionOf(key, max(len(was.Last[topic]), 1)) }
+	done, err := postgres.RebuildViews(ctx, db, handlersIn(db).Source, postgres.ViewNames(), old)
+	if err != nil {
+		return r, err
+	}
+	for _, name := range OutsideNames() { // whether they are read now or not
+		if err := at.Forget(ctx, name); err != nil {
+			return r, err
+		}
+	}
+	for _, name := range outside.Names() {
+		if err := outside.forget(ctx, name); err != nil {
+			return r, err
+		}
+	}
+	return stores.Rebuilt{
+		Views: postgres.ViewNames(), Through: done.Through, Parked: done.Parked, Differences: done.Differences,
+		Omitted: done.Omitted,
+	}, at.Repartition(ctx, b.Kafka.Partitions)
 }
 
 // counts are the numbers of partitions, by topic.

@@ -8,9 +8,12 @@ import (
 
 	"bankforge/adapters/mongo"
 	"bankforge/adapters/redis"
+	"bankforge/app"
+	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/handlers/projection"
 	"bankforge/router"
+	"bankforge/router/rebuild"
 )
 
 // Outside are views that stand elsewhere than in the store, which goes on keeping its own, to fall back to.
@@ -98,29 +101,89 @@ func closing(s *stores.Stores, end func(context.Context) error) {
 	}
 }
 
-// Names are the views outside that the bank has.
+// OutsideNames are the views that can stand outside: those of their handlers.
+func OutsideNames() []string {
+	return []string{router.RedisBalancesHandler, router.MongoHistoryHandler, router.MongoTransactionsHandler}
+}
+
+// Names are those that the bank has.
 func (o Outside) Names() (names []string) {
+	all := OutsideNames()
 	if o.Redis != "" {
-		names = append(names, router.RedisBalancesHandler)
+		names = append(names, all[:1]...)
 	}
 	if o.Mongo != "" {
-		names = append(names, router.MongoHistoryHandler)
+		names = append(names, all[1:]...)
 	}
 	return names
 }
 
-// Forget removes a view outside, which its handlers then build anew from the log. Nobody may write to it meanwhile.
-func (o Outside) Forget(ctx context.Context, name string) (err error) {
+// open connects to where a view stands.
+func (o Outside) open(name string) (v rebuild.View, end func(context.Context) error, err error) {
 	if name == router.RedisBalancesHandler {
 		db, err := redis.Open(o.Redis, o.Prefix)
 		if err != nil {
-			return fmt.Errorf("--redis: %w", err)
+			return nil, nil, fmt.Errorf("--redis: %w", err)
 		}
-		return errors.Join(redis.NewView(db).Forget(ctx), db.Close())
+		return redis.NewView(db), func(context.Context) error { return db.Close() }, nil
 	}
 	db, err := mongo.Open(o.Mongo)
 	if err != nil {
-		return fmt.Errorf("--mongo: %w", err)
+		return nil, nil, fmt.Errorf("--mongo: %w", err)
 	}
-	return errors.Join(mongo.NewView(db).Forget(ctx), db.Close(context.WithoutCancel(ctx)))
+	return mongo.NewView(db), func(ctx context.Context) error { return db.Close(context.WithoutCancel(ctx)) }, nil
+}
+
+func (o Outside) config(name string, source router.Source, v rebuild.View) rebuild.Config {
+	topic := bank.AccountsTopic
+	if name == router.MongoTransactionsHandler {
+		topic = bank.TransactionsTopic
+	}
+	return rebuild.Config{Source: source, Handler: name, Topic: topic, Partitions: o.Partitions, View: v}
+}
+
+// Checks compare the views that the bank has with the log. end is called when they are done.
+func (o Outside) Checks(h stores.Handlers) (checks []app.ViewCheck, end func(context.Context) error, err error) {
+	var ends []func(context.Context) error
+	end = func(ctx context.Context) (err error) {
+		for _, end := range ends {
+			err = errors.Join(err, end(ctx))
+		}
+		return err
+	}
+	for _, name := range o.Names() {
+		v, e, err := o.open(name)
+		if err != nil {
+			return nil, end, err
+		}
+		ends = append(ends, e)
+		checks = append(checks, rebuild.NewCheck(h.Store, o.config(name, h.Source, v)))
+	}
+	return checks, end, nil
+}
+
+// Rebuild builds a view anew beside the one in use, compares, and switches.
+func (o Outside) Rebuild(ctx context.Context, name string, h stores.Handlers) (r stores.Rebuilt, err error) {
+	v, end, err := o.open(name)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, end(ctx)) }()
+	done, err := rebuild.Run(ctx, o.config(name, h.Source, v), h.Store)
+	if err != nil {
+		return r, err
+	}
+	return stores.Rebuilt{
+		Views: []string{name}, Through: done.Through, Parked: done.Parked, Differences: done.Differences,
+		Omitted: done.Omitted,
+	}, nil
+}
+
+// forget removes a view, which is then built anew from the log. Nobody may write to it meanwhile.
+func (o Outside) forget(ctx context.Context, name string) error {
+	v, end, err := o.open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(v.Forget(ctx, name), end(ctx))
 }

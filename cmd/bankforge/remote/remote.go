@@ -3,6 +3,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -141,16 +142,24 @@ func (b Bank) Migrate(ctx context.Context) (where string, err error) {
 	return "PostgreSQL", nil
 }
 
-// Verify checks the bank, beside the processes that run. noViews: nothing is in them yet.
-func (b Bank) Verify(ctx context.Context) (report app.VerifyReport, noViews bool, err error) {
+// Verify checks the bank, beside the processes that run; with what outside says, also views that stand elsewhere.
+// noViews: nothing is in them yet.
+func (b Bank) Verify(
+	ctx context.Context, outside func(stores.Handlers) ([]app.ViewCheck, error),
+) (report app.VerifyReport, noViews bool, err error) {
 	db, err := b.open(ctx, true)
 	if err != nil {
 		return report, false, err
 	}
 	defer db.Close()
 	log := db.Log(postgres.LogConfig{})
-	check := postgres.NewViewsCheck(db, router.FromLog(log), b.partitions())
-	report, err = app.Verify(ctx, log, check)
+	at := handlersIn(db)
+	more, err := outside(at)
+	if err != nil {
+		return report, false, err
+	}
+	check := postgres.NewViewsCheck(db, at.Source, b.partitions())
+	report, err = app.Verify(ctx, log, append([]app.ViewCheck{check}, more...)...)
 	return report, false, err
 }
 
@@ -161,6 +170,9 @@ const Topics = "topics"
 // bank may run meanwhile.
 func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err error) {
 	var names []string
+	if view == Topics && len(b.Kafka.Brokers) == 0 {
+		return r, errors.New("topics are for --broker kafka")
+	}
 	if view != Topics {
 		if names, err = stores.Choose(view, postgres.ViewNames()); err != nil {
 			return r, err
@@ -172,21 +184,39 @@ func (b Bank) Rebuild(ctx context.Context, view string) (r stores.Rebuilt, err e
 	}
 	defer db.Close()
 	if view == Topics {
-		return b.fillTopics(ctx, db)
+		return b.fillTopics(ctx, db, false)
 	}
-	log := db.Log(postgres.LogConfig{})
-	done, err := postgres.RebuildViews(ctx, db, router.FromLog(log), names, b.partitions())
+	done, err := postgres.RebuildViews(ctx, db, handlersIn(db).Source, names, b.partitions())
+	if err != nil {
+		return r, err
+	}
 	return stores.Rebuilt{
 		Views: names, Through: done.Through, Parked: done.Parked, Differences: done.Differences, Omitted: done.Omitted,
-	}, err
+	}, nil
 }
 
-// Alone runs fn while no handler of the bank can begin anything.
-func (b Bank) Alone(ctx context.Context, fn func(ctx context.Context) error) error {
+func handlersIn(db *postgres.DB) stores.Handlers {
+	return stores.Handlers{
+		Source: router.FromLog(db.Log(postgres.LogConfig{})), Store: postgres.NewHandlerStore(db.Derived()),
+	}
+}
+
+// WithHandlers gives fn where the handlers stand. Processes of the bank may run meanwhile.
+func (b Bank) WithHandlers(ctx context.Context, fn func(ctx context.Context, h stores.Handlers) error) error {
 	db, err := b.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return postgres.NewHandlerStore(db.Derived()).Alone(ctx, fn)
+	return fn(ctx, handlersIn(db))
+}
+
+// Reincarnate begins a new incarnation of a log that was put back from a copy. No process may own the ledger.
+func (b Bank) Reincarnate(ctx context.Context, owner string, at time.Time) (before, now app.Head, err error) {
+	db, err := b.open(ctx, true)
+	if err != nil {
+		return before, now, err
+	}
+	defer db.Close()
+	return db.Reincarnate(ctx, owner, at)
 }

@@ -15,6 +15,7 @@ import (
 	"bankforge/app/bank"
 	"bankforge/ports"
 	"bankforge/router"
+	"bankforge/router/rebuild"
 	"bankforge/router/relay"
 )
 
@@ -101,7 +102,23 @@ type Rebuilt struct {
 	Parked      int              // keys whose messages waited, and are in the views now
 	Differences []app.Difference // the first ones between the old views and the log, at where the old views stood
 	Omitted     int              // how many more there are
-	Later       bool             // nothing of the above: the handlers build them, at once where they run
+}
+
+// And is both of them.
+func (r Rebuilt) And(other Rebuilt) Rebuilt {
+	if len(r.Views) == 0 {
+		return other
+	}
+	return Rebuilt{
+		Views: append(r.Views, other.Views...), Through: min(r.Through, other.Through), Parked: r.Parked + other.Parked,
+		Differences: append(r.Differences, other.Differences...), Omitted: r.Omitted + other.Omitted,
+	}
+}
+
+// Handlers are where the handlers of a bank stand, for who works on their views without running them.
+type Handlers struct {
+	Source router.Source
+	Store  rebuild.Store
 }
 
 // Choose is the views that a command names: one of those that there are, or all.

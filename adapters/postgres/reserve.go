@@ -1,0 +1,111 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"bankforge/handlers"
+	"bankforge/router"
+	"bankforge/router/rebuild"
+)
+
+var _ rebuild.Store = (*HandlerStore)(nil)
+
+// Waiting implements rebuild.Places.
+func (h *HandlerStore) Waiting(ctx context.Context, handler string) (map[string]handlers.Position, error) {
+	return waiting(ctx, h.s.querier(ctx), h.s.name, handler)
+}
+
+func waiting(ctx context.Context, q querier, schema, handler string) (map[string]handlers.Position, error) {
+	parked := map[string]handlers.Position{}
+	err := each(ctx, q, func(scan func(...any) error) error {
+		var key []byte
+		var offset int64
+		err := scan(&key, &offset)
+		parked[string(key)] = handlers.PositionAt(offset)
+		return err
+	}, `SELECT key, min(position) FROM `+schema+`.parked_message WHERE handler = $1 AND ended_at IS NULL GROUP BY key`,
+		handler)
+	return parked, err
+}
+
+// TakenIn implements rebuild.Store.
+func (h *HandlerStore) TakenIn(ctx context.Context, handler string) (keys int, err error) {
+	tx, err := h.s.tx(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return takenIn(ctx, tx, handler)
+}
+
+func takenIn(ctx context.Context, tx pgx.Tx, handler string) (keys int, err error) {
+	_, err = tx.Exec(ctx, `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`,
+		string(router.Resolved), time.Now().UnixMicro(), handler)
+	if err != nil {
+		return 0, err
+	}
+	done, err := tx.Exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, handler)
+	return int(done.RowsAffected()), err
+}
+
+// Forget lets a handler begin anew in all of its partitions, and what was parked for it with it.
+func (h *HandlerStore) Forget(ctx context.Context, handler string) error {
+	return h.InTx(ctx, func(ctx context.Context) error {
+		for _, sql := range []string{
+			`DELETE FROM parked_attempt WHERE message IN (SELECT id FROM parked_message WHERE handler = $1)`,
+			`DELETE FROM parked_message WHERE handler = $1`,
+			`DELETE FROM parked_sequence WHERE handler = $1`,
+			`DELETE FROM checkpoint WHERE handler = $1`,
+		} {
+			if _, err := h.s.exec(ctx, sql, handler); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Repartition gives all handlers checkpoints in so many partitions, each where the handler was in all of those that
+// there are. Who comes to what it has already leaves it out; but it must not be parked there.
+func (h *HandlerStore) Repartition(ctx context.Context, partitions int) error {
+	return h.InTx(ctx, func(ctx context.Context) error {
+		_, err := h.s.exec(ctx, `WITH least AS (
+				DELETE FROM checkpoint RETURNING handler, topic, partition, incarnation, position
+			)
+			INSERT INTO checkpoint (handler, topic, partition, incarnation, position)
+			SELECT handler, topic, n, min(incarnation), min(position) FROM least, generate_series(0, $1::int - 1) AS n
+			GROUP BY handler, topic, n`, partitions)
+		return err
+	})
+}
+
+// Reserve implements rebuild.Store: with a connection of its own, so that the server ends it with the process.
+func (h *HandlerStore) Reserve(ctx context.Context, handler string, shared bool) (release func(), err error) {
+	conn, err := pgx.ConnectConfig(ctx, h.s.pool.Config().ConnConfig.Copy())
+	if err != nil {
+		return nil, err
+	}
+	release = func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
+		defer cancel()
+		_ = conn.Close(end) // whatever comes of it, the server sees the end
+	}
+	got, name := true, h.s.name+"/"+handler
+	if shared {
+		_, err = conn.Exec(ctx, `SELECT pg_advisory_lock_shared(hashtextextended($1, 0))`, name)
+	} else {
+		err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))`, name).Scan(&got)
+	}
+	switch {
+	case err != nil:
+		release()
+		return nil, fmt.Errorf("reserve view %s: %w", handler, err)
+	case !got:
+		release()
+		return nil, rebuild.ErrUnderWay
+	}
+	return release, nil
+}
