@@ -53,7 +53,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	cmds := manyCommands()
 	cmds["kafka"] = kafkaCommand                    // kafka own | stop | start: a Kafka of the script's own
 	cmds["kcat"] = kcatCommand(apitest.Messages(t)) // kcat: what is in the topics is as documented; how many of each type
-	cmds["lose"] = loseCommand                      // lose redis | mongo ID: remove what there is of an account or a transaction
+	cmds["lose"] = loseCommand                      // lose redis | mongo ID: what there is of it
 	testscript.Run(t, testscript.Params{
 		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
 		Setup: func(e *testscript.Env) error {
