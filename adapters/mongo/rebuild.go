@@ -149,6 +149,14 @@ func (v *View) Sweep(ctx context.Context, handler string) error {
 
 // discard removes builds of a handler, their marks first.
 func (db *DB) discard(ctx context.Context, handler string, named func(build string) bool) error {
+	if err := db.unmark(ctx, handler, named); err != nil {
+		return err
+	}
+	return db.drop(ctx, func(collection string, in space) bool { return keeps(handler, collection) && named(in.build) })
+}
+
+// unmark removes the marks of builds.
+func (db *DB) unmark(ctx context.Context, handler string, named func(build string) bool) error {
 	in := db.db.Collection(marks)
 	found, err := in.Find(ctx, bson.D{{Key: "handler", Value: handler}})
 	if err != nil {
@@ -166,7 +174,7 @@ func (db *DB) discard(ctx context.Context, handler string, named func(build stri
 			return err
 		}
 	}
-	return db.drop(ctx, func(collection string, in space) bool { return keeps(handler, collection) && named(in.build) })
+	return nil
 }
 
 func keeps(handler, collection string) bool {
