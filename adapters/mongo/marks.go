@@ -186,8 +186,8 @@ func (db *DB) drop(ctx context.Context, named func(collection string, in space) 
 	return nil
 }
 
-// standing is a view that is complete, and since when: the marks there are, and what they were built up to. As long as it
-// is the same, the view has been complete all the time.
+// standing is a view that is complete, and since when: the marks there are, and what they were built up to. As long as
+// it is the same, the view has been complete all the time.
 type standing struct {
 	in    space
 	since string

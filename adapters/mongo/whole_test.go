@@ -11,8 +11,8 @@ import (
 	"bankforge/router"
 )
 
-// TestReadWhileItIsBuilt loses a view that was whole, also to a head that stands, and reads while it is built anew. That
-// it is whole afterwards says nothing about what was read before.
+// TestReadWhileItIsBuilt loses a view that was whole, also to a head that stands, and reads while it is built anew.
+// That it is whole afterwards says nothing about what was read before.
 func TestReadWhileItIsBuilt(t *testing.T) {
 	t.Parallel()
 	db, raw := open(t)
