@@ -31,8 +31,8 @@ type side struct {
 	topic         bank.Topic
 	view          *failover.View
 
-	mu sync.Mutex
-	in space // that was read last
+	mu   sync.Mutex
+	last standing // when it was read last
 }
 
 // NewHistory reads what the handlers router.MongoHistoryHandler and router.MongoTransactionsHandler keep in db, each
@@ -88,15 +88,16 @@ func ask[T any](
 	return failover.Read(ctx, s.view, func(ctx context.Context) (T, error) { return whole(ctx, h, s, fast) }, other)
 }
 
-// whole reads, and makes sure that the view was complete.
+// whole reads, and makes sure that the view was complete all the while, not only afterwards: it stands as it did when
+// it was last found to be complete.
 func whole[T any](
 	ctx context.Context, h *History, s *side, read func(ctx context.Context, in space) (T, error),
 ) (none T, err error) {
 	for range 3 {
 		was := s.known()
 		var out T
-		if was.incarnation != "" {
-			if out, err = read(ctx, was); err != nil {
+		if was.in.incarnation != "" {
+			if out, err = read(ctx, was.in); err != nil {
 				return none, err
 			}
 		}
@@ -104,7 +105,7 @@ func whole[T any](
 		switch {
 		case err != nil:
 			return none, err
-		case now.incarnation == "":
+		case now.in.incarnation == "":
 			return none, failover.ErrIncomplete
 		case now == was:
 			return out, nil
@@ -114,16 +115,16 @@ func whole[T any](
 	return none, failover.ErrIncomplete
 }
 
-func (s *side) known() space {
+func (s *side) known() standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.in
+	return s.last
 }
 
-func (s *side) know(in space) {
+func (s *side) know(is standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.in = in
+	s.last = is
 }
 
 type found[T any] struct {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -24,6 +26,8 @@ type markDocument struct {
 	Position    int64  `bson:"position"`
 	Target      int64  `bson:"target"`
 	Build       string `bson:"build,omitempty"`
+
+	Since bson.ObjectID `bson:"since,omitempty"` // another one for each time that a mark was not there
 }
 
 // useDocument stands among the marks, under the name of the handler, and says which build all read and write. Where
@@ -138,6 +142,7 @@ func (db *DB) move(ctx context.Context, s router.Stream, seen, next router.Mark)
 
 // first makes a mark where there is none. One of a build that is not in use any more is not left behind.
 func (db *DB) first(ctx context.Context, handler string, d markDocument) error {
+	d.Since = bson.NewObjectID()
 	_, err := db.db.Collection(marks).InsertOne(ctx, d)
 	if mongo.IsDuplicateKeyError(err) {
 		return router.ErrMoved
@@ -153,11 +158,11 @@ func (db *DB) first(ctx context.Context, handler string, d markDocument) error {
 	return err
 }
 
-// Forget implements rebuild.View. Marks go last: a handler that begins anew must not lose what it has written then.
-// What says which build is in use stays: handlers begin again in that one.
+// Forget implements rebuild.View. What says which build is in use stays: handlers begin again in that one. One that has
+// begun before all was gone begins once more.
 func (v *View) Forget(ctx context.Context, handler string) error {
 	all := func(string) bool { return true }
-	err := v.db.dropOf(ctx, handler, all)
+	err := v.db.discard(ctx, handler, all)
 	if err == nil {
 		err = v.db.unmark(ctx, handler, all)
 	}
@@ -181,45 +186,59 @@ func (db *DB) drop(ctx context.Context, named func(collection string, in space) 
 	return nil
 }
 
+// standing is a view that is complete, and since when: the marks there are, and what they were built up to. As long as
+// it is the same, the view has been complete all the time.
+type standing struct {
+	in    space
+	since string
+}
+
 // whole is the build of a view that is complete in all of its partitions; none if it is not.
-func (db *DB) whole(ctx context.Context, handler string, topic bank.Topic, partitions int) (in space, err error) {
+func (db *DB) whole(
+	ctx context.Context, handler string, topic bank.Topic, partitions int,
+) (is standing, err error) {
 	for range 2 { // what is read while another build takes the place may be of neither
-		if in, err = db.wholeNow(ctx, handler, topic, partitions); err != nil || in.incarnation != "" {
+		if is, err = db.wholeNow(ctx, handler, topic, partitions); err != nil || is.in.incarnation != "" {
 			break
 		}
 	}
-	return in, err
+	return is, err
 }
 
-func (db *DB) wholeNow(ctx context.Context, handler string, topic bank.Topic, partitions int) (in space, err error) {
+func (db *DB) wholeNow(
+	ctx context.Context, handler string, topic bank.Topic, partitions int,
+) (is standing, err error) {
 	found, err := db.db.Collection(marks).Find(ctx, bson.D{{Key: "handler", Value: handler}})
 	if err != nil {
-		return in, err
+		return is, err
 	}
 	var all []markDocument
 	if err := found.All(ctx, &all); err != nil {
-		return in, err
+		return is, err
 	}
 	for i := range all {
 		if all[i].ID == handler {
-			in.build = all[i].Build
+			is.in.build = all[i].Build
 		}
 	}
-	n := 0
+	var since []string
 	for i := range all {
 		d := &all[i]
-		if d.Topic != string(topic) || d.Build != in.build {
+		if d.Topic != string(topic) || d.Build != is.in.build {
 			continue
 		}
-		if n++; n == 1 {
-			in.incarnation = d.Incarnation
+		if since == nil {
+			is.in.incarnation = d.Incarnation
 		}
-		if m := d.mark(); !m.Complete() || spaceOf(m) != in {
-			return space{}, nil
+		if m := d.mark(); !m.Complete() || spaceOf(m) != is.in {
+			return standing{}, nil
 		}
+		since = append(since, fmt.Sprint(d.ID, " ", d.Since.Hex(), " ", d.Target))
 	}
-	if n != partitions {
-		return space{}, nil
+	if len(since) != partitions {
+		return standing{}, nil
 	}
-	return in, nil
+	slices.Sort(since)
+	is.since = strings.Join(since, "\n")
+	return is, nil
 }

@@ -147,14 +147,15 @@ func (v *View) Sweep(ctx context.Context, handler string) error {
 	return errorOf("drop what is not in use", err)
 }
 
-// discard removes builds of a handler that are not in use, their marks first: then they cannot be put in use any more.
+// discard removes builds of a handler, their marks first.
 func (db *DB) discard(ctx context.Context, handler string, named func(build string) bool) error {
 	if err := db.unmark(ctx, handler, named); err != nil {
 		return err
 	}
-	return db.dropOf(ctx, handler, named)
+	return db.drop(ctx, func(collection string, in space) bool { return keeps(handler, collection) && named(in.build) })
 }
 
+// unmark removes the marks of builds.
 func (db *DB) unmark(ctx context.Context, handler string, named func(build string) bool) error {
 	in := db.db.Collection(marks)
 	found, err := in.Find(ctx, bson.D{{Key: "handler", Value: handler}})
@@ -176,8 +177,6 @@ func (db *DB) unmark(ctx context.Context, handler string, named func(build strin
 	return nil
 }
 
-func (db *DB) dropOf(ctx context.Context, handler string, named func(build string) bool) error {
-	return db.drop(ctx, func(collection string, in space) bool {
-		return slices.Contains(keptBy(handler), collection) && named(in.build)
-	})
+func keeps(handler, collection string) bool {
+	return slices.Contains(keptBy(handler), collection)
 }
