@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -37,15 +38,17 @@ func (s *Servers) missing() error {
 	return nil
 }
 
-// far is a bank on servers, under a name that no other one has.
+// far is a bank on servers, under a name that no other one has, nor one of an earlier suite that left its own there.
 type far struct {
 	Servers
 	prefix string
 }
 
 func (s *Suite) far() far {
-	s.banks++
-	return far{s.Servers, fmt.Sprintf("bench%d_", s.banks)}
+	if s.banks++; s.named == "" {
+		s.named = strings.ToLower(rand.Text()[:6])
+	}
+	return far{s.Servers, fmt.Sprintf("bench_%s_%d_", s.named, s.banks)}
 }
 
 // postgres are the flags of a bank whose log is its own broker.
