@@ -79,3 +79,7 @@ func (p *panicked) Unwrap() error {
 	err, _ := p.value.(error)
 	return err
 }
+
+func poison(format string, args ...any) error {
+	return handlers.As(handlers.Poison, fmt.Errorf(format, args...))
+}

@@ -173,7 +173,7 @@ func open(msg *message.Message) ([]*Delivery, error) {
 	if d := deliveryOf(msg); d != nil {
 		return []*Delivery{d}, nil
 	}
-	if r, ok := msg.Context().Value(recordsKey{}).(Records); ok {
+	if r, ok := RecordsIn(msg); ok {
 		return assemble(r)
 	}
 	parts := carried{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
@@ -201,6 +201,12 @@ type recordsKey struct{}
 func NewBatch(ctx context.Context, uuid string, r Records) *message.Message {
 	payload := fmt.Appendf(nil, `{"records":%d}`, r.Len())
 	return message.NewMessageWithContext(context.WithValue(ctx, recordsKey{}, r), uuid, payload)
+}
+
+// RecordsIn is what NewBatch made the message of; false: it is one message alone.
+func RecordsIn(msg *message.Message) (Records, bool) {
+	r, ok := msg.Context().Value(recordsKey{}).(Records)
+	return r, ok
 }
 
 // assemble makes deliveries of records: a new one begins where something is missing before a record. A relay
