@@ -142,9 +142,9 @@ func (b Bank) counts() map[bank.Topic]int {
 // subscribe makes what a route reads from. A kept one is a member of the consumer group that has its name; a newest one
 // reads by itself what has come since the process began.
 func subscribe(conf kafka.Config, partitions int) func(router.Route) (message.Subscriber, error) {
-	began := time.Now()
+	began, room := time.Now(), kafka.NewRoom(readAhead)
 	return func(r router.Route) (message.Subscriber, error) {
-		c := kafka.SubscriberConfig{Config: conf, Partitions: partitions}
+		c := kafka.SubscriberConfig{Config: conf, Partitions: partitions, Room: room}
 		if r.Kind == router.Newest {
 			c.Since = began
 		} else {
@@ -153,3 +153,6 @@ func subscribe(conf kafka.Config, partitions int) func(router.Route) (message.Su
 		return kafka.NewSubscriber(c), nil
 	}
 }
+
+// readAhead is how many bytes of messages the handlers of a process hold, all together.
+const readAhead = 96 << 20
