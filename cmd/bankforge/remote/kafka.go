@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -53,10 +54,11 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	cursors := postgres.NewRelayStore(db)
 	s.Broker = &stores.Broker{
 		Partitions: partitions, Cursors: cursors, Subscribe: subscribe(conf, b.Kafka.Partitions),
-		Relay: func(c relay.Config) (*relay.Relay, error) {
+		Relay: func(c relay.Config) (*relay.Relay, io.Closer, error) {
 			c.Publisher = kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
 			c.Topics, c.Store, c.Partitions = at, cursors, partitions
-			return relay.New(c)
+			r, err := relay.New(c)
+			return r, c.Publisher, err
 		},
 	}
 	return nil
