@@ -25,8 +25,9 @@ type PublisherConfig struct {
 }
 
 // Publisher is a message.Publisher that returns once all replicas have the messages. Those of one Publish to a
-// partition stay in their order. A message of router.NewBatch is as many as it carries. A message goes to the partition that its context says (see router.WithPartition),
-// or else to the one of its metadata "key". It is safe for concurrent use.
+// partition stay in their order. A message of router.NewBatch is as many as it carries. A message
+// goes to the partition that its context says (see router.WithPartition), or else to the one of its metadata "key".
+// It is safe for concurrent use.
 type Publisher struct {
 	c       PublisherConfig
 	marshal wmkafka.Marshaler
@@ -67,7 +68,7 @@ func (c PublisherConfig) sarama() *sarama.Config {
 	s.Producer.Return.Successes, s.Producer.Return.Errors = true, true
 	s.Producer.Retry.Max, s.Producer.Retry.Backoff = c.Retries, 100*time.Millisecond
 	s.Producer.Compression = *c.Compression
-	// What comes within a moment goes in one request, of all topics: a request costs Kafka, and whoever waits for it, more.
+	// What comes within a moment goes in one request, of all topics: one more would cost more time.
 	s.Producer.Flush.Frequency = linger
 	s.Producer.Partitioner = func(string) sarama.Partitioner { return chosen{} }
 	s.ChannelBufferSize = 4096

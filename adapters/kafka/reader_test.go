@@ -29,7 +29,9 @@ func newRecord(offset int) *sarama.ConsumerMessage {
 // read starts a reader of a new feed.
 func (s *Subscriber) read(t *testing.T) *feed {
 	t.Helper()
-	f := &feed{in: make(chan *sarama.ConsumerMessage), out: make(chan *message.Message), wants: make(chan bool), fetches: true}
+	f := &feed{
+		in: make(chan *sarama.ConsumerMessage), out: make(chan *message.Message), wants: make(chan bool), fetches: true,
+	}
 	ctx, done := t.Context(), make(chan struct{})
 	say := func(wants bool) func() {
 		return func() {
@@ -49,7 +51,7 @@ func (s *Subscriber) read(t *testing.T) *feed {
 	return f
 }
 
-// step lets something happen: the reader takes a record, or changes its mind, or hands out a message, if that is wanted.
+// step lets something happen: the reader takes a record, or changes its mind, or hands a message to out.
 func (f *feed) step(t *testing.T, out <-chan *message.Message) {
 	t.Helper()
 	in := f.in

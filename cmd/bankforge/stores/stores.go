@@ -70,7 +70,7 @@ type Broker struct {
 	Partitions map[bank.Topic]int
 	// Cursors tell how far the relay has come.
 	Cursors router.Cursors
-	// Relay completes the settings of a relay with what belongs to the broker. Its publisher is to be closed once it has run.
+	// Relay completes the settings of a relay with what belongs to the broker. Its publisher is closed once it has run.
 	Relay func(relay.Config) (r *relay.Relay, publisher io.Closer, err error)
 }
 
