@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -273,7 +275,17 @@ func (s *Suite) consume(
 	}
 	note := fmt.Sprintf("%s to %d handlers in %s, from the start of the process; %.1f µs of processor each",
 		show(total, ""), len(want), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
-	return values{"rate": {total / took.Seconds(), note}, "memory": b.peak()}, nil
+	return values{"rate": {total / took.Seconds(), note}, "memory": s.weigh(b)}, nil
+}
+
+// weigh is peak, and tells beside it what the servers have.
+func (s *Suite) weigh(b *server) value {
+	v := b.peak()
+	for _, name := range slices.Sorted(maps.Keys(s.Servers.Pids)) {
+		_, most := resident(s.Servers.Pids[name])
+		v.note += fmt.Sprintf("; %s %.0f MiB", name, most)
+	}
+	return v
 }
 
 // peak is the memory that the process has had at most.
