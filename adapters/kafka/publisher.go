@@ -22,6 +22,9 @@ type PublisherConfig struct {
 	// Retries is how often a message is sent again before Publish gives up; between them is a tenth of a second.
 	// Default 100: a broker may restart meanwhile.
 	Retries int
+	// Linger is how long a message waits for others, of all topics, that go in the same request: where several Publish at
+	// once, another request would take longer. Default: not at all.
+	Linger time.Duration
 }
 
 // Publisher is a message.Publisher that returns once all replicas have the messages. Those of one Publish to a
@@ -68,15 +71,11 @@ func (c PublisherConfig) sarama() *sarama.Config {
 	s.Producer.Return.Successes, s.Producer.Return.Errors = true, true
 	s.Producer.Retry.Max, s.Producer.Retry.Backoff = c.Retries, 100*time.Millisecond
 	s.Producer.Compression = *c.Compression
-	// What comes within a moment goes in one request, of all topics: one more would cost more time.
-	s.Producer.Flush.Frequency = linger
+	s.Producer.Flush.Frequency = c.Linger
 	s.Producer.Partitioner = func(string) sarama.Partitioner { return chosen{} }
 	s.ChannelBufferSize = 4096
 	return s
 }
-
-// linger is how long a message waits for others. It is less than a request takes.
-const linger = time.Millisecond
 
 // chosen is a partitioner for messages whose partition has been decided.
 type chosen struct{}

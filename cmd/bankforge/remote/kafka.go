@@ -55,7 +55,7 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	s.Broker = &stores.Broker{
 		Partitions: partitions, Cursors: cursors, Subscribe: subscribe(conf, b.Kafka.Partitions),
 		Relay: func(c relay.Config) (*relay.Relay, io.Closer, error) {
-			c.Publisher = kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+			c.Publisher = kafka.NewPublisher(kafka.PublisherConfig{Config: conf, Linger: linger})
 			c.Topics, c.Store, c.Partitions = at, cursors, partitions
 			r, err := relay.New(c)
 			return r, c.Publisher, err
@@ -80,7 +80,7 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB) (r stores.Rebuilt
 	if err := b.emptyTopics(ctx, at, cursors); err != nil {
 		return r, err
 	}
-	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf, Linger: linger})
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	inner, done := context.WithCancel(ctx)
 	defer done()
@@ -158,3 +158,6 @@ func subscribe(conf kafka.Config, partitions int) func(router.Route) (message.Su
 
 // readAhead is how many bytes of messages the handlers of a process hold, all together.
 const readAhead = 96 << 20
+
+// linger lets the messages of an event, which are on two topics, go in one request. It is less than a request takes.
+const linger = time.Millisecond
