@@ -28,8 +28,12 @@ func OriginOf(ctx context.Context) Origin {
 }
 
 // ID names the fact for ever: it is the id of its message, and what it causes names it as the cause.
-func (f *Fact) ID() string {
-	return f.Incarnation + "-" + strconv.FormatUint(uint64(f.Seq), 10) + "-" + strconv.Itoa(f.N)
+func (f *Fact) ID() string { return string(f.AppendID(nil)) }
+
+// AppendID appends the ID.
+func (f *Fact) AppendID(to []byte) []byte {
+	to = strconv.AppendUint(append(append(to, f.Incarnation...), '-'), uint64(f.Seq), 10)
+	return strconv.AppendInt(append(to, '-'), int64(f.N), 10)
 }
 
 // Origin is where the consequences of the fact come from.

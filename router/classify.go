@@ -79,3 +79,15 @@ func (p *panicked) Unwrap() error {
 	err, _ := p.value.(error)
 	return err
 }
+
+func poison(format string, args ...any) error {
+	return handlers.As(handlers.Poison, fmt.Errorf(format, args...))
+}
+
+// clip is what of a text from outside is worth quoting.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}

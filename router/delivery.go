@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -173,7 +175,7 @@ func open(msg *message.Message) ([]*Delivery, error) {
 	if d := deliveryOf(msg); d != nil {
 		return []*Delivery{d}, nil
 	}
-	if r, ok := msg.Context().Value(recordsKey{}).(Records); ok {
+	if r, ok := RecordsIn(msg); ok {
 		return assemble(r)
 	}
 	parts := carried{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
@@ -201,6 +203,12 @@ type recordsKey struct{}
 func NewBatch(ctx context.Context, uuid string, r Records) *message.Message {
 	payload := fmt.Appendf(nil, `{"records":%d}`, r.Len())
 	return message.NewMessageWithContext(context.WithValue(ctx, recordsKey{}, r), uuid, payload)
+}
+
+// RecordsIn is what NewBatch made the message of; false: it is one message alone.
+func RecordsIn(msg *message.Message) (Records, bool) {
+	r, ok := msg.Context().Value(recordsKey{}).(Records)
+	return r, ok
 }
 
 // assemble makes deliveries of records: a new one begins where something is missing before a record. A relay
@@ -290,4 +298,20 @@ func Batch(uuid string, msgs []*message.Message) (*message.Message, error) {
 	out := message.NewMessage(uuid, payload)
 	out.Metadata.Set(headerContentType, batchType)
 	return out, nil
+}
+
+func formatPosition(p handlers.Position) string { return string(appendPosition(nil, p)) }
+
+func appendPosition(to []byte, p handlers.Position) []byte {
+	return strconv.AppendInt(append(strconv.AppendUint(to, uint64(p.Seq), 10), '.'), int64(p.N), 10)
+}
+
+func parsePosition(s string) (handlers.Position, error) {
+	seq, n, ok := strings.Cut(s, ".")
+	a, err1 := strconv.ParseUint(seq, 10, 51)
+	b, err2 := strconv.ParseUint(n, 10, 12)
+	if !ok || err1 != nil || err2 != nil {
+		return handlers.Position{}, fmt.Errorf("%q is not a position", clip(s))
+	}
+	return handlers.Position{Seq: bank.Seq(a), N: int(b)}, nil
 }

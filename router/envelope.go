@@ -47,16 +47,64 @@ const (
 // partition; zero: not said. The documents are api/asyncapi.yaml and the golden messages beside it.
 func Encode(f *handlers.Fact, prev handlers.Position) (*message.Message, error) {
 	var e Encoder
-	return e.Encode(f, prev)
+	var r Record
+	if err := e.Encode(&r, f, prev); err != nil {
+		return nil, err
+	}
+	msg := message.NewMessage(f.ID(), nil)
+	msg.Payload = Encoded{r}.Record(0, func(name, value []byte) { msg.Metadata.Set(string(name), string(value)) })
+	return msg, nil
+}
+
+// Record is a message as a broker carries it, without a map of its headers: a relay sends very many.
+type Record struct {
+	values  [len(headerNames)][]byte // by the place of their names; nil: it has no such header
+	payload []byte
+}
+
+// headerNames are the headers that records differ in. Those behind the first seven may be missing.
+var headerNames = [...][]byte{
+	[]byte(headerID), []byte(headerType), []byte(headerSubject), []byte(headerTime), []byte(headerKey),
+	[]byte(headerPosition), []byte(headerIncarnation), []byte(headerPrev), []byte(headerAccountVersion),
+	[]byte(headerTransactionVersion), []byte(headerCorrelationID), []byte(headerCausationID), []byte(headerTraceParent),
+	[]byte(headerActor), []byte(headerIdempotencyKey),
+}
+
+// sameHeaders are those that all records have.
+var sameHeaders = [...][2][]byte{
+	{[]byte(headerSpecVersion), []byte(specVersion)},
+	{[]byte(headerSource), []byte(source)},
+	{[]byte(headerContentType), []byte(jsonType)},
+}
+
+// Encoded are Records that an Encoder has made, of one partition.
+type Encoded []Record
+
+// Len is how many there are.
+func (e Encoded) Len() int { return len(e) }
+
+// Record is one of them.
+func (e Encoded) Record(i int, header func(name, value []byte)) []byte {
+	for _, h := range sameHeaders {
+		header(h[0], h[1])
+	}
+	for j, value := range e[i].values {
+		if value != nil {
+			header(headerNames[j], value)
+		}
+	}
+	return e[i].payload
 }
 
 // Encoder encodes many messages, one after another; what they have in common is written once. The zero Encoder is
 // ready. It is not safe for concurrent use, and keeps what it was given last.
 type Encoder struct {
-	payloads payload.Writer
-	room     []byte // payloads are cut from it
-	at       bank.Time
-	time     string
+	payloads    payload.Writer
+	room        []byte // values and payloads are cut from it
+	at          bank.Time
+	time        []byte
+	of          string
+	incarnation []byte
 }
 
 // What of a message is allocated with others: a payload has about 1 KiB.
@@ -65,45 +113,71 @@ const (
 	encoderSpare = 4 << 10
 )
 
-// Encode is as the function of this name.
-func (e *Encoder) Encode(f *handlers.Fact, prev handlers.Position) (*message.Message, error) {
+// Encode makes r the message of the fact, as the function of this name does.
+func (e *Encoder) Encode(r *Record, f *handlers.Fact, prev handlers.Position) error {
 	kind, ok := written[f.Name]
 	if !ok {
-		return nil, fmt.Errorf("there is no message for a change %q", f.Name)
+		return fmt.Errorf("there is no message for a change %q", f.Name)
 	}
 	if cap(e.room)-len(e.room) < encoderSpare {
 		e.room = make([]byte, 0, min(max(2*cap(e.room), encoderSpare), encoderRoom))
 	}
-	if e.time == "" || e.at != f.Time {
-		e.at, e.time = f.Time, f.Time.Std().Format(time.RFC3339Nano)
+	if e.time == nil || e.at != f.Time {
+		e.at, e.time = f.Time, f.Time.Std().AppendFormat(nil, time.RFC3339Nano)
+	}
+	if e.of != f.Incarnation {
+		e.of, e.incarnation = f.Incarnation, []byte(f.Incarnation)
 	}
 	from := len(e.room)
 	e.room = e.payloads.Append(e.room, &f.Change)
-	id, key := f.ID(), f.Key()
-	msg := message.NewMessage(id, e.room[from:len(e.room):len(e.room)])
-	m := make(message.Metadata, 18)
-	m[headerSpecVersion], m[headerSource], m[headerContentType] = specVersion, source, jsonType
-	m[headerID], m[headerType], m[headerSubject], m[headerKey] = id, kind, key, key
-	m[headerTime], m[headerIncarnation], m[headerPosition] = e.time, f.Incarnation, formatPosition(f.Position())
-	if name := versionHeader(f); name != "" {
-		m[name] = strconv.FormatUint(uint64(f.Version()), 10)
+	r.payload = e.cut(from)
+	key := e.text(f.Key())
+	var versions [2][]byte // of an act there is nothing to count: it has one version
+	switch {
+	case f.Leg != nil:
+		versions[0] = e.number(uint64(f.Version()))
+	case f.Act == nil:
+		versions[1] = e.number(uint64(f.Version()))
+	}
+	r.values = [len(headerNames)][]byte{
+		e.id(f), kind, key, e.time, key, e.position(f.Position()), e.incarnation, nil, versions[0], versions[1],
+		e.text(f.CorrelationID), e.text(f.CausationID), e.text(f.TraceParent), e.text(f.Actor), e.text(f.IdempotencyKey),
 	}
 	if prev != (handlers.Position{}) {
-		m[headerPrev] = formatPosition(prev)
+		r.values[7] = e.position(prev)
 	}
-	some(m, headerCorrelationID, f.CorrelationID)
-	some(m, headerCausationID, f.CausationID)
-	some(m, headerTraceParent, f.TraceParent)
-	some(m, headerActor, f.Actor)
-	some(m, headerIdempotencyKey, f.IdempotencyKey)
-	msg.Metadata = m
-	return msg, nil
+	return nil
 }
 
-func some(m message.Metadata, name, value string) {
-	if value != "" {
-		m[name] = value
+// cut is what was written into the room since from.
+func (e *Encoder) cut(from int) []byte { return e.room[from:len(e.room):len(e.room)] }
+
+// text is nil for no text.
+func (e *Encoder) text(s string) []byte {
+	if s == "" {
+		return nil
 	}
+	from := len(e.room)
+	e.room = append(e.room, s...)
+	return e.cut(from)
+}
+
+func (e *Encoder) number(n uint64) []byte {
+	from := len(e.room)
+	e.room = strconv.AppendUint(e.room, n, 10)
+	return e.cut(from)
+}
+
+func (e *Encoder) position(p handlers.Position) []byte {
+	from := len(e.room)
+	e.room = appendPosition(e.room, p)
+	return e.cut(from)
+}
+
+func (e *Encoder) id(f *handlers.Fact) []byte {
+	from := len(e.room)
+	e.room = f.AppendID(e.room)
+	return e.cut(from)
 }
 
 // Decode is the inverse of Encode. It takes old versions and ignores what it does not know; what is
@@ -122,27 +196,6 @@ func versionHeader(f *handlers.Fact) string {
 	default:
 		return headerTransactionVersion
 	}
-}
-
-func formatPosition(p handlers.Position) string {
-	return strconv.FormatUint(uint64(p.Seq), 10) + "." + strconv.Itoa(p.N)
-}
-
-func parsePosition(s string) (handlers.Position, error) {
-	seq, n, ok := strings.Cut(s, ".")
-	a, err1 := strconv.ParseUint(seq, 10, 51)
-	b, err2 := strconv.ParseUint(n, 10, 12)
-	if !ok || err1 != nil || err2 != nil {
-		return handlers.Position{}, fmt.Errorf("%q is not a position", clip(s))
-	}
-	return handlers.Position{Seq: bank.Seq(a), N: int(b)}, nil
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }
 
 // headers are the parts of a message that say where it stands and what it is. Without them it is none of the relay's.
@@ -208,10 +261,6 @@ func (h *headers) stand() error {
 	return nil
 }
 
-func poison(format string, args ...any) error {
-	return handlers.As(handlers.Poison, fmt.Errorf(format, args...))
-}
-
 // lift turns the payload of one version of a message into the next version's.
 type lift func(payload []byte) ([]byte, error)
 
@@ -262,10 +311,10 @@ var today = decoder{
 // written are the types of the messages that this program writes, by the names of their changes.
 var written = typesOf(today.versions)
 
-func typesOf(versions map[string]int) map[string]string {
-	types := make(map[string]string, len(versions))
+func typesOf(versions map[string]int) map[string][]byte {
+	types := make(map[string][]byte, len(versions))
 	for name, version := range versions {
-		types[name] = typePrefix + name + ".v" + strconv.Itoa(version)
+		types[name] = fmt.Appendf(nil, "%s%s.v%d", typePrefix, name, version)
 	}
 	return types
 }

@@ -210,12 +210,15 @@ func repairing(ctx context.Context) bool { return ctx.Value(repairKey{}) != nil 
 func (w *worker) repair(
 	ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery, why error,
 ) error {
-	w.log.WarnContext(ctx, "building from the log", "handler", w.Name, "reason", why)
 	for n := 1; ; n++ {
 		began := time.Now()
 		todo, err := w.rewind(ctx, d)
 		if err == nil {
 			w.release(ctx)
+			if !todo.from.Before(todo.to) { // the log is empty: nothing is missing anywhere
+				return nil
+			}
+			w.log.WarnContext(ctx, "building from the log", "handler", w.Name, "reason", why)
 			return w.fill(context.WithValue(ctx, repairKey{}, true), msg, next, todo)
 		}
 		if w.over(ctx) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"testing"
@@ -188,13 +189,19 @@ func outsideStream(name string) router.Stream {
 // newOutside is a router with one handler that writes to the vault.
 func newOutside(t tb, name string, l *ledger, s router.Store, v *vault) *bench {
 	t.Helper()
+	return newOutsideTelling(t, name, l, s, v, nil)
+}
+
+// newOutsideTelling is newOutside with a log.
+func newOutsideTelling(t tb, name string, l *ledger, s router.Store, v *vault, log *slog.Logger) *bench {
+	t.Helper()
 	b := &bench{name: name, ledger: l, store: s, progress: router.NewProgress()}
 	var err error
 	b.Router, err = router.New("", []router.Route{
 		{Name: name, Topic: bank.AccountsTopic, Handler: v.handle, Store: s, Outside: v},
 	}, router.Config{
 		Source: l, Hints: l.hints, Progress: b.progress, Policy: quick(), Batch: 16,
-		Poll: 5 * time.Millisecond, Classify: []router.Classifier{sqlite.Classify},
+		Poll: 5 * time.Millisecond, Classify: []router.Classifier{sqlite.Classify}, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,12 @@
 package router_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"reflect"
+	"strings"
 	"testing"
 
 	"bankforge/app/bank"
@@ -47,6 +50,34 @@ func TestWhatIsLostOutsideIsBuiltFromTheLog(t *testing.T) {
 			}
 			v.expect(t, map[int]bank.Version{1: 100, 2: 200, 3: 100})
 		})
+	}
+}
+
+// The first mark of a bank without events is no repair, and nothing to warn of; building from what is there is.
+func TestAnEmptyLogIsNothingToWarnOf(t *testing.T) {
+	t.Parallel()
+	l, v := newLedger(), newVault()
+	var told bytes.Buffer
+	warnings := slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b := newOutsideTelling(t, handlerName, l, openStore(t), v, warnings)
+	stop := b.start(t)
+	if !becomesComplete(v, b) {
+		t.Error("there is no mark")
+	}
+	stop()
+	if told.Len() > 0 {
+		t.Errorf("it warns:\n%s", &told)
+	}
+	l.credit(1)
+	v.flush()
+	b = newOutsideTelling(t, handlerName, l, openStore(t), v, warnings)
+	stop = b.start(t)
+	if !becomesComplete(v, b) {
+		t.Error("it is not built")
+	}
+	stop()
+	if !strings.Contains(told.String(), "building from the log") {
+		t.Errorf("it does not warn, but says %q", &told)
 	}
 }
 

@@ -7,6 +7,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
 profile=${PROFILE:-embedded}
+pids=
 report=bin/bench
 [ "$profile" = embedded ] || report+=-$profile
 dir=${TMPDIR:-/tmp}
@@ -29,6 +30,11 @@ if [ "$profile" = kafka ]; then
     trap end EXIT
     addresses=$(scripts/services.sh --dir "$servers" up postgres kafka redis mongo)
     eval "$addresses"
+    # Of PostgreSQL only the first of its processes could be weighed, which has nothing.
+    for name in kafka redis mongo; do
+        pid=$(scripts/services.sh --dir "$servers" pid "$name") && pids+="$name=$pid;"
+    done
+    [ -z "$pids" ] || set -- "$@" --pids "${pids%;}"
 fi
 status=0
 bin/bankforge bench --suite --profile "$profile" --json "$report.json" "$@" || status=$?

@@ -6,6 +6,8 @@ import (
 	"github.com/IBM/sarama"
 	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"bankforge/router"
 )
 
 // marshaler is a wmkafka.Marshaler. It writes what watermill-kafka's own writes, and the key of the metadata as the
@@ -59,3 +61,35 @@ func (m marshaler) Marshal(topic string, msg *message.Message) (*sarama.Producer
 		Topic: topic, Key: key, Value: sarama.ByteEncoder(msg.Payload), Headers: headers,
 	}, nil
 }
+
+// idName is the header whose value is a record's id.
+const idName = "ce_id"
+
+// usualHeaders is how many headers a record has at most, as a rule.
+const usualHeaders = 20
+
+// marshalAll makes of records what Marshal makes of messages that have the same headers as metadata. Keys, headers and
+// payloads are not copied.
+func marshalAll(topic string, r router.Records) []*sarama.ProducerMessage {
+	all := make([]*sarama.ProducerMessage, r.Len())
+	room := make([]sarama.ProducerMessage, r.Len())
+	headers := make([]sarama.RecordHeader, 0, usualHeaders*r.Len())
+	for i := range all {
+		m, from := &room[i], len(headers)
+		headers = append(headers, sarama.RecordHeader{Key: uuidName})
+		payload := r.Record(i, func(name, value []byte) {
+			switch string(name) {
+			case keyName:
+				m.Key = sarama.ByteEncoder(value)
+			case idName:
+				headers[from].Value = value
+			}
+			headers = append(headers, sarama.RecordHeader{Key: name, Value: value})
+		})
+		m.Topic, m.Value, m.Headers = topic, sarama.ByteEncoder(payload), headers[from:len(headers):len(headers)]
+		all[i] = m
+	}
+	return all
+}
+
+var uuidName = []byte(wmkafka.UUIDHeaderKey)

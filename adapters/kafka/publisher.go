@@ -22,11 +22,15 @@ type PublisherConfig struct {
 	// Retries is how often a message is sent again before Publish gives up; between them is a tenth of a second.
 	// Default 100: a broker may restart meanwhile.
 	Retries int
+	// Linger is how long a message waits for others, of all topics, that go in the same request: where several Publish at
+	// once, another request would take longer. Default: not at all.
+	Linger time.Duration
 }
 
 // Publisher is a message.Publisher that returns once all replicas have the messages. Those of one Publish to a
-// partition stay in their order. A message goes to the partition that its context says (see router.WithPartition),
-// or else to the one of its metadata "key". It is safe for concurrent use.
+// partition stay in their order. A message of router.NewBatch is as many as it carries. A message
+// goes to the partition that its context says (see router.WithPartition), or else to the one of its metadata "key".
+// It is safe for concurrent use.
 type Publisher struct {
 	c       PublisherConfig
 	marshal wmkafka.Marshaler
@@ -67,6 +71,7 @@ func (c PublisherConfig) sarama() *sarama.Config {
 	s.Producer.Return.Successes, s.Producer.Return.Errors = true, true
 	s.Producer.Retry.Max, s.Producer.Retry.Backoff = c.Retries, 100*time.Millisecond
 	s.Producer.Compression = *c.Compression
+	s.Producer.Flush.Frequency = c.Linger
 	s.Producer.Partitioner = func(string) sarama.Partitioner { return chosen{} }
 	s.ChannelBufferSize = 4096
 	return s
@@ -98,16 +103,17 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	all := make([]*sarama.ProducerMessage, len(messages))
-	for i, msg := range messages {
-		m, err := p.marshal.Marshal(p.c.Prefix+topic, msg)
+	var all []*sarama.ProducerMessage
+	for _, msg := range messages {
+		some, err := p.records(p.c.Prefix+topic, msg)
 		if err != nil {
 			return fmt.Errorf("message %s: %w", msg.UUID, err)
 		}
-		if partition, ok := router.PartitionIn(msg.Context()); ok {
-			m.Metadata = int32(partition)
+		if len(messages) == 1 {
+			all = some
+			break
 		}
-		all[i] = m
+		all = append(all, some...)
 	}
 	use, err := p.use()
 	if err != nil {
@@ -119,6 +125,26 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		return fmt.Errorf("publish %d messages to %s: %w", len(all), topic, first(err))
 	}
 	return nil
+}
+
+// records are what the message carries: one, or many that router.NewBatch has made it of.
+func (p *Publisher) records(topic string, msg *message.Message) (all []*sarama.ProducerMessage, err error) {
+	if r, ok := router.RecordsIn(msg); ok {
+		all = marshalAll(topic, r)
+	} else {
+		one, err := p.marshal.Marshal(topic, msg)
+		if err != nil {
+			return nil, err
+		}
+		all = []*sarama.ProducerMessage{one}
+	}
+	if partition, ok := router.PartitionIn(msg.Context()); ok {
+		var where any = int32(partition)
+		for _, m := range all {
+			m.Metadata = where
+		}
+	}
+	return all, nil
 }
 
 // first is one error instead of thousands.

@@ -60,6 +60,49 @@ func TestRecordsAreWatermillKafkas(t *testing.T) {
 	}
 }
 
+// many are records in memory, as the messages that they are.
+type many []*message.Message
+
+func (m many) Len() int { return len(m) }
+
+func (m many) Record(i int, header func(name, value []byte)) []byte {
+	for name, value := range m[i].Metadata {
+		header([]byte(name), []byte(value))
+	}
+	return m[i].Payload
+}
+
+// What a batch carries becomes what its messages would have become one by one.
+func TestRecordsOfABatchAreThoseOfItsMessages(t *testing.T) {
+	t.Parallel()
+	all := many{message.NewMessage("id-1", []byte("one")), message.NewMessage("id-2", nil)}
+	for _, m := range all {
+		m.Metadata = message.Metadata{idName: m.UUID, keyName: "key of " + m.UUID, "position": "1.0"}
+	}
+	all[1].Metadata.Set("prev", "1.0")
+	p := NewPublisher(PublisherConfig{})
+	got, err := p.records("topic", router.NewBatch(router.WithPartition(t.Context(), 7), "batch", all))
+	if err != nil || len(got) != len(all) {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	for i, m := range all {
+		want, err := newMarshaler().Marshal("topic", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Metadata = int32(7)
+		for _, m := range []*sarama.ProducerMessage{got[i], want} {
+			slices.SortFunc(m.Headers, func(a, b sarama.RecordHeader) int { return bytes.Compare(a.Key, b.Key) })
+		}
+		if len(m.Payload) == 0 {
+			got[i].Value, want.Value = nil, nil
+		}
+		if !reflect.DeepEqual(got[i], want) {
+			t.Errorf("record %d:\n%+v\nwant\n%+v", i, got[i], want)
+		}
+	}
+}
+
 func TestThePartitionIsWhatTheRelaySays(t *testing.T) {
 	t.Parallel()
 	m := &sarama.ProducerMessage{Key: sarama.StringEncoder("foobar"), Metadata: int32(5)}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -22,8 +23,65 @@ type reader struct {
 	done          func(offset int64) // marks what was acknowledged
 
 	ahead  []*sarama.ConsumerMessage // read, and not handed out yet
+	held   int                       // bytes of these and of what is under way
 	paused bool
 	gone   bool
+}
+
+// Room is for what the subscribers of a process hold in memory: they share it, partition by partition. A partition that
+// has more than its share is not fetched from until half of that is free. What had been fetched by then still comes, so
+// it holds at most its share, one fetch, and what the client keeps in a channel.
+type Room struct {
+	bytes   int64
+	readers atomic.Int64 // of partitions
+}
+
+// NewRoom makes room for so many bytes.
+func NewRoom(bytes int) *Room { return &Room{bytes: int64(bytes)} }
+
+// share is how much of the room a partition has.
+func (r *Room) share() int { return int(max(r.bytes/max(r.readers.Load(), 1), 1)) }
+
+// recordFrame is what a record takes beside its bytes, and headerFrame what each of its headers does.
+const (
+	recordFrame = 256
+	headerFrame = 56
+)
+
+// sizeOf is how much memory a record takes.
+func sizeOf(m *sarama.ConsumerMessage) int {
+	size := recordFrame + len(m.Key) + len(m.Value)
+	for _, h := range m.Headers {
+		size += headerFrame + len(h.Key) + len(h.Value)
+	}
+	return size
+}
+
+// full reports whether the partition has its share, or more records than it could soon hand out.
+func (r *reader) full() bool {
+	return r.held >= r.s.c.Room.share() || len(r.ahead) > 2*r.s.c.Records
+}
+
+// take keeps a record.
+func (r *reader) take(m *sarama.ConsumerMessage) {
+	r.ahead = append(r.ahead, m)
+	r.held += sizeOf(m)
+	if !r.paused && r.full() {
+		r.paused = true
+		r.pause()
+	}
+}
+
+// drop lets go of the first n records, which have been handed out.
+func (r *reader) drop(n int) {
+	for _, m := range r.ahead[:n] {
+		r.held -= sizeOf(m)
+	}
+	r.ahead = append(r.ahead[:0:0], r.ahead[n:]...)
+	if r.paused && 2*r.held < r.s.c.Room.share() && len(r.ahead) < r.s.c.Records {
+		r.paused = false
+		r.resume()
+	}
 }
 
 // letGo is how long a handler has to let go of a message when the partition goes to somebody else.
@@ -33,16 +91,14 @@ const letGo = time.Second
 func (r *reader) read(ctx context.Context) {
 	ctx, cancel := context.WithCancel(router.WithPartition(ctx, int(r.partition)))
 	defer cancel()
+	r.s.c.Room.readers.Add(1)
+	defer r.s.c.Room.readers.Add(-1)
 	for !r.gone && r.next(ctx) {
 		n, began := min(len(r.ahead), r.s.c.Records), time.Now()
 		if !r.deliver(ctx, r.ahead[:n]) {
 			return
 		}
-		r.ahead = append(r.ahead[:0:0], r.ahead[n:]...)
-		if r.paused && len(r.ahead) < r.s.c.Records {
-			r.paused = false
-			r.resume()
-		}
+		r.drop(n)
 		if n < r.s.c.Records && !r.gather(ctx, n, time.Since(began)) {
 			return
 		}
@@ -62,7 +118,7 @@ func (r *reader) gather(ctx context.Context, n int, took time.Duration) bool {
 func (r *reader) linger(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for len(r.ahead) < r.s.c.Records || early == nil {
+	for len(r.ahead) < r.s.c.Records && !r.full() || early == nil {
 		select {
 		case <-timer.C:
 			return true
@@ -89,7 +145,7 @@ func (r *reader) next(ctx context.Context) bool {
 			if !ok {
 				return false
 			}
-			r.ahead = append(r.ahead, m)
+			r.take(m)
 		case <-r.s.draining:
 			return r.idle(ctx)
 		case <-ctx.Done():
@@ -102,7 +158,7 @@ func (r *reader) next(ctx context.Context) bool {
 			if !ok {
 				return false
 			}
-			r.ahead = append(r.ahead, m)
+			r.take(m)
 		default:
 			return !isClosed(r.s.draining) || r.idle(ctx)
 		}
@@ -205,18 +261,13 @@ func released(msg *message.Message) bool {
 	return false
 }
 
-// readAhead keeps a record; false: the partition is not ours any more. Enough of them, and nothing more is fetched;
-// what was fetched still comes.
+// readAhead keeps a record; false: the partition is not ours any more.
 func (r *reader) readAhead(m *sarama.ConsumerMessage, ok bool) bool {
 	if !ok {
 		r.gone = true
 		return false
 	}
-	r.ahead = append(r.ahead, m)
-	if len(r.ahead) > 2*r.s.c.Records && !r.paused {
-		r.paused = true
-		r.pause()
-	}
+	r.take(m)
 	return true
 }
 

@@ -26,6 +26,8 @@ type SubscriberConfig struct {
 	// alone always comes as a message of its own, with its payload and headers.
 	Records int
 	Again   time.Duration // the pause before a refused message comes again, and after a failure; default 100 ms
+	// Room bounds what is read ahead; default: 64 MiB for this subscriber alone.
+	Room *Room
 	// Partitions is how many a topic gets that SubscribeInitialize makes; default 1.
 	Partitions int
 }
@@ -60,13 +62,18 @@ func NewSubscriber(c SubscriberConfig) *Subscriber {
 	if c.Partitions == 0 {
 		c.Partitions = 1
 	}
+	if c.Room == nil {
+		c.Room = NewRoom(64 << 20)
+	}
 	return &Subscriber{c: c, closing: make(chan struct{}), draining: make(chan struct{})}
 }
 
 // consumer is how records are read.
 func consumer() *sarama.Config {
 	s := client()
-	s.ChannelBufferSize = 1024
+	// What one fetch brings is in memory at once, several times as large as it was in Kafka: of a partition, and in all.
+	s.Consumer.Fetch.Default, s.Consumer.Fetch.MaxBytes = 128<<10, 2<<20
+	s.ChannelBufferSize = 128
 	s.Consumer.Return.Errors = true
 	s.Consumer.MaxWaitTime = 250 * time.Millisecond
 	s.Consumer.Retry.Backoff = 250 * time.Millisecond

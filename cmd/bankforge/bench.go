@@ -37,6 +37,8 @@ type BenchCmd struct {
 	JSON    string   `name:"json" help:"File for the suite's report with all runs." placeholder:"FILE"`
 	From    string   `help:"Print this report of the suite once more." placeholder:"FILE"`
 
+	Pids map[string]int `hidden:"" help:"The servers' processes, whose memory the suite tells: kafka=1;redis=2."`
+
 	Yardstick string `hidden:"" help:"Be the server that the suite compares with."`
 	Generate  int    `hidden:"" help:"Add so many events to a bank that nobody serves."`
 	Onto      int    `hidden:"" help:"How many it must have before."`
@@ -121,6 +123,7 @@ func (c *BenchCmd) suite(ctx context.Context, where *Where, stdout io.Writer) er
 		Program: program, Dir: c.Dir, Only: c.Only, Short: c.Short, Repeats: c.Repeat, Big: c.Big, Progress: os.Stderr,
 		Profile: c.Profile, Backlog: c.Backlog, Servers: bench.Servers{
 			Postgres: where.Postgres, Kafka: strings.Join(where.Kafka, ","), Redis: where.Redis, Mongo: where.Mongo,
+			Pids: c.Pids,
 		},
 	}).Run(ctx)
 	if err != nil {

@@ -13,6 +13,10 @@ const (
 	// heapFloor is what the heap grows to in any case, in bytes, before garbage is collected. A bank with few accounts has
 	// little that is alive, and would collect it several times a second under load.
 	heapFloor = 256 << 20
+	// heapMuch is what the heap does not grow beyond by gcPercent, in bytes, but only by as much as is alive: a process
+	// whose memory comes and goes, as messages do that wait to be handled, should keep within a gigabyte.
+	heapMuch = 768 << 20
+	gcLeast  = 100
 )
 
 // collector has garbage collected when the heap has grown by gcPercent, and has reached heapFloor.
@@ -60,8 +64,11 @@ func (c *collector) read() (live, roots uint64) {
 // too, which are much when there are many connections.
 func percentFor(live, roots uint64) int {
 	live = max(live, 1<<20)
-	if live >= heapFloor {
-		return gcPercent
+	upTo := func(heap uint64) int {
+		if heap <= live {
+			return 0
+		}
+		return int((heap - live) * 100 / (live + roots))
 	}
-	return max(gcPercent, int((heapFloor-live)*100/(live+roots)))
+	return max(upTo(heapFloor), min(gcPercent, max(gcLeast, upTo(heapMuch))))
 }

@@ -6,15 +6,16 @@ import (
 	"testing"
 )
 
-func TestTheHeapGrowsToItsFloorAndThenByItsPercent(t *testing.T) {
+func TestTheHeapGrowsToItsFloorThenByItsPercentAndByLessWhenItIsLarge(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		live, roots uint64
 		want        int
 	}{
 		{0, 0, 25500}, {1 << 20, 0, 25500}, {16 << 20, 0, 1500}, {64 << 20, 0, 300}, {heapFloor / 3, 0, gcPercent},
-		{100 << 20, 0, gcPercent}, {heapFloor, 0, gcPercent}, {8 << 30, 0, gcPercent},
-		{1 << 20, 4 << 20, 5100}, {16 << 20, 32 << 20, 500}, {16 << 20, 1 << 30, gcPercent},
+		{100 << 20, 0, gcPercent}, {heapFloor, 0, gcPercent}, {320 << 20, 0, 140},
+		{heapMuch / 2, 0, gcLeast}, {8 << 30, 0, gcLeast},
+		{1 << 20, 4 << 20, 5100}, {16 << 20, 32 << 20, 500}, {16 << 20, 1 << 30, gcLeast},
 	} {
 		if got := percentFor(c.live, c.roots); got != c.want {
 			t.Errorf("%d bytes alive, %d of roots: %d %% instead of %d %%", c.live, c.roots, got, c.want)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
 
@@ -47,14 +48,14 @@ func runRelay(ctx context.Context, b *bankProcess) error {
 	if b.published == nil {
 		return nil
 	}
-	r, err := b.stores.Broker.Relay(relay.Config{
+	r, publisher, err := b.stores.Broker.Relay(relay.Config{
 		Source: b.routing.Source, Hints: b.routing.Hints, Owner: owner() + "/" + strings.ToLower(rand.Text()[:8]),
 		Saw: b.published.Saw, Log: b.log,
 	})
 	if err != nil {
 		return err
 	}
-	return r.Run(ctx)
+	return errors.Join(r.Run(ctx), publisher.Close())
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one

@@ -17,32 +17,39 @@ import (
 
 // chunk is a stretch of the log, ready to be sent.
 type chunk struct {
-	messages map[bank.Topic][]*message.Message // of each topic in order
+	messages map[bank.Topic][]*message.Message // of each topic one for each partition, with all that it gets, in order
 	after    router.Cursor                     // where the relay stands once all of it is acknowledged
 }
 
 // outgoing is a message to be: which fact, where to, and what comes before it there.
 type outgoing struct {
-	fact      handlers.Fact
-	topic     bank.Topic
-	partition int
-	prev      handlers.Position
+	fact handlers.Fact
+	to   *outbox
+	at   int // of what the outbox gets
+	prev handlers.Position
+}
+
+// outbox is what a partition gets.
+type outbox struct {
+	ctx     context.Context //nolint:containedctx // carries the partition
+	records router.Encoded
+	count   int
 }
 
 // expander turns events into messages. What one message says of the one before it in its partition depends on
 // the order, so that is done in order; writing payloads costs most, and is done on all processors.
 type expander struct {
 	at       router.Cursor
-	contexts map[bank.Topic][]context.Context // carry the partition
+	boxes    map[bank.Topic][]outbox // by partition
 	encoders []router.Encoder
 	plan     []outgoing
 }
 
 func newExpander(at router.Cursor) *expander {
-	x := &expander{at: at, contexts: map[bank.Topic][]context.Context{}}
+	x := &expander{at: at, boxes: map[bank.Topic][]outbox{}}
 	for topic, last := range at.Last {
 		for i := range last {
-			x.contexts[topic] = append(x.contexts[topic], router.WithPartition(context.Background(), i))
+			x.boxes[topic] = append(x.boxes[topic], outbox{ctx: router.WithPartition(context.Background(), i)})
 		}
 	}
 	x.encoders = make([]router.Encoder, runtime.GOMAXPROCS(0))
@@ -68,8 +75,10 @@ func (x *expander) expand(events []app.Recorded) (*chunk, error) {
 				return nil, fmt.Errorf("event %d has a message on %s, and no partitions are configured for it", e.Seq, topic)
 			}
 			p := router.PartitionOf(c.Key(), len(partitions))
-			out := outgoing{router.FactOf(c, &e.Meta, x.at.Incarnation), topic, p, partitions[p]}
+			to := &x.boxes[topic][p]
+			out := outgoing{router.FactOf(c, &e.Meta, x.at.Incarnation), to, to.count, partitions[p]}
 			partitions[p] = out.fact.Position()
+			to.count++
 			x.plan = append(x.plan, out)
 		}
 		x.at.Seq = e.Seq
@@ -81,20 +90,21 @@ func (x *expander) expand(events []app.Recorded) (*chunk, error) {
 
 // encode writes what is planned.
 func (x *expander) encode() (map[bank.Topic][]*message.Message, error) {
-	all := make([]*message.Message, len(x.plan))
+	for _, boxes := range x.boxes {
+		for i := range boxes {
+			boxes[i].records, boxes[i].count = make(router.Encoded, boxes[i].count), 0
+		}
+	}
 	var workers errgroup.Group
 	share := (len(x.plan) + len(x.encoders) - 1) / len(x.encoders)
 	share = max(share, leastShare)
-	for i := 0; i*share < len(all); i++ {
+	for i := 0; i*share < len(x.plan); i++ {
 		workers.Go(func() error {
-			for j := i * share; j < min((i+1)*share, len(all)); j++ {
+			for j := i * share; j < min((i+1)*share, len(x.plan)); j++ {
 				out := &x.plan[j]
-				msg, err := x.encoders[i].Encode(&out.fact, out.prev)
-				if err != nil {
+				if err := x.encoders[i].Encode(&out.to.records[out.at], &out.fact, out.prev); err != nil {
 					return err
 				}
-				msg.SetContext(x.contexts[out.topic][out.partition])
-				all[j] = msg
 			}
 			return nil
 		})
@@ -103,9 +113,14 @@ func (x *expander) encode() (map[bank.Topic][]*message.Message, error) {
 		return nil, err
 	}
 	messages := map[bank.Topic][]*message.Message{}
-	for i, msg := range all {
-		topic := x.plan[i].topic
-		messages[topic] = append(messages[topic], msg)
+	for topic, boxes := range x.boxes {
+		for i := range boxes {
+			if box := &boxes[i]; len(box.records) > 0 {
+				id := fmt.Sprintf("%s-%d-%d", x.at.Incarnation, x.at.Seq, i)
+				messages[topic] = append(messages[topic], router.NewBatch(box.ctx, id, box.records))
+			}
+			boxes[i].records = nil
+		}
 	}
 	return messages, nil
 }

@@ -148,6 +148,7 @@ func (b *broker) Make(_ context.Context, topic bank.Topic, partitions int) error
 
 // Publish keeps all, or what the fault leaves of it.
 func (b *broker) Publish(topic string, messages ...*message.Message) error {
+	messages = alone(messages)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	fault := b.fault
@@ -174,6 +175,21 @@ func (b *broker) Publish(topic string, messages ...*message.Message) error {
 		return errBroker
 	}
 	return nil
+}
+
+// alone are the messages that batches carry.
+func alone(batches []*message.Message) (out []*message.Message) {
+	for _, all := range batches {
+		records, _ := router.RecordsIn(all)
+		for i := range records.Len() {
+			msg := message.NewMessage("", nil)
+			msg.Payload = records.Record(i, func(name, value []byte) { msg.Metadata.Set(string(name), string(value)) })
+			msg.UUID = msg.Metadata.Get("ce_id")
+			msg.SetContext(all.Context())
+			out = append(out, msg)
+		}
+	}
+	return out
 }
 
 func (b *broker) Close() error { return nil }

@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,15 +40,17 @@ func (s *Servers) missing() error {
 	return nil
 }
 
-// far is a bank on servers, under a name that no other one has.
+// far is a bank on servers, under a name that no other one has, nor one of an earlier suite that left its own there.
 type far struct {
 	Servers
 	prefix string
 }
 
 func (s *Suite) far() far {
-	s.banks++
-	return far{s.Servers, fmt.Sprintf("bench%d_", s.banks)}
+	if s.banks++; s.named == "" {
+		s.named = strings.ToLower(rand.Text()[:6])
+	}
+	return far{s.Servers, fmt.Sprintf("bench_%s_%d_", s.named, s.banks)}
 }
 
 // postgres are the flags of a bank whose log is its own broker.
@@ -270,7 +275,17 @@ func (s *Suite) consume(
 	}
 	note := fmt.Sprintf("%s to %d handlers in %s, from the start of the process; %.1f µs of processor each",
 		show(total, ""), len(want), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
-	return values{"rate": {total / took.Seconds(), note}, "memory": b.peak()}, nil
+	return values{"rate": {total / took.Seconds(), note}, "memory": s.weigh(b)}, nil
+}
+
+// weigh is peak, and tells beside it what the servers have.
+func (s *Suite) weigh(b *server) value {
+	v := b.peak()
+	for _, name := range slices.Sorted(maps.Keys(s.Servers.Pids)) {
+		_, most := resident(s.Servers.Pids[name])
+		v.note += fmt.Sprintf("; %s %.0f MiB", name, most)
+	}
+	return v
 }
 
 // peak is the memory that the process has had at most.

@@ -150,7 +150,7 @@ func (s *Suite) relayBacklog(ctx context.Context, g *backlog) (_ values, _ map[s
 	total := in["accounts"] + in["transactions"]
 	note := fmt.Sprintf("%s of %s events in %s, from the start of the process; %.1f µs of processor each",
 		show(total, ""), grouped(int64(g.behind)), took.Round(time.Millisecond), cpu.Seconds()*1e6/total)
-	return values{"rate": {total / took.Seconds(), note}, "memory": b.peak()}, in, nil
+	return values{"rate": {total / took.Seconds(), note}, "memory": s.weigh(b)}, in, nil
 }
 
 // filled is the backlog once it is in Kafka.
@@ -222,5 +222,5 @@ func (s *Suite) farLive(ctx context.Context) (_ values, err error) {
 	}
 	defer b.end(&err)
 	alone, err := s.liveAlone(ctx, b, accounts)
-	return values{"alone": alone, "memory": b.peak()}, err
+	return values{"alone": alone, "memory": s.weigh(b)}, err
 }

@@ -33,7 +33,8 @@ type Suite struct {
 	ended  time.Time // the last run of wrk
 	large  *bigBank
 	log    *backlog
-	banks  int // on servers, so far
+	banks  int    // on servers, so far
+	named  string // they, unlike those of other suites
 }
 
 // size is how much is measured.

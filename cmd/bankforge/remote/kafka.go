@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -54,10 +55,11 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	}
 	s.Broker = &stores.Broker{
 		Partitions: partitions, Cursors: cursors, Subscribe: subscribe(conf, b.Kafka.Partitions),
-		Relay: func(c relay.Config) (*relay.Relay, error) {
-			c.Publisher = kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+		Relay: func(c relay.Config) (*relay.Relay, io.Closer, error) {
+			c.Publisher = kafka.NewPublisher(kafka.PublisherConfig{Config: conf, Linger: linger})
 			c.Topics, c.Store, c.Partitions = at, cursors, partitions
-			return relay.New(c)
+			r, err := relay.New(c)
+			return r, c.Publisher, err
 		},
 	}
 	return nil
@@ -111,7 +113,7 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) 
 	if err != nil {
 		return r, err
 	}
-	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+	publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf, Linger: linger})
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	inner, done := context.WithCancel(ctx)
 	defer done()
@@ -234,9 +236,9 @@ func (b Bank) counts() map[bank.Topic]int {
 // subscribe makes what a route reads from. A kept one is a member of the consumer group that has its name; a newest one
 // reads by itself what has come since the process began.
 func subscribe(conf kafka.Config, partitions int) func(router.Route) (message.Subscriber, error) {
-	began := time.Now()
+	began, room := time.Now(), kafka.NewRoom(readAhead)
 	return func(r router.Route) (message.Subscriber, error) {
-		c := kafka.SubscriberConfig{Config: conf, Partitions: partitions}
+		c := kafka.SubscriberConfig{Config: conf, Partitions: partitions, Room: room}
 		if r.Kind == router.Newest {
 			c.Since = began
 		} else {
@@ -245,3 +247,9 @@ func subscribe(conf kafka.Config, partitions int) func(router.Route) (message.Su
 		return kafka.NewSubscriber(c), nil
 	}
 }
+
+// readAhead is how many bytes of messages the handlers of a process hold, all together.
+const readAhead = 96 << 20
+
+// linger lets the messages of an event, which are on two topics, go in one request. It is less than a request takes.
+const linger = time.Millisecond

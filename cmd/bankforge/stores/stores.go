@@ -4,6 +4,7 @@ package stores
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -70,8 +71,8 @@ type Broker struct {
 	Partitions map[bank.Topic]int
 	// Cursors tell how far the relay has come.
 	Cursors router.Cursors
-	// Relay completes the settings of a relay with what belongs to the broker.
-	Relay func(relay.Config) (*relay.Relay, error)
+	// Relay completes the settings of a relay with what belongs to the broker. Its publisher is closed once it has run.
+	Relay func(relay.Config) (r *relay.Relay, publisher io.Closer, err error)
 }
 
 // Writes is what keeps the views, and where the checkpoints and the parked messages of that stand.
