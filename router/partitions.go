@@ -232,15 +232,16 @@ type Cursors interface {
 }
 
 // complete is the last event of which everything on the topic has been taken in by a handler that has come to have in
-// each partition.
+// each partition. It need not have come anywhere in one that never had a message.
 func (c *Cursor) complete(topic bank.Topic, have []handlers.Position) bank.Seq {
 	at := c.Seq
 	for i, last := range c.Last[topic] {
-		switch {
-		case i >= len(have):
-			return 0
-		case have[i].Before(last):
-			at = min(at, have[i].Whole())
+		var has handlers.Position
+		if i < len(have) {
+			has = have[i]
+		}
+		if has.Before(last) {
+			at = min(at, has.Whole())
 		}
 	}
 	return at

@@ -338,3 +338,12 @@ func (b *book) check(l *ledger) error {
 	}
 	return errors.Join(b.wrong...)
 }
+
+// A bank may begin with an act, and stay without accounts: their handlers have all that there is.
+func TestABankMayBeginWithAnAct(t *testing.T) {
+	t.Parallel()
+	store := views(t)
+	if err := newStage("acts", store, store).play([]act{{What: "upgrade"}, {What: "act"}}); err != nil {
+		t.Error(err)
+	}
+}
