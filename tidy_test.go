@@ -57,6 +57,7 @@ var arrows = []arrow{
 	{"app/fault", nil, "a drill is nothing that the program knows of"},
 	{"app", []string{"app/bank", "app/codec", "app/fault"},
 		"use cases say what they need as interfaces; whoever gives it, imports them"},
+	{"app/ops", []string{"app/bank"}, "what operators see and want: words, whoever stores them and whoever shows them"},
 	{"app/succession", []string{"app", "app/bank"}, "who decides is for the write path to know, whatever holds the lease"},
 	{"app/apptest", []string{"app", "app/bank", "app/codec", "handlers", "router", "router/relay"},
 		"contracts are written against interfaces, wherever those are, and never against one adapter"},
