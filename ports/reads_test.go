@@ -214,7 +214,7 @@ func TestActsInTheLog(t *testing.T) {
 	}
 	all := h.is(h.ask(h.token(service), "GET", fmt.Sprintf("/v1/events?after_seq=%v", head.body["seq"]), ""), "200")
 	var data []string
-	for _, line := range strings.Split(strings.TrimSpace(all.text), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(all.text), "\n") {
 		var e struct {
 			Type string          `json:"type"`
 			Data json.RawMessage `json:"data"`
