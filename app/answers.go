@@ -89,6 +89,13 @@ type BulkItem struct {
 	Refused     *bank.Error
 }
 
+// ActDone answers acts of operators: they are recorded. Whether they could be done is told elsewhere.
+type ActDone struct {
+	Done
+	Act bank.Act  // its ID is zero where nothing was stored
+	At  bank.Time // the event's
+}
+
 // Codes of refusals that are not business; bank has the others.
 const (
 	CodeCustomerNotFound bank.Code = "customer_not_found"

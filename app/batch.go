@@ -380,13 +380,16 @@ func (b *batch) remember(r *request, before bank.Seq) {
 	b.first[o.Key] = r
 }
 
-// subject is what an event made or changed: a transaction, or a hold.
+// subject is what an event made or changed: a transaction, a hold, or an act.
 func subject(e *bank.Event) string {
-	if len(e.Transactions) > 0 {
+	switch {
+	case len(e.Transactions) > 0:
 		return e.Transactions[0].ID.String()
-	}
-	if e.Hold != nil {
+	case e.Hold != nil:
 		return e.Hold.ID.String()
+	case e.Act != nil:
+		return e.Act.ID.String()
+	default:
+		return ""
 	}
-	return ""
 }

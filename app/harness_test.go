@@ -74,6 +74,14 @@ func euros(minor int64) bank.Amount {
 	return a
 }
 
+// act wants the nth sequence to be retried.
+func act(key string, n int) app.Ask {
+	return ask(key, bank.Act{
+		ID: bank.MakeID[bank.Act](id(n)), Kind: bank.SequenceRetry, Handler: "history", Key: accountID(n).String(),
+		Body: []byte(`{"n":1}`), Reason: "mended",
+	})
+}
+
 // ask is a command under a key of its own, "" for none; its fingerprint is its content.
 func ask(key string, c bank.Command) app.Ask {
 	a := app.Ask{Name: "test", Command: c, Call: app.Call{

@@ -80,7 +80,7 @@ func (j *journal) draw(t *rapid.T, n int) app.Ask {
 	account := rapid.IntRange(0, 3)
 	amount := int64(rapid.IntRange(1, 100).Draw(t, "amount"))
 	key := fmt.Sprint("k", n)
-	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	switch rapid.IntRange(0, 6).Draw(t, "kind") {
 	case 0:
 		return j.asked[rapid.IntRange(0, len(j.asked)-1).Draw(t, "again")]
 	case 1, 2:
@@ -97,6 +97,8 @@ func (j *journal) draw(t *rapid.T, n int) app.Ask {
 			}
 		}
 		return ask(key, bank.Bulk{Items: []bank.Transfer{item(0), item(1), item(2)}, Atomic: rapid.Bool().Draw(t, "atomic")})
+	case 5:
+		return act(key, n)
 	default:
 		return transfer(key, n, account.Draw(t, "from"), account.Draw(t, "to"), amount)
 	}

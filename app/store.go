@@ -32,7 +32,7 @@ type Row struct {
 	Seq   bank.Seq
 	Data  []byte // app/codec's form of a Recorded, without its chain
 	Chain Hash   // SHA-256 of the previous row's Chain followed by Data; before the first row: of the genesis, all zero
-	// Touches names every account, transaction and hold that the event made a version of.
+	// Touches names every account, transaction and hold that the event made a version of, or its act.
 	// They are only for Append to index, and empty in what is read.
 	Touches []Touch
 }
@@ -46,7 +46,7 @@ func Decode(r Row) (Recorded, error) {
 	return Recorded{Event: e, Meta: m, Chain: r.Chain}, nil
 }
 
-// Touch is one version of one subject (the text of an account's, transaction's or hold's id).
+// Touch is one version of one subject (the text of an account's, transaction's or hold's id, or of an act's).
 type Touch struct {
 	Subject string
 	Version bank.Version
@@ -63,6 +63,9 @@ func Touches(e *bank.Event) []Touch {
 	}
 	if e.Hold != nil {
 		out = append(out, Touch{e.Hold.ID.String(), e.Hold.Version})
+	}
+	if e.Act != nil {
+		out = append(out, Touch{e.Act.ID.String(), 1})
 	}
 	return out
 }

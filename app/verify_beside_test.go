@@ -35,7 +35,7 @@ func decidedLog(t *testing.T) *tampered {
 		{Terms: bank.Terms{ID: transactionID(6)}, From: accountID(1), To: accountID(2), Amount: euros(1)},
 		{Terms: bank.Terms{ID: transactionID(7)}, From: accountID(1), To: accountID(2), Amount: euros(1_000_000)},
 		{Terms: bank.Terms{ID: transactionID(8)}, From: accountID(1), To: accountID(2), Amount: euros(1)},
-	}}), transfer("last", 9, 1, 2, 1))
+	}}), act("act", 1), act("", 2), transfer("last", 9, 1, 2, 1))
 	return copied(t, log)
 }
 
@@ -88,6 +88,16 @@ func at(n int, change func(l *tampered, o *app.Outcome)) func(*testing.T, *tampe
 	}
 }
 
+// actsOutcome changes the outcome of act 1, and returns where it is.
+func actsOutcome(change func(o *app.Outcome)) func(*testing.T, *tampered) bank.Seq {
+	return func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
+		o := l.outcome(t, bank.MakeID[bank.Act](id(1)).String())
+		change(o)
+		return o.Seq
+	}
+}
+
 func (l *tampered) drop(o *app.Outcome) {
 	key := o.Key
 	l.outcomes = slices.DeleteFunc(l.outcomes, func(o app.Outcome) bool { return o.Key == key })
@@ -127,7 +137,11 @@ var tamperedRanges = map[string]tampering{
 		l.drop(&l.outcomes[1])
 		return first.Seq + 1
 	}, "another command"},
-	"a far place": {at(2, func(_ *tampered, o *app.Outcome) { o.Seq++ }), uncovered},
+	"an act that is somebody else's": {actsOutcome(func(o *app.Outcome) {
+		o.Subject = bank.MakeID[bank.Act](id(2)).String()
+	}), "not about this event"},
+	"an act with a reply": {actsOutcome(func(o *app.Outcome) { o.Reply = []byte{1} }), "not what was decided"},
+	"a far place":         {at(2, func(_ *tampered, o *app.Outcome) { o.Seq++ }), uncovered},
 	"no such place": {func(t *testing.T, l *tampered) bank.Seq {
 		t.Helper()
 		l.outcome(t, transactionID(2).String()).Seq = math.MaxUint64

@@ -278,6 +278,24 @@ var tamperedContent = map[string]tampering{
 		l.change(t, at, func(e *bank.Event) { e.Hold.Remaining++ })
 		return at
 	}, "remain"},
+	"an act that moves money": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
+		at := l.find(t, isMovement)
+		l.change(t, at, func(e *bank.Event) { e.Act = &bank.Act{Kind: bank.GroupRetry} })
+		return at
+	}, "and is none"},
+	"an act without a reason": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
+		at := l.find(t, func(e *bank.Event) bool { return e.Act != nil })
+		l.change(t, at, func(e *bank.Event) { e.Act.Reason = "" })
+		return at
+	}, "(reason)"},
+	"another's act": {func(t *testing.T, l *tampered) bank.Seq {
+		t.Helper()
+		at := l.find(t, func(e *bank.Event) bool { return e.Act != nil })
+		l.change(t, at, func(e *bank.Event) { e.Act = nil })
+		return at
+	}, "without one"},
 }
 
 func TestVerifySaysWhatIsWrong(t *testing.T) {

@@ -85,7 +85,9 @@ func (e *Encoder) Encode(f *handlers.Fact, prev handlers.Position) (*message.Mes
 	m[headerSpecVersion], m[headerSource], m[headerContentType] = specVersion, source, jsonType
 	m[headerID], m[headerType], m[headerSubject], m[headerKey] = id, kind, key, key
 	m[headerTime], m[headerIncarnation], m[headerPosition] = e.time, f.Incarnation, formatPosition(f.Position())
-	m[versionHeader(f)] = strconv.FormatUint(uint64(f.Version()), 10)
+	if name := versionHeader(f); name != "" {
+		m[name] = strconv.FormatUint(uint64(f.Version()), 10)
+	}
 	if prev != (handlers.Position{}) {
 		m[headerPrev] = formatPosition(prev)
 	}
@@ -110,11 +112,16 @@ func Decode(msg *message.Message) (handlers.Fact, error) {
 	return today.decode(msg.Metadata, msg.Payload)
 }
 
+// versionHeader is "" where there is nothing to count: an act has one version.
 func versionHeader(f *handlers.Fact) string {
-	if f.Leg != nil {
+	switch {
+	case f.Leg != nil:
 		return headerAccountVersion
+	case f.Act != nil:
+		return ""
+	default:
+		return headerTransactionVersion
 	}
-	return headerTransactionVersion
 }
 
 func formatPosition(p handlers.Position) string {
@@ -233,6 +240,21 @@ var today = decoder{
 		"transaction.rejected":           1,
 		"transaction.partially_reversed": 1,
 		"transaction.reversed":           1,
+		"ops.failure.retry":              1,
+		"ops.failure.discard":            1,
+		"ops.failure.schedule":           1,
+		"ops.sequence.retry":             1,
+		"ops.sequence.rebuild":           1,
+		"ops.sequence.pause":             1,
+		"ops.sequence.resume":            1,
+		"ops.group.retry":                1,
+		"ops.replay.plan":                1,
+		"ops.replay.start":               1,
+		"ops.replay.cancel":              1,
+		"ops.handler.pause":              1,
+		"ops.handler.resume":             1,
+		"ops.handler.policy":             1,
+		"ops.demo_failures.set":          1,
 	},
 	lifts: map[string]lift{},
 }
@@ -300,9 +322,12 @@ func (d *decoder) fill(h *headers, data []byte) error {
 	if f.Key() != h.key {
 		return fmt.Errorf("its key is %s, its payload is about %s", clip(h.key), f.Key())
 	}
-	v := h.versions[0]
-	if f.Leg == nil {
-		v = h.versions[1]
+	v := h.versions[1]
+	switch {
+	case f.Leg != nil:
+		v = h.versions[0]
+	case f.Act != nil:
+		return nil
 	}
 	if n, err := strconv.ParseUint(v, 10, 64); err != nil || bank.Version(n) != f.Version() {
 		return fmt.Errorf("%s is %q, its payload has version %d", versionHeader(f), clip(v), f.Version())

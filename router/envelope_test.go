@@ -222,6 +222,35 @@ func TestBrokenMessagesArePoison(t *testing.T) {
 	}
 }
 
+// What contradicts itself is no act, though an act has no version that could tell so.
+func TestBrokenActsArePoison(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*message.Message){
+		"nothing in it":  func(m *message.Message) { m.Payload = []byte("{}") },
+		"cut off":        func(m *message.Message) { m.Payload = m.Payload[:len(m.Payload)-9] },
+		"another kind":   replace("failure.schedule", "failure.retry"),
+		"another name":   func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.ops.failure.retry.v1" },
+		"no such kind":   func(m *message.Message) { m.Metadata["ce_type"] = "bankforge.ops.failure.repair.v1" },
+		"no target":      replace(`"target"`, `"other"`),
+		"no id":          replace(`"act_00000000000000000000000004"`, `""`),
+		"no reason":      replace(`"reason"`, `"because"`),
+		"a body of text": replace(`"body": {`, `"body": "x", "b": {`),
+		"a broken body":  replace(`"2026-01-01T09:00:00Z"`, `"\x"`),
+		"other handler":  func(m *message.Message) { m.Metadata["key"] = "balances" },
+		"key of the act": func(m *message.Message) { m.Metadata["key"] = "act_00000000000000000000000004" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			msg := readGolden(t, "bankforge.ops.failure.schedule.v1")
+			spoil(msg)
+			fact, err := router.Decode(msg)
+			if c, ok := handlers.ClassOf(err); !ok || c != handlers.Poison {
+				t.Errorf("read as %+v; the error is %v", fact, err)
+			}
+		})
+	}
+}
+
 // A test-only version 2 of the message calls "amount" what version 1 called "old_amount": old messages are
 // lifted while they are read.
 func TestOldVersionsAreLifted(t *testing.T) {

@@ -1,6 +1,8 @@
 package router_test
 
 import (
+	"strings"
+
 	"bankforge/app/bank"
 	"bankforge/handlers"
 )
@@ -64,6 +66,33 @@ func sampleHold() *bank.Hold {
 	}
 }
 
+// sampleActs has an act of each kind, by the name of its message.
+func sampleActs() map[string]bank.Act {
+	acts := map[string]bank.Act{
+		"failure.retry": {}, "failure.discard": {}, "failure.schedule": {Body: []byte(`{"at":"2026-01-01T09:00:00Z"}`)},
+		"sequence.retry": {}, "sequence.rebuild": {}, "sequence.pause": {}, "sequence.resume": {},
+		"group.retry":  {Target: "9f86d081884c7d65"},
+		"replay.plan":  {Body: []byte(`{"filter":{"class":"unknown","handler":"history"},"rate":500}`)},
+		"replay.start": {Target: "rep_00000000000000000000000004"}, "replay.cancel": {Target: "rep_00000000000000000000000004"},
+		"handler.pause": {}, "handler.resume": {}, "handler.policy": {Body: []byte(`{"tries":{"unknown":3}}`)},
+		"demo_failures.set": {Body: []byte(`{"enabled":false}`)},
+	}
+	out := map[string]bank.Act{}
+	for kind, a := range acts {
+		a.ID, a.Kind, a.Reason = bank.MakeID[bank.Act]([16]byte{15: 1}), bank.ActKind(kind), "\"mended\" – ü"
+		switch about, _, _ := strings.Cut(kind, "."); about {
+		case "failure":
+			a.Handler, a.Key, a.Target = "history", account(1).String(), "fail_00000000000000000000000004"
+		case "sequence":
+			a.Handler, a.Key = "history", account(1).String()
+		case "handler":
+			a.Handler = "history"
+		}
+		out["ops."+kind] = a
+	}
+	return out
+}
+
 // samples has a fact for each type of message, by its name.
 func samples() map[string]handlers.Fact {
 	status := func(s bank.AccountStatus, reason string) bank.Change {
@@ -97,6 +126,9 @@ func samples() map[string]handlers.Fact {
 		"partially_reversed": bank.PartiallyReversed, "reversed": bank.Reversed,
 	} {
 		changes["transaction."+name] = bank.Change{Transaction: sampleTransaction(status), Payer: customer(1)}
+	}
+	for name, a := range sampleActs() {
+		changes[name] = bank.Change{Act: &a}
 	}
 	facts := map[string]handlers.Fact{}
 	for name, c := range changes {

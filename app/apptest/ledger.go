@@ -90,7 +90,7 @@ func (l *Ledger) command() bank.Command {
 		return l.open()
 	}
 	a := pick(l, l.accounts)
-	switch l.rand.IntN(16) {
+	switch l.rand.IntN(17) {
 	case 0, 1, 2:
 		return bank.Deposit{Terms: l.terms(), Account: a, Amount: l.amount()}
 	case 3:
@@ -110,6 +110,8 @@ func (l *Ledger) command() bank.Command {
 		return bank.DecidePending{ID: pick(l, l.made), Approve: l.rand.IntN(2) == 0, Reason: "asked"}
 	case 9:
 		return l.change(a)
+	case 10:
+		return randomAct(l.rand.IntN, l.id(), a.String())
 	default:
 		return bank.Transfer{Terms: l.terms(), From: a, To: pick(l, l.accounts), Amount: l.amount()}
 	}
@@ -191,8 +193,11 @@ func Batch(head app.Head, events []bank.Event) app.Batch {
 			Key: app.Key(r.Chain), Fingerprint: sha256.Sum256(r.Data), Seq: r.Seq, Events: 1, Command: "apptest",
 			At: events[i].Time,
 		}
-		if len(events[i].Transactions) > 0 {
-			o.Subject = events[i].Transactions[0].ID.String()
+		switch e := &events[i]; {
+		case len(e.Transactions) > 0:
+			o.Subject = e.Transactions[0].ID.String()
+		case e.Act != nil:
+			o.Subject = e.Act.ID.String()
 		}
 		b.Outcomes = append(b.Outcomes, o)
 	}
@@ -225,5 +230,25 @@ func touches(e *bank.Event) (out []app.Touch) {
 	if e.Hold != nil {
 		out = append(out, app.Touch{Subject: e.Hold.ID.String(), Version: e.Hold.Version})
 	}
+	if e.Act != nil {
+		out = append(out, app.Touch{Subject: e.Act.ID.String(), Version: 1})
+	}
 	return out
+}
+
+// randomAct is what an operator may want of a handler, or of all that failed.
+func randomAct(pick func(n int) int, id [16]byte, key string) bank.Act {
+	a := bank.Act{ID: bank.MakeID[bank.Act](id), Reason: fmt.Sprint("reason ", pick(9))}
+	kinds := bank.ActKinds()
+	switch a.Kind = kinds[pick(len(kinds))]; a.Kind {
+	case bank.FailureRetry, bank.FailureDiscard, bank.FailureSchedule, bank.GroupRetry, bank.ReplayStart,
+		bank.ReplayCancel:
+		a.Target = fmt.Sprint("target-", pick(9))
+	default:
+		a.Handler, a.Key = fmt.Sprint("handler-", pick(3)), key
+	}
+	if pick(2) == 0 || a.Check() != nil {
+		a.Body = fmt.Appendf(nil, `{"n":%d,"text":"ü\u0026\""}`, pick(1000))
+	}
+	return a
 }

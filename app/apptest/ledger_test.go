@@ -11,7 +11,7 @@ import (
 
 func TestLedgerMakesEverythingThatCanHappen(t *testing.T) {
 	t.Parallel()
-	l, err := NewLedger(1)
+	l, err := NewLedger(2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestLedgerMakesEverythingThatCanHappen(t *testing.T) {
 			}
 		}
 	}
-	for e := bank.AccountOpened; e <= bank.HoldExpiredEvent; e++ {
+	for e := bank.AccountOpened; e <= bank.OperatorActed; e++ {
 		if types[e] == 0 {
 			t.Errorf("no %s", codec.Name(e))
 		}

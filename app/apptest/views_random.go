@@ -76,7 +76,7 @@ func (r *randomBank) id() (b [16]byte) {
 }
 
 func (r *randomBank) command() bank.Command {
-	switch n := r.pick(27); {
+	switch n := r.pick(28); {
 	case len(r.accounts) < 2 || n == 0:
 		return r.open()
 	case n < 5:
@@ -101,6 +101,8 @@ func (r *randomBank) command() bank.Command {
 		return bank.DecidePending{ID: r.pending[r.pick(len(r.pending))], Approve: r.pick(3) > 0, Reason: "seen"}
 	case n < 23 && len(r.transactions) > 0:
 		return bank.Reverse{Terms: r.terms(), Of: r.transactions[r.pick(len(r.transactions))], Amount: r.maybeAmount(200)}
+	case n == 23:
+		return randomAct(r.pick, r.id(), r.account().String())
 	default:
 		return r.administer()
 	}

@@ -7,10 +7,15 @@ type Topic string
 const (
 	AccountsTopic     Topic = "bankforge.accounts.v1"
 	TransactionsTopic Topic = "bankforge.transactions.v1"
+	OpsTopic          Topic = "bankforge.ops.v1"
 )
 
+// Topics are all of them.
+func Topics() []Topic { return []Topic{AccountsTopic, TransactionsTopic, OpsTopic} }
+
 // Change is what one event did to one account (on AccountsTopic, keyed by the account) or to one
-// transaction (on TransactionsTopic, keyed by the transaction): the content of one message.
+// transaction (on TransactionsTopic, keyed by the transaction), or what an operator wants (on OpsTopic, keyed by the
+// handler that it is about, if there is one, else by the act): the content of one message.
 // (Seq, N) is its position: N counts the changes of one event from 0.
 type Change struct {
 	Seq  Seq
@@ -27,11 +32,15 @@ type Change struct {
 	// Payer is on TransactionsTopic whose account the transaction's From is: while it is pending, no entry says so.
 	Payer  CustomerID
 	Reason string
+	Act    *Act // on OpsTopic, and nothing else there
 }
 
-// Changes expands the event in the order of its messages: its legs, then its transactions.
+// Changes expands the event in the order of its messages: its legs, then its transactions; or the act that it is.
 // What they point to is shared with the event.
 func (e *Event) Changes() []Change {
+	if e.Act != nil {
+		return []Change{{Seq: e.Seq, Time: e.Time, Name: e.Act.Kind.ActName(), Act: e.Act}}
+	}
 	out := make([]Change, 0, len(e.Legs)+len(e.Transactions))
 	for i := range e.Legs {
 		c := Change{
@@ -65,26 +74,41 @@ func (e *Event) payer(t *Transaction) CustomerID {
 
 // Topic is where the change is told.
 func (c *Change) Topic() Topic {
-	if c.Leg != nil {
+	switch {
+	case c.Leg != nil:
 		return AccountsTopic
+	case c.Act != nil:
+		return OpsTopic
+	default:
+		return TransactionsTopic
 	}
-	return TransactionsTopic
 }
 
-// Key is what the change's topic is ordered by: the account's or the transaction's id.
+// Key is what the change's topic is ordered by: the account's or the transaction's id, or the handler that an act is
+// about.
 func (c *Change) Key() string {
-	if c.Leg != nil {
+	switch {
+	case c.Leg != nil:
 		return c.Leg.Account.String()
+	case c.Act == nil:
+		return c.Transaction.ID.String()
+	case c.Act.Handler != "":
+		return c.Act.Handler
+	default:
+		return c.Act.ID.String()
 	}
-	return c.Transaction.ID.String()
 }
 
-// Version is the account's or the transaction's version that the change made.
+// Version is the account's or the transaction's version that the change made. An act has one only.
 func (c *Change) Version() Version {
-	if c.Leg != nil {
+	switch {
+	case c.Leg != nil:
 		return c.Leg.After.Version
+	case c.Act != nil:
+		return 1
+	default:
+		return c.Transaction.Version
 	}
-	return c.Transaction.Version
 }
 
 func (e *Event) legName(i int) string {

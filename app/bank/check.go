@@ -19,6 +19,9 @@ func (s *State) check(e *Event) error {
 	if e.Time < s.time {
 		return fmt.Errorf("it is earlier than the one before")
 	}
+	if err := e.checkAct(); err != nil {
+		return err
+	}
 	sums := make(map[Currency]int64)
 	seen := make(map[AccountID]bool)
 	for i := range e.Legs {
@@ -52,6 +55,22 @@ func (s *State) check(e *Event) error {
 		}
 	}
 	return s.checkHeld(e, seen)
+}
+
+// checkAct refuses an act that comes with something else, or as something else.
+func (e *Event) checkAct() error {
+	rest := len(e.Legs) + len(e.Transactions)
+	switch {
+	case e.Type != OperatorActed && e.Act != nil:
+		return fmt.Errorf("it has an act, and is none")
+	case e.Type != OperatorActed:
+		return nil
+	case e.Act == nil:
+		return fmt.Errorf("it is an act without one")
+	case rest > 0 || e.Opening != nil || e.Details != nil || e.Hold != nil || e.Reason != "":
+		return fmt.Errorf("it is an act, and does something else")
+	}
+	return e.Act.Check()
 }
 
 func (s *State) checkLeg(e *Event, l *Leg) error {

@@ -18,6 +18,7 @@ const (
 	HoldPlaced                            //
 	HoldVoidedEvent                       //
 	HoldExpiredEvent                      //
+	OperatorActed                         // Act, and nothing else
 )
 
 // Event is one fact, and one row of the log. A movement of money is one event with all its legs.
@@ -25,7 +26,7 @@ type Event struct {
 	Seq  Seq
 	Type EventType
 	Time Time
-	// Legs has one leg for each account that the event touches. Amounts sum to zero.
+	// Legs has one leg for each account that the event touches; there may be none. Amounts sum to zero.
 	Legs []Leg
 	// Opening and Details are set when the event sets them. They belong to the only leg.
 	Opening *Opening
@@ -35,6 +36,7 @@ type Event struct {
 	// Hold is as it stands after the event.
 	Hold   *Hold
 	Reason string // of those who froze, closed, reviewed, reversed
+	Act    *Act   // what an operator wants; such an event touches no account
 }
 
 // Leg is what an event does to one account.

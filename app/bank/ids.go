@@ -22,6 +22,8 @@ type (
 	TransactionID = ID[Transaction]
 	// HoldID names a hold.
 	HoldID = ID[Hold]
+	// ActID names an act of an operator.
+	ActID = ID[Act]
 )
 
 // Customer marks ids of customers. What is known of a customer is personal, so it is never part of the ledger.
@@ -31,6 +33,7 @@ func (Account) idPrefix() string     { return "acc_" }
 func (Customer) idPrefix() string    { return "cus_" }
 func (Transaction) idPrefix() string { return "txn_" }
 func (Hold) idPrefix() string        { return "hold_" }
+func (Act) idPrefix() string         { return "act_" }
 
 const (
 	idDigits    = 26

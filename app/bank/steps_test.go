@@ -140,7 +140,7 @@ func (d drawing) bulk() Bulk {
 }
 
 func (d drawing) command() Command {
-	switch d.even(18, "kind") {
+	switch d.even(19, "kind") {
 	case 0, 1, 2:
 		return d.transfer()
 	case 3, 4:
@@ -171,9 +171,25 @@ func (d drawing) command() Command {
 		return DecidePending{ID: txn(d.earlier()), Approve: rapid.Bool().Draw(d.t, "approve"), Reason: "seen"}
 	case 15:
 		return d.bulk()
+	case 16:
+		return d.act()
 	default:
 		return d.operation()
 	}
+}
+
+// act draws one that may be malformed.
+func (d drawing) act() Act {
+	a := act(strconv.Itoa(d.n), one(d, ActKinds(), "act"))
+	switch d.even(6, "malformed") {
+	case 0:
+		a.Kind = one(d, []ActKind{"", "failure", "x"}, "no kind")
+	case 1:
+		a.Reason = one(d, []string{"", "\x00", "\xff"}, "no reason")
+	case 2:
+		a.Handler, a.Body = one(d, []string{"", "history"}, "handler"), []byte(one(d, []string{"", "{}", "x"}, "body"))
+	}
+	return a
 }
 
 // operation draws what is done to accounts.
@@ -295,6 +311,9 @@ func lend(e *Event) *Event {
 	if e.Hold != nil {
 		lent.Hold = new(*e.Hold)
 	}
+	if e.Act != nil {
+		lent.Act = new(*e.Act)
+	}
 	return &lent
 }
 
@@ -315,6 +334,9 @@ func spoil(e *Event) {
 	}
 	if e.Hold != nil {
 		*e.Hold = Hold{}
+	}
+	if e.Act != nil {
+		*e.Act = Act{}
 	}
 }
 

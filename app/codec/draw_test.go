@@ -193,5 +193,22 @@ func drawEvent(t *rapid.T) (bank.Event, Meta) {
 		e.Transactions = append(e.Transactions, drawTransaction(t, &e, &m))
 	}
 	e.Hold = drawHold(t, &e)
+	e.Act = drawAct(t)
 	return e, m
+}
+
+func drawAct(t *rapid.T) *bank.Act {
+	if rapid.Bool().Draw(t, "no act") {
+		return nil
+	}
+	a := &bank.Act{
+		ID:      maybe(t, bank.MakeID[bank.Act]),
+		Kind:    rapid.SampledFrom(append(bank.ActKinds(), "")).Draw(t, "act kind"),
+		Handler: drawText(t, "handler"), Key: drawText(t, "act key"), Target: drawText(t, "target"),
+		Reason: drawText(t, "act reason"),
+	}
+	if body := drawText(t, "body"); body != "" {
+		a.Body = []byte(body)
+	}
+	return a
 }

@@ -41,7 +41,11 @@ func Encode(dst []byte, e *bank.Event, m Meta) []byte {
 	if e.Hold != nil {
 		b = in.appendHold(b, 14, e.Hold)
 	}
-	return appendText(b, 15, e.Reason)
+	b = appendText(b, 15, e.Reason)
+	if e.Act != nil {
+		b = appendAct(b, 16, e.Act)
+	}
+	return b
 }
 
 // Decode reads what Encode has written, in this version of the program or in an earlier one. What it
@@ -105,6 +109,8 @@ func readEvent(rest string, e *bank.Event, m *Meta) error {
 			e.Hold = &h
 		case 15:
 			e.Reason = r.text()
+		case 16:
+			e.Act = readAct(&r)
 		default:
 			r.unknown()
 		}

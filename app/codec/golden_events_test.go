@@ -192,5 +192,24 @@ func goldenEvents(tb testing.TB) []golden {
 		hold(bank.HoldVoidedEvent, 2, bank.HoldVoided, 0),
 		hold(bank.HoldExpiredEvent, 3, bank.HoldExpired, 0),
 	}
-	return append(all, movements(tb)...)
+	return append(append(all, movements(tb)...), acts()...)
+}
+
+// acts are operator.acted with everything that it can say, and with as little as it must.
+func acts() []golden {
+	made := func(variant string, a bank.Act) golden {
+		m := meta()
+		m.Actor = "operator-1"
+		return golden{bank.Event{Seq: 40, Type: bank.OperatorActed, Time: noon, Act: &a}, m, variant}
+	}
+	return []golden{
+		made("", bank.Act{
+			ID: bank.MakeID[bank.Act](id16(1)), Kind: bank.FailureSchedule, Handler: "history", Key: accountID(1).String(),
+			Target: "fail_00000000000000000000000001", Body: []byte(`{"at":"2025-10-09T09:00:00Z"}`),
+			Reason: "nach der Wartung – später",
+		}),
+		made("group", bank.Act{
+			ID: bank.MakeID[bank.Act](id16(2)), Kind: bank.GroupRetry, Target: "9f86d081884c7d65", Reason: "mended",
+		}),
+	}
 }

@@ -126,6 +126,10 @@ func tell(out *strings.Builder, path string, v reflect.Value) {
 			tell(out, path+"."+v.Type().Field(i).Name, v.Field(i))
 		}
 	case reflect.Slice:
+		if text, ok := reflect.TypeAssert[[]byte](v); ok {
+			fmt.Fprintf(out, "%s: %q\n", path, text)
+			return
+		}
 		for i := range v.Len() {
 			tell(out, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
 		}
@@ -160,6 +164,7 @@ func TestNamesAndNumbersArePermanent(t *testing.T) {
 		{11, "hold.placed", 1},
 		{12, "hold.voided", 1},
 		{13, "hold.expired", 1},
+		{14, "operator.acted", 1},
 	}
 	if !slices.Equal(forms[:], want) {
 		t.Errorf("the forms are %v", forms)

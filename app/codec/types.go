@@ -29,6 +29,7 @@ var forms = [...]form{
 	bank.HoldPlaced:       {11, "hold.placed", 1},
 	bank.HoldVoidedEvent:  {12, "hold.voided", 1},
 	bank.HoldExpiredEvent: {13, "hold.expired", 1},
+	bank.OperatorActed:    {14, "operator.acted", 1},
 }
 
 // Name is the permanent name of a type of event, "" when there is no such type.

@@ -21,6 +21,9 @@ type Writer struct {
 
 // Append appends the payload of c's message. What c points to must not change while w is used.
 func (w *Writer) Append(b []byte, c *bank.Change) []byte {
+	if c.Act != nil {
+		return appendAct(b, c.Act)
+	}
 	if c.Leg == nil {
 		b = w.transaction(append(b, `{"transaction":`...), c.Transaction)
 		b = appendSome(b, `,"payer_customer_id":`, c.Payer.String())
@@ -55,6 +58,20 @@ func (w *Writer) transaction(b []byte, t *bank.Transaction) []byte {
 		w.of, w.text = t, appendTransaction(w.text[:0], t)
 	}
 	return append(b, w.text...)
+}
+
+// appendAct writes the act's body as it is: it is in the form that encoding/json writes.
+func appendAct(b []byte, a *bank.Act) []byte {
+	b = appendText(append(b, `{"act":{"id":`...), a.ID.String())
+	b = appendText(append(b, `,"kind":`...), string(a.Kind))
+	b = appendSome(b, `,"handler":`, a.Handler)
+	b = appendSome(b, `,"key":`, a.Key)
+	b = appendSome(b, `,"target":`, a.Target)
+	if len(a.Body) > 0 {
+		b = append(append(b, `,"body":`...), a.Body...)
+	}
+	b = appendText(append(b, `},"reason":`...), a.Reason)
+	return append(b, '}')
 }
 
 func appendAccount(b []byte, l *bank.Leg) []byte {

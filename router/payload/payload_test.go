@@ -12,6 +12,10 @@ import (
 
 // drawChange makes a change of which a payload can tell everything.
 func drawChange(t *rapid.T) *bank.Change {
+	if rapid.IntRange(0, 4).Draw(t, "about an act") == 0 {
+		a := drawAct(t)
+		return &bank.Change{Name: "ops." + string(a.Kind), Act: a}
+	}
 	c := &bank.Change{Name: "account.credited", Reason: drawText(t, "reason")}
 	if rapid.Bool().Draw(t, "about a transaction") {
 		c.Name, c.Transaction = "transaction.posted", drawTransaction(t)
@@ -43,6 +47,32 @@ func drawChange(t *rapid.T) *bank.Change {
 func drawText(t *rapid.T, label string) string {
 	return rapid.OneOf(rapid.Just(""), rapid.StringMatching(`[a-zA-Z0-9 ]{1,20}`), rapid.String(),
 		rapid.SampledFrom([]string{"<a&b>", "\"\\/\b\f\n\r\t\x00\x7f", "\u2028\u2029", "é\u6f22👛"})).Draw(t, label)
+}
+
+// drawAct draws a good one, whose body is as encoding/json would write it.
+func drawAct(t *rapid.T) *bank.Act {
+	shown := func(label string) string {
+		return rapid.OneOf(rapid.StringMatching(`[a-zA-Z0-9 ]{1,20}`),
+			rapid.SampledFrom([]string{"<a&b>", "\"\\/\n\r\t", "\u2028\u2029", "é\u6f22👛"})).Draw(t, label)
+	}
+	body, err := json.Marshal(map[string]any{shown("name"): []any{drawText(t, "value"), drawNatural(t, "number"), nil}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &bank.Act{
+		ID:   bank.MakeID[bank.Act]([16]byte{15: byte(rapid.IntRange(0, 255).Draw(t, "act"))}),
+		Kind: rapid.SampledFrom(bank.ActKinds()).Draw(t, "kind"), Reason: shown("reason"), Body: body,
+	}
+	for _, text := range []*string{&a.Handler, &a.Key, &a.Target} {
+		if rapid.Bool().Draw(t, "there") || a.Check() != nil {
+			*text = shown("text")
+		}
+	}
+	without := *a
+	if without.Body = nil; without.Check() == nil && rapid.Bool().Draw(t, "without a body") {
+		return &without
+	}
+	return a
 }
 
 // drawID draws an id, or the zero one.

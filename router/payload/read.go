@@ -18,8 +18,11 @@ func Read(c *bank.Change, data []byte) error {
 	}
 	r := reader{scan: scan{data: data}}
 	about := r.account
-	if strings.HasPrefix(c.Name, "transaction.") {
+	switch {
+	case strings.HasPrefix(c.Name, "transaction."):
 		about = r.change
+	case strings.HasPrefix(c.Name, "ops."):
+		about = r.acted
 	}
 	about(c)
 	r.end()

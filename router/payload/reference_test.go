@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -25,6 +26,21 @@ type transactionPayload struct {
 	Transaction transactionJSON `json:"transaction"`
 	Payer       string          `json:"payer_customer_id,omitempty"` // whose account the transaction takes from
 	Reason      string          `json:"reason,omitempty"`
+}
+
+// actPayload is told on the topic of operators.
+type actPayload struct {
+	Act    actJSON `json:"act"`
+	Reason string  `json:"reason"`
+}
+
+type actJSON struct {
+	ID      string          `json:"id"`
+	Kind    string          `json:"kind"`
+	Handler string          `json:"handler,omitempty"`
+	Key     string          `json:"key,omitempty"`
+	Target  string          `json:"target,omitempty"`
+	Body    json.RawMessage `json:"body,omitempty"`
 }
 
 type moneyJSON struct {
@@ -106,6 +122,11 @@ type entryJSON struct {
 }
 
 func payloadOf(c *bank.Change) any {
+	if a := c.Act; a != nil {
+		return actPayload{
+			actJSON{a.ID.String(), string(a.Kind), a.Handler, a.Key, a.Target, json.RawMessage(a.Body)}, a.Reason,
+		}
+	}
 	if c.Leg == nil {
 		return transactionPayload{
 			Transaction: *transactionOf(c.Transaction), Payer: c.Payer.String(), Reason: c.Reason,
