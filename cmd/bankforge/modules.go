@@ -29,6 +29,7 @@ var modules = []module{
 	{"transaction-query", false, true, runHandlers("transaction-query")}, // history
 	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
 	{"push", false, true, runHandlers("push")},                           // live updates to browsers
+	{"monitoring", false, false, nil},                                    // what operators see and do
 	{"console", false, false, nil},                                       // the web page
 }
 
