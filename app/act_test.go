@@ -138,7 +138,9 @@ func TestMalformedActsAreRefused(t *testing.T) {
 
 // The form of a body is the one that messages carry without a change.
 func FuzzBodiesOfActs(f *testing.F) {
-	for _, seed := range []string{canonicalPolicy, `{}`, `{"b":{"z":null,"y":[true,1e400]},"a":"\u2028\\"}`, `{"a":1,"a":2}`, `[]`} {
+	for _, seed := range []string{
+		canonicalPolicy, `{}`, `{"b":{"z":null,"y":[true,1e400]},"a":"\u2028\\"}`, `{"a":1,"a":2}`, `[]`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -2,11 +2,17 @@ package ports
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"bankforge/app"
+	"bankforge/app/bank"
+	"bankforge/ports/render"
 )
 
 func TestConditions(t *testing.T) {
@@ -187,6 +193,49 @@ func TestEntriesAndEvents(t *testing.T) {
 	head := h.is(h.ask(h.token(service), "GET", "/v1/ledger/head", ""), "200")
 	if !strings.Contains(all.text, head.str("chain")) || head.str("time") == "" {
 		t.Errorf("head: %s", head.text)
+	}
+}
+
+// An act of an operator is a line of the log as any other, though it has no legs.
+func TestActsInTheLog(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.account("", 1000)
+	head := h.is(h.ask(h.token(service), "GET", "/v1/ledger/head", ""), "200")
+	for _, a := range []bank.Act{
+		{
+			ID: bank.MakeID[bank.Act]([16]byte{1}), Kind: bank.FailureSchedule, Handler: "history", Key: "acc_1",
+			Target: "fail_1", Body: []byte(`{"at":"<é>"}`), Reason: "later",
+		},
+		{ID: bank.MakeID[bank.Act]([16]byte{2}), Kind: bank.GroupRetry, Target: "f00", Reason: "mended"},
+	} {
+		_, err := h.ledger.Execute(t.Context(), app.Ask{Name: "act", Command: a})
+		fatal(t, err)
+	}
+	all := h.is(h.ask(h.token(service), "GET", fmt.Sprintf("/v1/events?after_seq=%v", head.body["seq"]), ""), "200")
+	var data []string
+	for line := range strings.SplitSeq(strings.TrimSpace(all.text), "\n") {
+		var e struct {
+			Type string          `json:"type"`
+			Data json.RawMessage `json:"data"`
+		}
+		fatal(t, json.Unmarshal([]byte(line), &e))
+		data = append(data, e.Type+" "+string(e.Data))
+	}
+	want := []string{
+		`operator.acted {"legs":[],"transactions":[],"act":{"id":"act_04000000000000000000000000",` +
+			`"kind":"failure.schedule","handler":"history","key":"acc_1","target":"fail_1",` +
+			`"body":{"at":"\u003cé\u003e"}},"reason":"later"}`,
+		`operator.acted {"legs":[],"transactions":[],"act":{"id":"act_08000000000000000000000000",` +
+			`"kind":"group.retry","target":"f00"},"reason":"mended"}`,
+	}
+	if !slices.Equal(data, want) {
+		t.Errorf("the lines have\n%s\nwant\n%s", strings.Join(data, "\n"), strings.Join(want, "\n"))
+	}
+	recorded := app.Recorded{Event: bank.Event{Act: &bank.Act{Reason: "r"}, Reason: "s"}}
+	reader := render.Reader{Customer: bank.MakeID[bank.Customer]([16]byte{1})}
+	if seen := render.EventOf(&recorded, reader); seen.Act != nil || seen.Reason != "" {
+		t.Errorf("a customer sees %+v", seen)
 	}
 }
 

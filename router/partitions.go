@@ -220,6 +220,11 @@ type Cursor struct {
 	Last map[bank.Topic][]handlers.Position
 }
 
+// Untouched reports whether no message of the events up to Seq went to the topic.
+func (c *Cursor) Untouched(topic bank.Topic) bool {
+	return !slices.ContainsFunc(c.Last[topic], func(p handlers.Position) bool { return p != handlers.Position{} })
+}
+
 // Cursors tell how far the relay has come.
 type Cursors interface {
 	// Cursor returns the cursor that was saved last; the zero one when there was none yet.

@@ -71,9 +71,10 @@ func sampleActs() map[string]bank.Act {
 	acts := map[string]bank.Act{
 		"failure.retry": {}, "failure.discard": {}, "failure.schedule": {Body: []byte(`{"at":"2026-01-01T09:00:00Z"}`)},
 		"sequence.retry": {}, "sequence.rebuild": {}, "sequence.pause": {}, "sequence.resume": {},
-		"group.retry":  {Target: "9f86d081884c7d65"},
-		"replay.plan":  {Body: []byte(`{"filter":{"class":"unknown","handler":"history"},"rate":500}`)},
-		"replay.start": {Target: "rep_00000000000000000000000004"}, "replay.cancel": {Target: "rep_00000000000000000000000004"},
+		"group.retry":   {Target: "9f86d081884c7d65"},
+		"replay.plan":   {Body: []byte(`{"filter":{"class":"unknown","handler":"history"},"rate":500}`)},
+		"replay.start":  {Target: "rep_00000000000000000000000004"},
+		"replay.cancel": {Target: "rep_00000000000000000000000004"},
 		"handler.pause": {}, "handler.resume": {}, "handler.policy": {Body: []byte(`{"tries":{"unknown":3}}`)},
 		"demo_failures.set": {Body: []byte(`{"enabled":false}`)},
 	}

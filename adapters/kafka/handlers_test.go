@@ -3,12 +3,14 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/adapters/kafka"
@@ -23,7 +25,11 @@ import (
 // From the log through a real Kafka to handlers.
 
 func topicsOf(n int) map[bank.Topic]int {
-	return map[bank.Topic]int{bank.AccountsTopic: n, bank.TransactionsTopic: n}
+	topics := map[bank.Topic]int{}
+	for _, topic := range bank.Topics() {
+		topics[topic] = n
+	}
+	return topics
 }
 
 // house is a log that is relayed to Kafka, and a file that handlers write to.
@@ -107,6 +113,15 @@ func (h *house) transfer(n int) {
 	defer h.log.mu.Unlock()
 	for range n {
 		h.log.add()
+	}
+}
+
+// act has operators act about some handlers.
+func (h *house) act(n int) {
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	for range n {
+		h.log.act()
 	}
 }
 
@@ -195,8 +210,11 @@ func TestHandlersTakeInTheLogThroughKafka(t *testing.T) {
 	}
 	h.transfer(1)
 	h.await(t, progress)
+	h.act(30) // nothing comes on its topic, and it has all nevertheless
+	h.await(t, progress)
 	stop()
 	h.transfer(50)
+	h.act(3)
 	progress, _ = h.process(t, partitions) // goes on from what was committed, and from its checkpoints
 	h.await(t, progress)
 	h.check(t)
@@ -240,6 +258,51 @@ func TestALostTopicIsFilledAgain(t *testing.T) {
 	got := records(t, h.broker, bank.AccountsTopic, partitions, 420)
 	if len(got) < 420 {
 		t.Errorf("the topic has %d of 420 messages", len(got))
+	}
+}
+
+// A bank whose topics are from before there were acts gets the new topic beside them, and nothing is sent twice.
+func TestAnOlderBankGetsTheTopicOfActs(t *testing.T) {
+	t.Parallel()
+	c, l, cursors := broker(t), newTransfers(50, 10), &apptest.MemoryRelayStore{}
+	c.Prefix = prefix()
+	older := topicsOf(2)
+	delete(older, bank.OpsTopic)
+	conf := relay.Config{
+		Publisher: publisher(t, c), Topics: &kafka.Topics{Config: c}, Store: cursors, Partitions: older,
+	}
+	relayAll(t, l, conf)
+	for range 5 {
+		l.act()
+		l.add()
+	}
+	conf.Partitions = topicsOf(2)
+	relayAll(t, l, conf)
+	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 120, bank.TransactionsTopic: 55, bank.OpsTopic: 5} {
+		l.check(t, topic, records(t, c, topic, 2, n))
+	}
+}
+
+// check compares records with what the log tells on the topic: each once, and each key's in order.
+func (l *transfers) check(t *testing.T, topic bank.Topic, got []*sarama.ConsumerMessage) {
+	t.Helper()
+	events, err := l.source().Read(t.Context(), 0, len(l.rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, is := map[string][]string{}, map[string][]string{}
+	for _, told := range apptest.Tell(topic, events) {
+		want[told.Key()] = append(want[told.Key()], fmt.Sprintf("%d.%d", told.Seq, told.N))
+	}
+	for _, m := range got {
+		for _, h := range m.Headers {
+			if string(h.Key) == "position" {
+				is[string(m.Key)] = append(is[string(m.Key)], string(h.Value))
+			}
+		}
+	}
+	if !maps.EqualFunc(is, want, slices.Equal) {
+		t.Errorf("%s has\n%v\nwant\n%v", topic, is, want)
 	}
 }
 

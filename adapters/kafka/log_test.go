@@ -114,6 +114,20 @@ func (l *transfers) add() {
 	l.rows = append(l.rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e, m)})
 }
 
+// act appends an act about one of some handlers, or about none.
+func (l *transfers) act() {
+	seq := len(l.rows) + 1
+	e := bank.Event{
+		Seq: bank.Seq(seq), Type: bank.OperatorActed, Time: bank.Time(1_767_225_600_000_000 + int64(seq)*37),
+		Act: &bank.Act{
+			ID: bank.MakeID[bank.Act]([16]byte{14: byte(seq >> 8), 15: byte(seq)}), Kind: bank.FailureSchedule,
+			Handler: []string{"", "history", "balances"}[seq%3], Target: "fail_1",
+			Body: []byte(`{"at":"2026-01-01T09:00:00Z"}`), Reason: "later",
+		},
+	}
+	l.rows = append(l.rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e, app.Meta{Actor: "usr_operator"})})
+}
+
 func entry(l *bank.Leg) bank.Entry {
 	return bank.Entry{
 		Account: l.Account, Customer: l.Customer, Amount: l.Amount, BalanceAfter: l.After.Balance, Version: l.After.Version,

@@ -119,13 +119,16 @@ func TestWhatIsInTheTopicsIsAsDocumented(t *testing.T) {
 	t.Parallel()
 	c, l := broker(t), newTransfers(50, 10)
 	c.Prefix = prefix()
+	for range 12 {
+		l.act()
+	}
 	const partitions = 3
 	relayAll(t, l, relay.Config{
 		Publisher: publisher(t, c), Topics: &kafka.Topics{Config: c}, Store: &apptest.MemoryRelayStore{},
 		Partitions: topicsOf(partitions),
 	})
 	documented := schemas(t)
-	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 110, bank.TransactionsTopic: 50} {
+	for topic, n := range map[bank.Topic]int{bank.AccountsTopic: 110, bank.TransactionsTopic: 50, bank.OpsTopic: 12} {
 		for _, m := range records(t, c, topic, partitions, n) {
 			headers := map[string]any{}
 			for _, h := range m.Headers {

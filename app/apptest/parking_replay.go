@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -102,7 +101,7 @@ func replay(ctx context.Context, s router.Store, handler, key string, done <-cha
 			if err := take(ctx, s, key, p.Position.Seq); err != nil {
 				return err
 			}
-			return s.Resolve(ctx, p, router.Resolved, time.UnixMicro(1))
+			return s.Resolve(ctx, p, ending(router.Resolved))
 		})
 		if err != nil {
 			return fmt.Errorf("replayer: %w", err)

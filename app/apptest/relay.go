@@ -42,6 +42,7 @@ func cursorAt(seq bank.Seq) router.Cursor {
 	return router.Cursor{Incarnation: "inc", Seq: seq, Last: map[bank.Topic][]handlers.Position{
 		bank.AccountsTopic:     {{}, {Seq: seq, N: 1}, handlers.End(seq)},
 		bank.TransactionsTopic: {{Seq: seq, N: 2}},
+		bank.OpsTopic:          {{}, {}},
 	}}
 }
 

@@ -1,6 +1,8 @@
 package render
 
 import (
+	"github.com/danielgtaylor/huma/v2"
+
 	"bankforge/app"
 	"bankforge/app/bank"
 )
@@ -22,8 +24,30 @@ type Event struct {
 	Details      *Details      `json:"details,omitempty"`
 	Transactions []Transaction `json:"transactions" nullable:"false" doc:"As they stand after it."`
 	Hold         *Hold         `json:"hold,omitempty" doc:"As it stands after it."`
+	Act          *Act          `json:"act,omitempty" doc:"What an operator wants; then nothing else is there."`
 	Reason       string        `json:"reason,omitempty"`
 }
+
+// Act is what an operator wants done.
+type Act struct {
+	ID      string `json:"id" pattern:"^act_[0-9a-v]{26}$"`
+	Kind    string `json:"kind" example:"failure.retry"`
+	Handler string `json:"handler,omitempty" doc:"Absent when it is about none in particular."`
+	Key     string `json:"key,omitempty" doc:"Which sequence of the handler, if it is about one."`
+	Target  string `json:"target,omitempty" doc:"The id of a failure or a replay, or the fingerprint of a group."`
+	Body    Object `json:"body,omitempty" doc:"What else there is to say; it depends on the kind."`
+}
+
+// Object is JSON as somebody else has written it.
+type Object []byte
+
+// Schema overrides what huma would make of it.
+func (Object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}
+
+// MarshalJSON writes it as it is.
+func (o Object) MarshalJSON() ([]byte, error) { return o, nil }
 
 // Leg is what an event did to one account. Of accounts that the reader may not see, the last two members are absent.
 type Leg struct {
@@ -84,6 +108,10 @@ func EventOf(e *app.Recorded, r Reader) Event {
 	}
 	if r.Customer.IsZero() {
 		out.Reason = e.Reason
+	}
+	if a := e.Act; a != nil && r.Customer.IsZero() {
+		out.Act = &Act{a.ID.String(), string(a.Kind), a.Handler, a.Key, a.Target, a.Body}
+		out.Reason = a.Reason
 	}
 	return out
 }

@@ -33,7 +33,7 @@ var stories = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
 	return act{
 		What: rapid.SampledFrom([]string{
 			"transfer", "transfer", "burst", "refuse", "half", "lie", "hole", "down", "up", "crash", "takeover", "lose",
-			"restart", "await", "restore",
+			"restart", "await", "restore", "upgrade", "act", "act",
 		}).Draw(t, "what"),
 		From: rapid.IntRange(0, accounts/2-1).Draw(t, "from"), To: rapid.IntRange(accounts/2, accounts-1).Draw(t, "to"),
 	}
@@ -71,6 +71,7 @@ type stage struct {
 	views  router.Store
 
 	relays    int
+	topics    map[bank.Topic]int // that its relays know
 	kill      context.CancelFunc
 	relaying  sync.WaitGroup
 	committed sync.Map
@@ -87,7 +88,7 @@ func (s *stage) begin() {
 	s.relays++
 	d := dying{s.store, s.broker, ctx.Err}
 	r, err := relay.New(relay.Config{
-		Source: s.ledger, Hints: s.ledger.hints, Publisher: d, Topics: s.broker, Store: d, Partitions: both(),
+		Source: s.ledger, Hints: s.ledger.hints, Publisher: d, Topics: s.broker, Store: d, Partitions: s.topics,
 		Owner: fmt.Sprint("relay-", s.relays), Lease: 20 * time.Millisecond, Poll: time.Millisecond,
 		Again: time.Millisecond, Batch: 4,
 	})
@@ -116,7 +117,7 @@ func (s *stage) consume() error {
 			Subscribe: func(router.Route) (message.Subscriber, error) {
 				return newConsumer(s.broker, &s.committed, uint64(len(s.name))), nil
 			},
-			Partitions: both(), Published: s.published, Patience: 50 * time.Millisecond,
+			Partitions: everyTopic(), Published: s.published, Patience: 50 * time.Millisecond,
 		},
 	})
 	if err != nil {
@@ -158,6 +159,15 @@ func (s *stage) do(a act) error {
 	case "takeover":
 		s.kill()
 		s.begin()
+	case "upgrade":
+		s.kill()
+		s.relaying.Wait()
+		s.topics = everyTopic()
+		s.begin()
+	case "act":
+		if len(s.topics) == len(everyTopic()) { // older ones write none
+			s.ledger.acted(a.From)
+		}
 	case "restart":
 		if err := s.stop(); err != nil {
 			return err
@@ -223,7 +233,8 @@ func TestEveryMessageHasItsEffectOnceAndInOrder(t *testing.T) {
 
 func newStage(name string, store, planted router.Store) *stage {
 	return &stage{
-		name: name, ledger: newLedger(), broker: newBroker(), store: &apptest.MemoryRelayStore{}, views: planted,
+		name: name, topics: older(), ledger: newLedger(), broker: newBroker(),
+		store: &apptest.MemoryRelayStore{}, views: planted,
 		book: &book{name: name, store: store},
 	}
 }

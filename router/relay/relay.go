@@ -144,16 +144,12 @@ func (r *Relay) begin(ctx context.Context, term uint64, c router.Cursor) (router
 	case c.Seq > head.Seq:
 		return c, fmt.Errorf("the cursor is at event %d, and the log ends with %d: "+
 			"the log was restored without the relay's cursor; rebuild the topics", c.Seq, head.Seq)
-	case len(missing) > 0 && c.Seq > 0:
-		r.c.Log.WarnContext(ctx, "topics were lost, and are filled again from the log", "topics", missing)
+	}
+	if lost := slices.DeleteFunc(slices.Clone(missing), c.Untouched); len(lost) > 0 {
+		r.c.Log.WarnContext(ctx, "topics were lost, and are filled again from the log", "topics", lost)
 		c = router.Cursor{}
 	}
-	if c.Last == nil {
-		c.Last = map[bank.Topic][]handlers.Position{}
-		for topic, n := range r.c.Partitions {
-			c.Last[topic] = make([]handlers.Position, n)
-		}
-	}
+	c.Last = r.recording(c)
 	// Of another incarnation, cursor and log were restored together: up to the cursor, they say the same.
 	c.Incarnation = head.Incarnation
 	if len(missing) > 0 { // before there are topics that look as if they had everything
@@ -175,13 +171,26 @@ func (r *Relay) recorded(c router.Cursor) error {
 		return nil
 	}
 	for topic, n := range r.c.Partitions {
-		if was := len(c.Last[topic]); was != n {
+		if was := len(c.Last[topic]); was != n && was > 0 {
 			return fmt.Errorf("%w: %s has %d by the configuration, and its messages were made for %d; configure %d again, "+
 				"or stop all processes, delete the topic, and rebuild it from the log with the new number",
 				ErrPartitions, topic, n, was, was)
 		}
 	}
 	return nil
+}
+
+// recording is c.Last with the topics that are configured by now. To a new one nothing was ever sent: a relay that had
+// no partitions for it has not come past the first event that is told there.
+func (r *Relay) recording(c router.Cursor) map[bank.Topic][]handlers.Position {
+	last := map[bank.Topic][]handlers.Position{}
+	maps.Copy(last, c.Last)
+	for topic, n := range r.c.Partitions {
+		if len(last[topic]) == 0 {
+			last[topic] = make([]handlers.Position, n)
+		}
+	}
+	return last
 }
 
 // relay sends until ctx ends or something fails, and returns how far it has come.

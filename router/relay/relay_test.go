@@ -28,9 +28,17 @@ type running struct {
 
 func run(t *testing.T, owner string, l *ledger, b *broker, s relay.Store) *running {
 	t.Helper()
+	return runWith(t, owner, l, b, s, everyTopic())
+}
+
+func runWith(
+	t *testing.T, owner string, l *ledger, b *broker, s relay.Store, topics map[bank.Topic]int, at ...relay.Topics,
+) *running {
+	t.Helper()
+	at = append(at, b)
 	saw := make(chan router.Cursor, 1024)
 	r, err := relay.New(relay.Config{
-		Source: l, Hints: l.hints, Publisher: b, Topics: b, Store: s, Partitions: both(), Owner: owner,
+		Source: l, Hints: l.hints, Publisher: b, Topics: at[0], Store: s, Partitions: topics, Owner: owner,
 		Saw: func(c router.Cursor) { saw <- c }, Lease: 100 * time.Millisecond, Again: time.Millisecond,
 	})
 	if err != nil {
@@ -81,16 +89,88 @@ func TestAStandbyTakesOverAtOnceWhenTheRelayEnds(t *testing.T) {
 	if err := b.check(l); err != nil {
 		t.Error(err)
 	}
-	for topic, all := range b.topics {
-		for p, messages := range all {
-			seen := map[string]bool{}
-			for _, m := range messages {
-				if seen[m.UUID] {
-					t.Errorf("%s/%d: %s was sent twice, though nothing failed", topic, p, m.UUID)
-				}
-				seen[m.UUID] = true
+	b.checkOnce(t)
+}
+
+// A bank whose topics were recorded before there were acts gets the new one beside them, and the others are not filled
+// again; also when the first relay that knows it dies before there is a topic.
+func TestATopicThatIsNewIsAdded(t *testing.T) {
+	t.Parallel()
+	for name, dies := range map[string]bool{"at once": false, "after a crash": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+			l.transfer(1, 2)
+			l.transfer(3, 4)
+			before := runWith(t, "before", l, b, s, older())
+			before.await(t, 2)
+			if err := before.stop(); err != nil {
+				t.Fatal(err)
 			}
-		}
+			if dies {
+				cut := &unmade{b, make(chan struct{}, 1)}
+				first := runWith(t, "cut", l, b, s, everyTopic(), cut)
+				<-cut.asked
+				if err := first.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.acted(1)
+			l.transfer(1, 2)
+			l.acted(2)
+			run(t, "after", l, b, s).await(t, 5)
+			if err := b.check(l); err != nil {
+				t.Error(err)
+			}
+			b.checkOnce(t)
+			if c, err := s.Cursor(t.Context()); err != nil || len(c.Last[bank.OpsTopic]) != 2 {
+				t.Errorf("the cursor is %+v, %v", c, err)
+			}
+		})
+	}
+}
+
+// unmade are topics of which none can be made.
+type unmade struct {
+	relay.Topics
+	asked chan struct{}
+}
+
+func (u *unmade) Make(context.Context, bank.Topic, int) error {
+	select {
+	case u.asked <- struct{}{}:
+	default:
+	}
+	return errBroker
+}
+
+// A topic that is lost is filled again if anything was in it.
+func TestALostTopicIsFilledAgain(t *testing.T) {
+	t.Parallel()
+	for name, acts := range map[string]int{"with acts": 2, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+			l.transfer(1, 2)
+			for i := range acts {
+				l.acted(i)
+			}
+			first := run(t, "first", l, b, s)
+			first.await(t, l.head())
+			if err := first.stop(); err != nil {
+				t.Fatal(err)
+			}
+			b.lose(bank.OpsTopic)
+			l.transfer(1, 2)
+			l.acted(1)
+			run(t, "second", l, b, s).await(t, l.head())
+			if err := b.check(l); err != nil {
+				t.Error(err)
+			}
+			if acts == 0 {
+				b.checkOnce(t)
+			}
+		})
 	}
 }
 
@@ -219,7 +299,7 @@ func TestAwaitPublished(t *testing.T) {
 func TestARelayNeedsItsParts(t *testing.T) {
 	t.Parallel()
 	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
-	good := relay.Config{Source: l, Publisher: b, Topics: b, Store: s, Partitions: both(), Owner: "me"}
+	good := relay.Config{Source: l, Publisher: b, Topics: b, Store: s, Partitions: everyTopic(), Owner: "me"}
 	if _, err := relay.New(good); err != nil {
 		t.Error(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -21,7 +22,12 @@ const (
 	partitions = 3
 )
 
-func both() map[bank.Topic]int {
+func everyTopic() map[bank.Topic]int {
+	return map[bank.Topic]int{bank.AccountsTopic: partitions, bank.TransactionsTopic: 2, bank.OpsTopic: 2}
+}
+
+// older are the topics of a bank before there were acts.
+func older() map[bank.Topic]int {
 	return map[bank.Topic]int{bank.AccountsTopic: partitions, bank.TransactionsTopic: 2}
 }
 
@@ -84,6 +90,20 @@ func (l *ledger) transfer(from, to int) {
 		Status: bank.Posted, Version: 1, Amount: amount, From: account(from), To: account(to), Seq: seq,
 	}}
 	l.events = append(l.events, app.Recorded{Event: e})
+	l.mu.Unlock()
+	l.hints.Wake()
+}
+
+// acted appends an act about a handler.
+func (l *ledger) acted(handler int) {
+	l.mu.Lock()
+	seq := bank.Seq(len(l.events) + 1)
+	l.events = append(l.events, app.Recorded{Event: bank.Event{
+		Seq: seq, Type: bank.OperatorActed, Time: bank.Time(1_700_000_000_000_000 + int64(seq)), Act: &bank.Act{
+			ID:   bank.MakeID[bank.Act]([16]byte{14: byte(seq >> 8), 15: byte(seq)}),
+			Kind: bank.HandlerPause, Handler: fmt.Sprint("handler-", handler), Reason: "seen",
+		},
+	}})
 	l.mu.Unlock()
 	l.hints.Wake()
 }
@@ -180,7 +200,7 @@ func (b *broker) check(l *ledger) error {
 	for i := range l.events {
 		for _, c := range l.events[i].Changes() {
 			topic := c.Topic()
-			p := fmt.Sprint(topic, "/", router.PartitionOf(c.Key(), both()[topic]))
+			p := fmt.Sprint(topic, "/", router.PartitionOf(c.Key(), everyTopic()[topic]))
 			if want[p] == nil {
 				want[p] = map[handlers.Position]handlers.Position{}
 			}
@@ -205,6 +225,24 @@ func (b *broker) check(l *ledger) error {
 		}
 	}
 	return nil
+}
+
+// checkOnce says what was sent twice.
+func (b *broker) checkOnce(t *testing.T) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for topic, all := range b.topics {
+		for p, messages := range all {
+			seen := map[string]bool{}
+			for _, m := range messages {
+				if seen[m.UUID] {
+					t.Errorf("%s/%d: %s was sent twice, though nothing failed", topic, p, m.UUID)
+				}
+				seen[m.UUID] = true
+			}
+		}
+	}
 }
 
 func positions(m *message.Message) (at, prev handlers.Position, err error) {

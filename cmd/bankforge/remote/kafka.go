@@ -22,8 +22,8 @@ type Kafka struct {
 	Partitions int      // of each topic
 }
 
-// topics are those that there are so far.
-var topics = []bank.Topic{bank.AccountsTopic, bank.TransactionsTopic}
+// topics are all that there are.
+var topics = bank.Topics()
 
 // readers are the modules that need Kafka. Those that take commands do not: the log is enough for them.
 var readers = []string{"account-query", "transaction-query", "event-store", "push"}

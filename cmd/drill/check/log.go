@@ -30,6 +30,9 @@ type Event struct {
 			Account   string       `json:"account_id"`
 			Remaining teller.Money `json:"remaining"`
 		} `json:"hold"`
+		Act *struct {
+			ID string `json:"id"`
+		} `json:"act"`
 	} `json:"data"`
 }
 
@@ -62,6 +65,7 @@ type Log struct {
 	held     map[string]int64    // by account, as its holds say
 	by       map[string][]string // what was done under a correlation id: one footprint for each event
 	ids      map[string]uint64   // the versions of transactions
+	acts     map[string]uint64   // where the acts of operators are
 	order    []string            // the correlation ids, by seq
 	entries  map[string][]Entry  // by account
 	findings []string
@@ -77,7 +81,8 @@ type Entry struct {
 func NewLog() *Log {
 	return &Log{
 		accounts: map[string]*Account{}, holds: map[string]int64{}, held: map[string]int64{},
-		by: map[string][]string{}, ids: map[string]uint64{}, entries: map[string][]Entry{},
+		by: map[string][]string{}, ids: map[string]uint64{}, acts: map[string]uint64{},
+		entries: map[string][]Entry{},
 	}
 }
 
@@ -116,6 +121,10 @@ func (l *Log) Take(e *Event) {
 	}
 	l.Seq, l.time = e.Seq, e.Time
 	l.order = append(l.order, e.CorrelationID)
+	if e.Data.Act != nil || e.Type == "operator.acted" {
+		l.act(e)
+		return
+	}
 	sum := map[string]int64{}
 	var prints []string
 	for i := range e.Data.Legs {
@@ -149,6 +158,23 @@ func (l *Log) Take(e *Event) {
 		l.by[e.CorrelationID] = append(l.by[e.CorrelationID], joined(prints))
 	}
 }
+
+// act takes what an operator wants: it is there once, and nothing comes with it.
+func (l *Log) act(e *Event) {
+	a := e.Data.Act
+	if a == nil || e.Type != "operator.acted" || len(e.Data.Legs)+len(e.Data.Transactions) > 0 ||
+		e.Data.Hold != nil || e.Data.Opening != nil {
+		l.found("event %d: it is not an act alone", e.Seq)
+		return
+	}
+	if before := l.acts[a.ID]; before != 0 {
+		l.found("event %d: act %s was there before, as event %d", e.Seq, a.ID, before)
+	}
+	l.acts[a.ID] = e.Seq
+}
+
+// Acts are the acts of operators, and where they are.
+func (l *Log) Acts() map[string]uint64 { return l.acts }
 
 func (l *Leg) signed() int64 {
 	if l.Direction != nil && *l.Direction == "debit" {

@@ -167,10 +167,45 @@ func forgedFates(t *testing.T) map[string]forgery {
 	}
 }
 
+// acted is event with an act in it.
+func acted(t *testing.T, seq uint64, id string, legs ...leg) *check.Event {
+	t.Helper()
+	e := event(t, seq, "act", fmt.Sprintf(`,"act":{"id":%q}`, id), legs...)
+	e.Type = "operator.acted"
+	return e
+}
+
+// forgedActs are histories in which operators act.
+func forgedActs(t *testing.T) map[string]forgery {
+	t.Helper()
+	return map[string]forgery{
+		"an act": {func(e events, c commands) (events, commands) {
+			return append(e, acted(t, 7, "act_1"), acted(t, 8, "act_2")), c
+		}, ""},
+		"an act twice": {func(e events, c commands) (events, commands) {
+			return append(e, acted(t, 7, "act_1"), acted(t, 8, "act_1")), c
+		}, "event 8: act act_1 was there before, as event 7"},
+		"an act that moves money": {func(e events, c commands) (events, commands) {
+			return append(e, acted(t, 7, "act_1", leg{"a", 0, 5, 70, 20, 0})), c
+		}, "event 7: it is not an act alone"},
+		"an act in the guise of a movement": {func(e events, c commands) (events, commands) {
+			e = append(e, acted(t, 7, "act_1"))
+			e[6].Type = "transaction.made"
+			return e, c
+		}, "event 7: it is not an act alone"},
+		"an act of nothing": {func(e events, c commands) (events, commands) {
+			e = append(e, event(t, 7, "act", ""))
+			e[6].Type = "operator.acted"
+			return e, c
+		}, "event 7: it is not an act alone"},
+	}
+}
+
 func TestForgedHistoriesAreCaught(t *testing.T) {
 	t.Parallel()
 	forgeries := forgedLogs(t)
 	maps.Copy(forgeries, forgedFates(t))
+	maps.Copy(forgeries, forgedActs(t))
 	for name, forge := range forgeries {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
