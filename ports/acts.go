@@ -23,7 +23,7 @@ func act[B any](say func(q *request, in *B) (bank.Act, error)) action {
 		if err != nil {
 			return response{done: &done.Done}, err
 		}
-		return response{status: http.StatusOK, body: operations.ActOf(&became), done: &done.Done}, nil
+		return response{status: http.StatusOK, body: operations.ActedOf(&became), done: &done.Done}, nil
 	})
 }
 
@@ -246,7 +246,7 @@ var treated = command(func(q *request, call app.Call, in *operations.Treatment) 
 	if became.Status == ops.ActPending {
 		q.unsettled = became.ID
 	}
-	out := response{status: http.StatusOK, body: operations.ActOf(&became), done: &done.Done}
+	out := response{status: http.StatusOK, body: operations.ActedOf(&became), done: &done.Done}
 	if h, err := q.handler("name"); err == nil && became.Status == ops.ActDone {
 		out.version = operations.PolicyVersion(&h)
 	}

@@ -252,7 +252,7 @@ func listActs(q *request) (response, error) {
 			Status: ops.ActStatus(p.choice("status", string(ops.ActPending), string(ops.ActDone), string(ops.ActRefused),
 				string(ops.ActFailed))),
 		}
-	}, ops.Lot.Acts, plainly(operations.ActOf), func(a *ops.Executed) cursor.Place {
+	}, ops.Lot.Acts, plainly(operations.ActedOf), func(a *ops.Executed) cursor.Place {
 		return cursor.Place{Time: bank.TimeOf(a.At), ID: a.ID}
 	})(q)
 }
@@ -268,7 +268,7 @@ func getAct(q *request) (response, error) {
 	case !ok:
 		return response{}, noSuch("act that was executed")
 	}
-	return response{status: http.StatusOK, body: operations.ActOf(&a)}, nil
+	return response{status: http.StatusOK, body: operations.ActedOf(&a)}, nil
 }
 
 func getDemo(q *request) (response, error) {

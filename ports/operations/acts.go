@@ -9,8 +9,8 @@ import (
 	"bankforge/ports/render"
 )
 
-// Act is what an operator wanted, and what became of it.
-type Act struct {
+// Acted is what an operator wanted, and what became of it.
+type Acted struct {
 	EventID string  `json:"event_id" example:"act_06h09h3q657ss5pr9u4kq9irho" doc:"Of the event that recorded it."`
 	Seq     uint64  `json:"seq" doc:"Where in the log that is."`
 	Kind    string  `json:"kind" example:"failure.retry"`
@@ -26,9 +26,9 @@ type Act struct {
 	EndedAt *string `json:"ended_at" format:"date-time" doc:"null: what it wants has not come to its end."`
 }
 
-// ActOf renders an act that was executed.
-func ActOf(a *ops.Executed) Act {
-	return Act{
+// ActedOf renders an act that was executed.
+func ActedOf(a *ops.Executed) Acted {
+	return Acted{
 		EventID: a.ID, Seq: uint64(a.Seq), Kind: a.Kind, Handler: render.Maybe(a.Handler), Key: render.Maybe(a.Key),
 		Target: render.Maybe(a.Target), Reason: a.Reason, Actor: render.Maybe(a.Actor), Status: string(a.Status),
 		Code: render.Maybe(a.Code), Detail: render.Maybe(a.Detail), At: render.Clock(a.At), EndedAt: maybeClock(a.EndedAt),
