@@ -42,11 +42,16 @@ type Reactions struct {
 	Entries      handlers.Func
 	Transactions handlers.Func
 	Push         handlers.Func
+	Operations   handlers.Func // executes what operators want
 
 	RedisBalances     handlers.Func
 	MongoEntries      handlers.Func
 	MongoTransactions handlers.Func
 }
+
+// OperationsHandler executes what operators want. It reads the log itself, whatever the broker is: operators must be able
+// to act while that is down.
+const OperationsHandler = "operations"
 
 // The handlers whose views stand outside. They are beside the others, so that a bank can go from one to the other and
 // back: each goes on where it was.
@@ -74,6 +79,7 @@ func Routes(r Reactions, s Stores) []Route {
 		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil, nil},
 		{"transaction-query", MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, s.MongoHistory, nil},
 		{"transaction-query", MongoTransactionsHandler, transactions, r.MongoTransactions, s.Views, Kept, s.MongoHistory, nil},
+		{"monitoring", OperationsHandler, bank.OpsTopic, r.Operations, s.Views, Kept, nil, nil},
 		{"push", "push-accounts", accounts, r.Push, nil, Newest, nil, nil},
 		{"push", "push-transactions", transactions, r.Push, nil, Newest, nil, nil},
 	}

@@ -89,7 +89,8 @@ func (w *worker) fresh(ctx context.Context, d *Delivery) (Checkpoint, *Delivery,
 }
 
 // other decides about a delivery of another incarnation of the log than the checkpoint's. What a broker has of a log
-// that is gone is left out; what the log has instead comes behind it.
+// that is gone is left out; what the log has instead comes behind it. Acts of operators are known by their ids, and so are
+// read anew from the beginning.
 func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpoint, *Delivery, error) {
 	head, err := w.feed.source.Head(ctx)
 	switch {
@@ -97,10 +98,10 @@ func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpo
 		return at, nil, err
 	case head.Incarnation != d.Incarnation:
 		return at, nil, nil
-	case at.Incarnation != "":
+	case at.Incarnation != "" && w.Topic != bank.OpsTopic:
 		return at, nil, ErrOtherLog
 	}
-	return at, d, nil
+	return Checkpoint{}, d, nil
 }
 
 // part splits off the facts whose keys are parked.

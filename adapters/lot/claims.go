@@ -159,6 +159,38 @@ func errUnlessOK(ok bool) error {
 	return errors.New("nobody wants the key rebuilt")
 }
 
+// Anew ends the waiting of all that is parked of a handler, and that keys of it have diverged: its view has been built
+// anew. Keys that are paused stay so. It returns how many keys waited.
+func (l *Lot) Anew(ctx context.Context, handler string, at time.Time) (keys int, err error) {
+	if err := l.db.Tx(ctx); err != nil {
+		return 0, err
+	}
+	_, err = l.one(ctx, []any{&keys}, `SELECT count(*) FROM parked_sequence WHERE handler = $1 AND waiting > 0`, handler)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range []struct {
+		statement string
+		args      []any
+	}{
+		{`UPDATE parked_account SET fingerprint = '' WHERE fingerprint <> '' AND message IN
+			(SELECT head FROM parked_sequence WHERE handler = $1)`, nil},
+		{`UPDATE act SET status = 'done', detail = 'the whole view was built anew', ended_at = $2 WHERE status = 'pending'
+			AND id IN (SELECT cause FROM parked_sequence WHERE handler = $1)`, []any{at.UnixMicro()}},
+		{`UPDATE parked_message SET status = 'resolved', ended_at = $2, ended_by = 'rebuild'
+			WHERE handler = $1 AND ended_at IS NULL`, []any{at.UnixMicro()}},
+		{`UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0, rebuild = '',
+			class = '', fingerprint = '', failed_at = 0 WHERE handler = $1`, nil},
+		{`DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0`, nil},
+		{`DELETE FROM diverged WHERE handler = $1`, nil},
+	} {
+		if err := l.exec(ctx, s.statement, append([]any{handler}, s.args...)...); err != nil {
+			return 0, err
+		}
+	}
+	return keys, nil
+}
+
 // Refuse ends a wish to rebuild.
 func (l *Lot) Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error {
 	return l.within(ctx, func(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"bankforge/adapters/lot"
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -126,7 +127,10 @@ func (b *builder) replace(ctx context.Context, old *Schema, at []place, have ban
 		return err
 	}
 	for i := range at {
-		n, err := b.put(ctx, tx, &at[i], head.Seq)
+		n, err := lot.New(lotDB{old}).Anew(ctx, at[i].handler, time.Now())
+		if err == nil {
+			err = b.put(ctx, tx, &at[i], head.Seq)
+		}
 		if err != nil {
 			return fmt.Errorf("view %s: %w", at[i].handler, err)
 		}
@@ -135,25 +139,16 @@ func (b *builder) replace(ctx context.Context, old *Schema, at []place, have ban
 	return nil
 }
 
-func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq) (parked int, err error) {
+func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq) (err error) {
 	for _, t := range p.tables {
 		for _, sql := range []string{
 			`DROP TABLE ` + b.beside.name + `.` + t.name,
 			`ALTER TABLE ` + b.s.name + `.` + t.name + ` SET SCHEMA ` + b.beside.name,
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
-				return 0, fmt.Errorf("%s: %w", sql, err)
+				return fmt.Errorf("%s: %w", sql, err)
 			}
 		}
-	}
-	_, err = tx.Exec(ctx, `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`,
-		string(router.Resolved), time.Now().UnixMicro(), p.handler)
-	if err != nil {
-		return 0, err
-	}
-	done, err := tx.Exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, p.handler)
-	if err != nil {
-		return 0, err
 	}
 	// Of partitions that have no checkpoint yet, the handler finds by itself that it has what they tell.
 	if p.of == nil {
@@ -163,5 +158,5 @@ func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq
 		_, err = tx.Exec(ctx, `UPDATE checkpoint SET incarnation = $1, position = $2 WHERE handler = $3 AND topic = $4`,
 			b.incarnation, handlers.End(through).Offset(), p.handler, string(p.topic))
 	}
-	return int(done.RowsAffected()), err
+	return err
 }

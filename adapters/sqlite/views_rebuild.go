@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"bankforge/adapters/lot"
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
@@ -118,12 +119,7 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	if err := execAll(ctx, tx, append(copying, indexes...)); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE parked_message SET status = ?, ended_at = ?
-		WHERE handler = ? AND ended_at IS NULL`, string(router.Resolved), time.Now().UnixMicro(), p.handler)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM parked_sequence WHERE handler = ?`, p.handler); err != nil {
+	if _, err := lot.New(lotDB{db}).Anew(ctx, p.handler, time.Now()); err != nil {
 		return err
 	}
 	return NewHandlerStore(db).Advance(ctx, p.stream(),

@@ -195,7 +195,9 @@ func (b ignoresEnd) InTx(ctx context.Context, fn func(context.Context) error) er
 
 func (b forgetful) Blocked(context.Context, string, []string) ([]string, error) { return nil, nil }
 
-func (b amnesiac) Attempted(context.Context, router.Parked, router.Attempt, time.Time) error { return nil }
+func (b amnesiac) Attempted(context.Context, router.Parked, router.Attempt, time.Time) error {
+	return nil
+}
 
 func (b reversed) Head(ctx context.Context, handler, key string) (p router.Parked, ok bool, _ error) {
 	for _, other := range b.state(ctx).parked {

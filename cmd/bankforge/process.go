@@ -23,6 +23,7 @@ import (
 	"bankforge/ports"
 	"bankforge/ports/forward"
 	"bankforge/router"
+	"bankforge/router/repair"
 )
 
 // bankProcess is the bank as one process runs it: what is shared by its modules.
@@ -219,6 +220,8 @@ func (b *bankProcess) startHub() (err error) {
 func (b *bankProcess) routeFacts() {
 	reactions := b.stores.Writes.Reactions
 	reactions.Push = push.Func(b.hub)
+	reactions.Operations = repair.Executor(b.stores.Writes.Operations)
+	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
@@ -243,6 +246,8 @@ func (b *bankProcess) checkViews(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
+		case r.Name == router.OperationsHandler && at.Incarnation != b.head.Incarnation:
+			continue // it begins anew
 		case at.Incarnation != "" && at.Incarnation != b.head.Incarnation:
 			return fmt.Errorf("%s: %s is of another log (%s, not %s); %s",
 				names.Where, names.Views, at.Incarnation, b.head.Incarnation, names.Anew)
