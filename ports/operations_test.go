@@ -200,7 +200,7 @@ func TestOneOfEach(t *testing.T) {
 func TestPayloadsAreMasked(t *testing.T) {
 	t.Parallel()
 	problem := error(nil)
-	h := troubled(t, func(c *Config) { c.Ops.Check = func(string, []byte) error { return problem } })
+	h := troubled(t, func(c *Config) { c.Ops.Check = func(map[string]string, []byte) error { return problem } })
 	get := func(role app.Role) answer {
 		return h.is(h.ask(h.token(role), "GET", "/ops/v1/failures/fail_001", ""), "200")
 	}

@@ -32,7 +32,6 @@ var modules = []module{
 	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
 	{"monitoring", false, true, runHandlers("monitoring")},               // operators: what they see and want
 	{"push", false, true, runHandlers("push")},                           // live updates to browsers
-	{"monitoring", false, false, nil},                                    // what operators see and do
 	{"console", false, false, nil},                                       // the web page
 }
 

@@ -85,8 +85,8 @@ type Attempt struct {
 	By     string  `json:"by" doc:"stream, backoff, or the id of an act or a replay."`
 }
 
-// Check reads a payload as its type says, and tells what is wrong with it.
-type Check func(messageType string, payload []byte) error
+// Check reads a message as its type says, and tells what is wrong with it.
+type Check func(metadata map[string]string, payload []byte) error
 
 // DetailOf renders a failure for who sees everything, or not.
 func DetailOf(d *ops.Detail, check Check, everything bool) Detail {
@@ -117,7 +117,7 @@ const notAsTyped = "it is not what its type says"
 func (out *Detail) carries(d *ops.Detail, check Check, everything bool) {
 	out.PayloadMasked = !everything && d.Topic != bank.OpsTopic // what operators did is not hidden from them
 	if check != nil {
-		if err := check(d.Type, d.Payload); err != nil {
+		if err := check(d.Metadata, d.Payload); err != nil {
 			what := notAsTyped
 			if everything {
 				what = err.Error()
