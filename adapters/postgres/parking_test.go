@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,9 @@ func TestHandlerStoreKeepsItsContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(schema)); err != nil {
+				t.Fatal(err)
+			}
+			if err := apptest.Operations(t.Context(), NewHandlerStore(schema)); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -92,5 +96,39 @@ func TestWhatNobodyCanReadIsParked(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// unlocked asks whether keys are parked without locking their sequences until its transaction ends.
+type unlocked struct{ *HandlerStore }
+
+func (u unlocked) Blocked(_ context.Context, handler string, keys []string) ([]string, error) {
+	return u.HandlerStore.Blocked(context.Background(), handler, keys) // outside of the transaction it only tells
+}
+
+// careless takes heads without locking their sequences.
+type careless struct{ lotDB }
+
+func (careless) Locks() bool { return false }
+
+func TestTheSuiteNoticesAMissingRowLock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		broken func(*Schema) router.Store
+		want   string
+	}{
+		"of the check": {func(s *Schema) router.Store { return unlocked{NewHandlerStore(s)} }, "blocked keys are held"},
+		"of the head": {func(s *Schema) router.Store {
+			return &HandlerStore{lot.New(careless{lotDB{s}}), s}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := apptest.HandlerStore(t.Context(), c.broken(openDB(t).Derived()))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("the suite did not notice: %v", err)
+			}
+			t.Log(err)
+		})
 	}
 }

@@ -22,6 +22,9 @@ func TestHandlerStoreKeepsItsContract(t *testing.T) {
 			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(open(t, file))); err != nil {
 				t.Fatal(err)
 			}
+			if err := apptest.Operations(t.Context(), NewHandlerStore(open(t, file))); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

@@ -26,6 +26,7 @@ func HandlerStore(ctx context.Context, s router.Store) error {
 		{"blocked keys", checkBlocked},
 		{"attempts", checkAttempts},
 		{"going back", checkRewind},
+		{"blocked keys are held", checkHeld},
 		{"replay beside the handler", checkReplay},
 	}
 	for _, c := range checks {
