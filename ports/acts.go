@@ -76,9 +76,9 @@ func (q *request) executed(done *app.ActDone) (ops.Executed, error) {
 	}
 }
 
-// refusedLater is the refusal of an act that could not be done any more when its turn came; nil: it was done.
+// refusedLater is the refusal of an act that could not be done when its turn came; nil: it was done, or tried in vain.
 func refusedLater(a *ops.Executed) error {
-	if a.Status != ops.ActRefused {
+	if a.Status != ops.ActRefused && (a.Status != ops.ActFailed || a.Code == ops.FailedAgain) {
 		return nil
 	}
 	code := bank.Code(a.Code)
@@ -140,6 +140,9 @@ func onSequence(kind bank.ActKind) func(*request, *operations.Why) (bank.Act, er
 	return func(q *request, in *operations.Why) (bank.Act, error) {
 		handler, key := q.gin.Param("handler"), q.gin.Param("key")
 		wanted := bank.Act{Kind: kind, Handler: handler, Key: key, Reason: string(in.Reason)}
+		if kind == bank.SequencePause && handler == operations.Executor {
+			return wanted, needed()
+		}
 		if _, err := q.handler("handler"); err != nil || kind == bank.SequencePause || kind == bank.SequenceRebuild {
 			return wanted, err
 		}
@@ -160,9 +163,18 @@ func onSequence(kind bank.ActKind) func(*request, *operations.Why) (bank.Act, er
 
 func onHandler(kind bank.ActKind) func(*request, *operations.Why) (bank.Act, error) {
 	return func(q *request, in *operations.Why) (bank.Act, error) {
+		wanted := bank.Act{Kind: kind, Handler: q.gin.Param("name"), Reason: string(in.Reason)}
+		if kind == bank.HandlerPause && wanted.Handler == operations.Executor {
+			return wanted, needed()
+		}
 		_, err := q.handler("name")
-		return bank.Act{Kind: kind, Handler: q.gin.Param("name"), Reason: string(in.Reason)}, err
+		return wanted, err
 	}
+}
+
+// needed refuses what would leave nobody to undo it.
+func needed() error {
+	return bank.Refuse(codeWrongState, "", "It executes what operators want: paused, nothing could resume it.")
 }
 
 func onReplay(kind bank.ActKind) func(*request, *operations.Why) (bank.Act, error) {

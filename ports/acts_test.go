@@ -81,7 +81,8 @@ func TestActsThatCannotBe(t *testing.T) {
 		"/sequences/history/acc_1/resume": "409 not_paused", "/sequences/history/a%ffb/pause": "400 invalid_request",
 		"/sequences/history/a%00b/rebuild": "400 invalid_request", "/replays/x/start": "404 not_found",
 		"/replays/rpl_running/start": "409 wrong_state", "/replays/rpl_done/cancel": "409 wrong_state",
-		"/handlers/x/pause": "404 not_found",
+		"/handlers/x/pause": "404 not_found", "/handlers/operations/pause": "409 wrong_state",
+		"/sequences/operations/history/pause":                        "409 wrong_state",
 		"/sequences/history/" + strings.Repeat("k", 4097) + "/pause": "400 invalid_request",
 	} {
 		if got := h.is(h.operate("POST", target, why), want); got.str("event_id") != "" {
@@ -110,14 +111,16 @@ func TestActsThatAreRefusedLater(t *testing.T) {
 		ops.RefusedInvalid:   "400 invalid_request",
 		ops.RefusedNoRebuild: "409 not_rebuildable", "something new": "409 wrong_state",
 	} {
-		h.lot.with(func(l *lot) {
-			l.become = func(*bank.Act) ops.Executed {
-				return ops.Executed{Status: ops.ActRefused, Code: code, Detail: "somebody was faster"}
+		for _, status := range []ops.ActStatus{ops.ActRefused, ops.ActFailed} {
+			h.lot.with(func(l *lot) {
+				l.become = func(*bank.Act) ops.Executed {
+					return ops.Executed{Status: status, Code: code, Detail: "somebody was faster"}
+				}
+			})
+			got := h.is(h.operate("POST", "/sequences/history/acc_1/rebuild", why), want)
+			if !strings.HasPrefix(got.str("event_id"), "act_") || !strings.Contains(got.str("detail"), "was faster") {
+				t.Errorf("%s: %s", code, got.text)
 			}
-		})
-		got := h.is(h.operate("POST", "/sequences/history/acc_1/rebuild", why), want)
-		if !strings.HasPrefix(got.str("event_id"), "act_") || !strings.Contains(got.str("detail"), "somebody was faster") {
-			t.Errorf("%s: %s", code, got.text)
 		}
 	}
 	h.lot.with(func(l *lot) {

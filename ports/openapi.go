@@ -73,7 +73,7 @@ var (
 	captureCodes  = append(slices.Clip(transferCodes), bank.HoldNotActive, bank.AmountExceedsRemaining)
 	reverseCodes  = append(slices.Clip(debitCodes), bank.NotReversible, bank.AmountExceedsRemaining)
 	headCodes     = []bank.Code{codeNotHead, codeKeyPaused}
-	sequenceCodes = []bank.Code{codeKeyPaused, codeNotPaused, codeNotRebuildable}
+	sequenceCodes = []bank.Code{codeWrongState, codeKeyPaused, codeNotPaused, codeNotRebuildable}
 	decideCodes   = []bank.Code{bank.NotPending, bank.AccountIsClosed, bank.AccountIsFrozen, bank.AmountOutOfRange}
 )
 

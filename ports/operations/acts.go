@@ -9,6 +9,9 @@ import (
 	"bankforge/ports/render"
 )
 
+// Executor is the handler that executes acts.
+const Executor = "operations"
+
 // Acted is what an operator wanted, and what became of it.
 type Acted struct {
 	EventID string  `json:"event_id" example:"act_06h09h3q657ss5pr9u4kq9irho" doc:"Of the event that recorded it."`

@@ -109,11 +109,11 @@ func refusedBy(status string, text []byte) error {
 	if json.Unmarshal(text, &p) != nil || p.Code == "" {
 		return &refusal{status}
 	}
-	out := clean(p.Code + ": " + p.Detail)
+	out := p.Code + ": " + p.Detail
 	if p.EventID != "" {
-		out += " (recorded as " + clean(p.EventID) + ")"
+		out += " (recorded as " + p.EventID + ")"
 	}
-	return &refusal{out}
+	return &refusal{clean(out, maxRefusal)}
 }
 
 // indented is JSON for eyes, with an end of line.
@@ -192,7 +192,7 @@ func (c *Client) act(ctx context.Context, out io.Writer, method, path string, bo
 		t.row(a.EventID, a.Kind, a.Status, text(a.Detail))
 	})
 	if err == nil && (a.Status == "failed" || a.Status == "refused") {
-		err = &refusal{clean(text(a.Code) + ": " + text(a.Detail))}
+		err = &refusal{clean(text(a.Code)+": "+text(a.Detail), maxRefusal)}
 	}
 	return err
 }

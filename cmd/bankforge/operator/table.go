@@ -21,7 +21,7 @@ func newTables(out io.Writer) *tables {
 
 func (t *tables) row(cells ...string) {
 	for i := range cells {
-		if cells[i] = clean(cells[i]); cells[i] == "" {
+		if cells[i] = clean(cells[i], maxCell); cells[i] == "" {
 			cells[i] = "-"
 		}
 	}
@@ -47,15 +47,18 @@ func (t *tables) end() error {
 	return t.err
 }
 
-// maxCell is how many characters a cell has at most.
-const maxCell = 100
+// How many characters a cell and a refusal have at most.
+const (
+	maxCell    = 100
+	maxRefusal = 600
+)
 
 // clean is a text that does nothing to a terminal, on one line.
-func clean(s string) string {
+func clean(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range s {
-		if n++; n > maxCell {
+		if n++; n > most {
 			b.WriteString("…")
 			break
 		}
