@@ -99,7 +99,7 @@ func ReplayVersion(r *ops.Replay) bank.Version {
 			v++
 		}
 	}
-	return bank.Version(v) //nolint:gosec // it is at least 1
+	return bank.Version(v)
 }
 
 // Planned is a replay as its plan was recorded.

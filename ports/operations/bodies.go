@@ -70,7 +70,7 @@ type PolicyBody struct {
 	Outage     body.Opt[body.Whole[outage]]                   `json:"outage_after_keys,omitzero"`
 	PerKey     body.Opt[body.Whole[perKey]]                   `json:"max_parked_per_key,omitzero"`
 	PerHandler body.Opt[body.Whole[perHandler]]               `json:"max_parked_per_handler,omitzero"`
-	Again      body.Opt[body.Few[body.Whole[pause], agains]]  `json:"again_ms,omitzero"`
+	Again      body.Opt[body.Few[body.Whole[pause], backoffs]]  `json:"again_ms,omitzero"`
 	Classes    body.Opt[body.Few[body.Object[Rule], classes]] `json:"classes,omitzero"`
 }
 
@@ -196,7 +196,7 @@ type (
 	outage      struct{}
 	perKey      struct{}
 	perHandler  struct{}
-	agains      struct{}
+	backoffs      struct{}
 	classes     struct{}
 )
 
@@ -253,7 +253,7 @@ func (perHandler) Range() (low, high int64, what string) {
 }
 
 // Range implements body.Range.
-func (agains) Range() (low, high int64, what string) {
+func (backoffs) Range() (low, high int64, what string) {
 	return 0, 20, "The pauses before the head of a sequence is tried again by itself; after the last one it is by hand."
 }
 

@@ -149,7 +149,7 @@ type RuleShown struct {
 
 // PolicyVersion is the version as callers see it: the first one is the default, each change adds one.
 func PolicyVersion(h *ops.Handler) bank.Version {
-	return bank.Version(h.Version) + 1 //nolint:gosec // stores count from 0
+	return bank.Version(h.Version) + 1
 }
 
 // PolicyOf renders what is in force for a handler.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,7 +130,7 @@ func indented(text []byte) []byte {
 func rows[T any](ctx context.Context, c *Client, out io.Writer, path string, params url.Values, limit int) ([]T, error) {
 	all := []T{}
 	for len(all) < limit {
-		params.Set("limit", fmt.Sprint(min(limit-len(all), maxPage)))
+		params.Set("limit", strconv.Itoa(min(limit-len(all), maxPage)))
 		var page ports.List[T]
 		if err := c.ask(ctx, out, http.MethodGet, path+"?"+params.Encode(), nil, &page); err != nil {
 			return nil, err

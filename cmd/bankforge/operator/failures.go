@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"bankforge/ports/operations"
@@ -107,7 +108,7 @@ func (c *Show) Run(ctx context.Context, out io.Writer) error {
 	}
 	return c.print(out, d, func(t *tables) {
 		for _, line := range [][2]string{
-			{"id", d.ID}, {"status", d.Status}, {"head", fmt.Sprint(d.Head)}, {"handler", d.Handler}, {"key", d.Key},
+			{"id", d.ID}, {"status", d.Status}, {"head", strconv.FormatBool(d.Head)}, {"handler", d.Handler}, {"key", d.Key},
 			{"type", d.Type}, {"topic", d.Topic}, {"partition", count(d.Partition)}, {"position", d.Position},
 			{"correlation id", text(d.CorrelationID)}, {"class", text(d.Class)}, {"error", text(d.Error)},
 			{"fingerprint", text(d.Fingerprint)}, {"parked", instant(&d.ParkedAt)}, {"next", instant(d.NextAttemptAt)},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"bankforge/ports/operations"
 )
@@ -35,7 +36,7 @@ func (c *Standing) Run(ctx context.Context, out io.Writer) error {
 		t.row("NAME", "STATE", "LAG", "RATE", "PARKED", "KEYS", "FAILING", "DIVERGED", "OLDEST", "WHY", "LAST ERROR")
 		for i := range all.Data {
 			h := &all.Data[i]
-			t.row(h.Name, h.State, fmt.Sprint(h.Lag), fmt.Sprintf("%.0f/s", h.Rate), count(h.Parked), count(h.Keys),
+			t.row(h.Name, h.State, strconv.FormatUint(h.Lag, 10), fmt.Sprintf("%.0f/s", h.Rate), count(h.Parked), count(h.Keys),
 				count(h.Failing), count(h.Diverged), instant(h.Oldest), text(h.PausedWhy), text(h.LastError))
 		}
 	})
@@ -112,7 +113,7 @@ func (c *Policy) Run(ctx context.Context, out io.Writer) error {
 	}
 	return c.print(out, p, func(t *tables) {
 		t.row("HANDLER", "VERSION", "DEFAULT")
-		t.row(p.Handler, fmt.Sprint(p.Version), fmt.Sprint(p.IsDefault))
+		t.row(p.Handler, strconv.FormatUint(p.Version, 10), strconv.FormatBool(p.IsDefault))
 		t.plain("\n" + string(policy))
 	})
 }
@@ -136,5 +137,5 @@ func readAll(path string) ([]byte, error) {
 	if path == "-" {
 		return io.ReadAll(io.LimitReader(os.Stdin, maxAnswer))
 	}
-	return os.ReadFile(path) //nolint:gosec // whoever runs it says which file
+	return os.ReadFile(path)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"bankforge/ports/operations"
@@ -75,7 +76,7 @@ func (c *Replay) settled(
 ) (*operations.Replay, error) {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
-	for in(r.Status, states) {
+	for slices.Contains(states, r.Status) {
 		select {
 		case <-ctx.Done():
 			return r, ctx.Err()
@@ -88,15 +89,6 @@ func (c *Replay) settled(
 		r = &now
 	}
 	return r, nil
-}
-
-func in(state string, states []string) bool {
-	for _, s := range states {
-		if s == state {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *Replay) show(out io.Writer, r *operations.Replay) error {

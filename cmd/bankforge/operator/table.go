@@ -3,6 +3,7 @@ package operator
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -87,4 +88,4 @@ func instant(s *string) string {
 	return t.Format(time.RFC3339)
 }
 
-func count(n int) string { return fmt.Sprint(n) }
+func count(n int) string { return strconv.Itoa(n) }
