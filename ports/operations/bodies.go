@@ -63,15 +63,15 @@ type Treatment struct {
 
 // PolicyBody is how a handler treats failures; what is absent has its default.
 type PolicyBody struct {
-	Attempts   body.Opt[body.Object[Attempts]]                `json:"attempts,omitzero"`
-	Backoff    body.Opt[body.Object[Backoff]]                 `json:"backoff,omitzero"`
-	Hold       body.Opt[body.Object[Backoff]]                 `json:"hold,omitzero"`
-	Timeout    body.Opt[body.Whole[timeout]]                  `json:"timeout_ms,omitzero"`
-	Outage     body.Opt[body.Whole[outage]]                   `json:"outage_after_keys,omitzero"`
-	PerKey     body.Opt[body.Whole[perKey]]                   `json:"max_parked_per_key,omitzero"`
-	PerHandler body.Opt[body.Whole[perHandler]]               `json:"max_parked_per_handler,omitzero"`
-	Again      body.Opt[body.Few[body.Whole[pause], backoffs]]  `json:"again_ms,omitzero"`
-	Classes    body.Opt[body.Few[body.Object[Rule], classes]] `json:"classes,omitzero"`
+	Attempts   body.Opt[body.Object[Attempts]]                 `json:"attempts,omitzero"`
+	Backoff    body.Opt[body.Object[Backoff]]                  `json:"backoff,omitzero"`
+	Hold       body.Opt[body.Object[Backoff]]                  `json:"hold,omitzero"`
+	Timeout    body.Opt[body.Whole[timeout]]                   `json:"timeout_ms,omitzero"`
+	Outage     body.Opt[body.Whole[outage]]                    `json:"outage_after_keys,omitzero"`
+	PerKey     body.Opt[body.Whole[perKey]]                    `json:"max_parked_per_key,omitzero"`
+	PerHandler body.Opt[body.Whole[perHandler]]                `json:"max_parked_per_handler,omitzero"`
+	Again      body.Opt[body.Few[body.Whole[pause], backoffs]] `json:"again_ms,omitzero"`
+	Classes    body.Opt[body.Few[body.Object[Rule], classes]]  `json:"classes,omitzero"`
 }
 
 // Attempts is how often a message is tried in place.
@@ -196,7 +196,7 @@ type (
 	outage      struct{}
 	perKey      struct{}
 	perHandler  struct{}
-	backoffs      struct{}
+	backoffs    struct{}
 	classes     struct{}
 )
 
