@@ -65,7 +65,7 @@ def map_query(context, query):
 def map_path_parameters(context, path_parameters):
     steps = context.operation.path.split("/")
     for name, known in STEPS.items():
-        if path_parameters and isinstance(path_parameters.get(name), str):
+        if path_parameters and known in KNOWN and isinstance(path_parameters.get(name), str):
             path_parameters = {**path_parameters, name: pick(path_parameters[name], KNOWN[known])}
     kind = steps[steps.index("v1") + 1] if "v1" in steps else ""
     if path_parameters and kind in KNOWN and isinstance(path_parameters.get("id"), str):
