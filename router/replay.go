@@ -88,11 +88,12 @@ func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handl
 // ErrNoRebuild means that the handler's view of one key cannot be written anew.
 var ErrNoRebuild = errors.New("the view of one key of this handler cannot be written anew; rebuild the whole view")
 
-// Rebuild writes the handler's view of a key anew from the log, up to where its checkpoint is, in one transaction. In it
-// lock is called first, to see that nobody else works on the key, and whether it is wanted still; and in the end done,
-// which ends the waiting of what is parked of the key.
+// Rebuild writes the handler's view of a key anew from the log, up to where its checkpoint is, in one transaction. In
+// it lock is called first, to see that nobody else works on the key, and whether it is wanted still; and in the end
+// done, which ends the waiting of what is parked of the key.
 func (r *Router) Rebuild(
-	ctx context.Context, handler, key string, lock func(context.Context) (bool, error), done func(context.Context) error,
+	ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
+	done func(context.Context) error,
 ) error {
 	w := r.worker(handler)
 	if w == nil || w.Again == nil {

@@ -179,8 +179,8 @@ func backoffOf(b ops.Backoff) Backoff {
 	return out
 }
 
-// again is when a head that has failed is tried next by itself, after so many tries there; zero: by hand. What is broken
-// for good is always by hand.
+// again is when a head that has failed is tried next by itself, after so many tries there; zero: by hand. What is
+// broken for good is always by hand.
 func (p *Policy) again(now time.Time, class handlers.Class, tries int) time.Time {
 	if class == handlers.Poison || tries >= len(p.Again) {
 		return time.Time{}

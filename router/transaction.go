@@ -89,8 +89,8 @@ func (w *worker) fresh(ctx context.Context, d *Delivery) (Checkpoint, *Delivery,
 }
 
 // other decides about a delivery of another incarnation of the log than the checkpoint's. What a broker has of a log
-// that is gone is left out; what the log has instead comes behind it. Acts of operators are known by their ids, and so are
-// read anew from the beginning.
+// that is gone is left out; what the log has instead comes behind it. Acts of operators are known by their ids, and so
+// are read anew from the beginning.
 func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpoint, *Delivery, error) {
 	head, err := w.feed.source.Head(ctx)
 	switch {

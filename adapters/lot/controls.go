@@ -81,8 +81,8 @@ func (l *Lot) Halt(ctx context.Context, handler, why string, at time.Time) error
 
 // Waiting is how many messages wait for a handler.
 func (l *Lot) Waiting(ctx context.Context, handler string) (n int, err error) {
-	_, err = l.one(ctx, []any{&n}, `SELECT CAST(coalesce(sum(waiting), 0) AS bigint) FROM parked_sequence WHERE handler = $1`,
-		handler)
+	_, err = l.one(ctx, []any{&n}, `SELECT CAST(coalesce(sum(waiting), 0) AS bigint) FROM parked_sequence
+		WHERE handler = $1`, handler)
 	return n, err
 }
 

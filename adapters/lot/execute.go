@@ -76,13 +76,15 @@ func (l *Lot) execute(ctx context.Context, a *repair.Act) (result, error) {
 }
 
 // wish has a sequence tried. Its back-off begins anew: the first failure makes it 0.
-const wish = `UPDATE parked_sequence SET due_at = $3, cause = $4, alone = $5, tries = -1 WHERE handler = $1 AND key = $2`
+const wish = `UPDATE parked_sequence SET due_at = $3, cause = $4, alone = $5, tries = -1
+	WHERE handler = $1 AND key = $2`
 
 func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 	var id int64
 	var handler string
 	var key []byte
-	found, err := l.one(ctx, []any{&id, &handler, &key}, `SELECT id, handler, key FROM parked_message WHERE fail = $1`, a.Target)
+	found, err := l.one(ctx, []any{&id, &handler, &key}, `SELECT id, handler, key FROM parked_message WHERE fail = $1`,
+		a.Target)
 	if err != nil || !found {
 		return refused(ops.RefusedNotFound, "there is no such failure"), err
 	}
@@ -191,7 +193,8 @@ func (l *Lot) resume(ctx context.Context, a *repair.Act, head int64) error {
 func (l *Lot) knows(ctx context.Context, handler string) (bool, error) {
 	var there int64
 	return l.one(ctx, []any{&there}, `SELECT 1 WHERE EXISTS (SELECT 1 FROM checkpoint WHERE handler = $1)
-		OR EXISTS (SELECT 1 FROM handler_run WHERE handler = $1) OR EXISTS (SELECT 1 FROM parked_sequence WHERE handler = $1)`,
+		OR EXISTS (SELECT 1 FROM handler_run WHERE handler = $1)
+		OR EXISTS (SELECT 1 FROM parked_sequence WHERE handler = $1)`,
 		handler)
 }
 

@@ -11,9 +11,9 @@ import (
 	"bankforge/app/ops"
 )
 
-// DB is what a Lot stands in: one file, or one schema, with the tables of the migrations called operations. Placeholders
-// are $1, $2, and so on. It is safe for concurrent use.
-type DB interface {
+// DB is what a Lot stands in: one file, or one schema, with the tables of the migrations called operations.
+// Placeholders are $1, $2, and so on. It is safe for concurrent use.
+type DB interface { //nolint:interfacebloat // how statements are run, and in what their dialects differ
 	// InTx runs fn in one transaction, which its context carries. It does not nest.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// Exec runs a statement in the transaction that ctx carries, and tells how many rows it met.

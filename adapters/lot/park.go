@@ -18,8 +18,8 @@ const (
 	growSequence = `INSERT INTO parked_sequence (handler, key, id, waiting, since) VALUES ($1, $2, $3, 1, $4)
 		ON CONFLICT (handler, key) DO UPDATE SET waiting = parked_sequence.waiting + 1 RETURNING waiting, since`
 	insertParked = `INSERT INTO parked_message
-		(fail, handler, topic, partition, key, incarnation, position, status, parked_at, ended_by, type, correlation, accounts,
-		class, error, fingerprint, attempts, metadata, payload)
+		(fail, handler, topic, partition, key, incarnation, position, status, parked_at, ended_by, type, correlation,
+		accounts, class, error, fingerprint, attempts, metadata, payload)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING id`
 	insertAccount = `INSERT INTO parked_account (account, parked_at, fail, message, fingerprint)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
@@ -172,31 +172,31 @@ func (l *Lot) attempts(ctx context.Context, message int64) (out []router.Attempt
 }
 
 // mustHead locks the sequence of p, and finds out whether p is its head still.
-func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (int64, router.Parked, error) {
-	id, is, err := l.lock(ctx, p.Handler, p.Key)
+func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (int64, error) {
+	id, _, err := l.lock(ctx, p.Handler, p.Key)
 	if err != nil {
-		return 0, is, err
+		return 0, err
 	}
 	var there int64
-	found, err := l.one(ctx, []any{&there}, `SELECT 1 FROM parked_message WHERE id = $1 AND incarnation = $2 AND position = $3`,
-		id, p.Incarnation, p.Position.Offset())
+	found, err := l.one(ctx, []any{&there}, `SELECT 1 FROM parked_message
+		WHERE id = $1 AND incarnation = $2 AND position = $3`, id, p.Incarnation, p.Position.Offset())
 	if err == nil && !found {
 		err = ErrNotHead
 	}
-	return id, is, err
+	return id, err
 }
 
 const (
 	failHead = `UPDATE parked_message SET status = 'parked', class = $2, error = $3, fingerprint = $4,
 		attempts = attempts + 1 WHERE id = $1`
-	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5, due_at = $6, cause = 'backoff',
-		alone = 0, rebuild = '', tries = tries + 1 WHERE handler = $1 AND key = $2`
+	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5, due_at = $6,
+		cause = 'backoff', alone = 0, rebuild = '', tries = tries + 1 WHERE handler = $1 AND key = $2`
 	groupAccounts = `UPDATE parked_account SET fingerprint = $2 WHERE message = $1`
 )
 
 // Attempted adds a failed try to the head of a sequence.
 func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
-	id, _, err := l.mustHead(ctx, &p)
+	id, err := l.mustHead(ctx, &p)
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,8 @@ func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, 
 }
 
 const (
-	endHead = `UPDATE parked_message SET status = $2, ended_at = $3, ended_by = $4 WHERE id = $1`
+	endHead     = `UPDATE parked_message SET status = $2, ended_at = $3, ended_by = $4 WHERE id = $1`
+	ungroupHead = `UPDATE parked_account SET fingerprint = '' WHERE message = $1 AND fingerprint <> ''`
 	// What waits behind a head has not failed itself.
 	nextHead = `UPDATE parked_sequence SET waiting = waiting - 1, tries = 0, class = '', fingerprint = '', failed_at = 0,
 		head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
@@ -239,7 +240,7 @@ const (
 
 // Resolve ends the waiting of the head of a sequence, and the sequence with its last message.
 func (l *Lot) Resolve(ctx context.Context, p router.Parked, e router.Ending) error {
-	id, _, err := l.mustHead(ctx, &p)
+	id, err := l.mustHead(ctx, &p)
 	if err != nil {
 		return err
 	}
@@ -251,7 +252,7 @@ func (l *Lot) end(ctx context.Context, handler, key string, id int64, e router.E
 	if err := l.exec(ctx, endHead, id, string(e.As), e.At.UnixMicro(), e.By); err != nil {
 		return err
 	}
-	if err := l.exec(ctx, `UPDATE parked_account SET fingerprint = '' WHERE message = $1 AND fingerprint <> ''`, id); err != nil {
+	if err := l.exec(ctx, ungroupHead, id); err != nil {
 		return err
 	}
 	var waiting int
@@ -282,8 +283,8 @@ func (l *Lot) finish(ctx context.Context, by string, as ops.ActStatus, code, det
 	if !isAct(by) {
 		return nil
 	}
-	return l.exec(ctx, `UPDATE act SET status = $2, code = $3, detail = $4, ended_at = $5 WHERE id = $1 AND status = 'pending'`,
-		by, string(as), code, l.db.Text(detail), at.UnixMicro())
+	return l.exec(ctx, `UPDATE act SET status = $2, code = $3, detail = $4, ended_at = $5
+		WHERE id = $1 AND status = 'pending'`, by, string(as), code, l.db.Text(detail), at.UnixMicro())
 }
 
 // Forget forgets what was parked of a stream behind a checkpoint, or in other incarnations, in the transaction that ctx

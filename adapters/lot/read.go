@@ -54,8 +54,8 @@ func (q *query) page(p ops.Page, at, id string) string {
 	return fmt.Sprintf("%s ORDER BY %s%s, %s%s LIMIT %s", where, at, order, id, order, q.arg(p.Limit))
 }
 
-const failureColumns = `m.id, m.fail, m.handler, m.topic, m.partition, m.incarnation, m.position, m.key, m.type, m.status,
-	m.class, m.error, m.fingerprint, m.correlation, m.accounts, m.parked_at, coalesce(m.ended_at, 0), m.ended_by,
+const failureColumns = `m.id, m.fail, m.handler, m.topic, m.partition, m.incarnation, m.position, m.key, m.type,
+	m.status, m.class, m.error, m.fingerprint, m.correlation, m.accounts, m.parked_at, coalesce(m.ended_at, 0), m.ended_by,
 	m.attempts, coalesce(s.due_at, 0), coalesce(s.head, 0)`
 
 const failureTables = ` FROM parked_message m
@@ -201,7 +201,7 @@ func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) (out []ops.Execute
 		var status string
 		err := scan(&a.ID, &seq, &a.Kind, &a.Handler, &key, &a.Target, &a.Reason, &a.Actor, &status, &a.Code, &a.Detail,
 			&at, &ended)
-		a.Seq, a.Key, a.Status = bank.Seq(seq), string(key), ops.ActStatus(status) //nolint:gosec // it was one
+		a.Seq, a.Key, a.Status = bank.Seq(seq), string(key), ops.ActStatus(status)
 		a.At, a.EndedAt = timeOf(at), timeOf(ended)
 		out = append(out, a)
 		return err
@@ -259,29 +259,34 @@ func (l *Lot) progress(ctx context.Context, r *ops.Replay) error {
 	if r.Spec.Rate > 0 {
 		speed = min(speed, r.Spec.Rate)
 	}
-	left := r.Messages
+	r.KeysLeft, r.Left = r.Keys, r.Messages
 	if r.Status != ops.ReplayPlanned {
-		_, err := l.one(ctx, []any{&r.Handled}, `SELECT count(*) FROM parked_message WHERE ended_by = $1`, r.ID)
-		if err != nil {
+		if err := l.left(ctx, r); err != nil {
 			return err
 		}
-		var stuck int
-		_, err = l.one(ctx, []any{&r.Failed, &stuck}, `SELECT count(*), CAST(coalesce(sum(waiting), 0) AS bigint)
-			FROM replay_sequence WHERE replay = $1 AND state = 'failed'`, r.ID)
-		if err != nil {
-			return err
-		}
-		_, err = l.one(ctx, []any{&r.KeysLeft}, `SELECT count(*) FROM replay_sequence WHERE replay = $1 AND state = 'todo'`, r.ID)
-		if err != nil {
-			return err
-		}
-		if left = max(0, r.Messages-r.Handled-stuck); r.KeysLeft == 0 {
-			left = 0
-		}
-	} else {
-		r.KeysLeft = r.Keys
 	}
-	r.Left = left
-	r.Estimated = time.Duration(left) * time.Second / time.Duration(speed)
+	r.Estimated = time.Duration(r.Left) * time.Second / time.Duration(speed)
+	return nil
+}
+
+// left counts what a replay that was started has done, and has not.
+func (l *Lot) left(ctx context.Context, r *ops.Replay) error {
+	var stuck int
+	for _, c := range []struct {
+		into     []any
+		question string
+	}{
+		{[]any{&r.Handled}, `SELECT count(*) FROM parked_message WHERE ended_by = $1`},
+		{[]any{&r.Failed, &stuck}, `SELECT count(*), CAST(coalesce(sum(waiting), 0) AS bigint)
+			FROM replay_sequence WHERE replay = $1 AND state = 'failed'`},
+		{[]any{&r.KeysLeft}, `SELECT count(*) FROM replay_sequence WHERE replay = $1 AND state = 'todo'`},
+	} {
+		if _, err := l.one(ctx, c.into, c.question, r.ID); err != nil {
+			return err
+		}
+	}
+	if r.Left = max(0, r.Messages-r.Handled-stuck); r.KeysLeft == 0 {
+		r.Left = 0
+	}
 	return nil
 }

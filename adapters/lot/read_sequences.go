@@ -146,7 +146,7 @@ func (l *Lot) readRuns(ctx context.Context, of func(string) *ops.Handler) error 
 		var r ops.Run
 		var lag, failed, at int64
 		err := scan(&name, &r.Process, &topic, &r.State, &lag, &r.Rate, &r.Error, &failed, &at, &r.Controls)
-		r.Lag, r.FailedAt, r.At = bank.Seq(lag), timeOf(failed), timeOf(at) //nolint:gosec // it was one
+		r.Lag, r.FailedAt, r.At = bank.Seq(lag), timeOf(failed), timeOf(at)
 		h := of(name)
 		h.Topic = bank.Topic(topic)
 		if time.Since(r.At) < silent {

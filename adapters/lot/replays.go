@@ -38,8 +38,8 @@ type count struct {
 
 func (l *Lot) count(ctx context.Context, r ops.ReplayScope) (c count, err error) {
 	where, args := scope(r, 1)
-	_, err = l.one(ctx, []any{&c.keys, &c.messages, &c.oldest}, `SELECT count(*), CAST(coalesce(sum(s.waiting), 0) AS bigint),
-		coalesce(min(s.since), 0) FROM parked_sequence s WHERE `+where, args...)
+	_, err = l.one(ctx, []any{&c.keys, &c.messages, &c.oldest}, `SELECT count(*),
+		CAST(coalesce(sum(s.waiting), 0) AS bigint), coalesce(min(s.since), 0) FROM parked_sequence s WHERE `+where, args...)
 	if err != nil {
 		return c, err
 	}
@@ -61,8 +61,8 @@ func (l *Lot) planReplay(ctx context.Context, a *repair.Act) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return done, l.exec(ctx, `INSERT INTO replay (id, spec, status, keys, messages, accounts, oldest, planned_at, started_at,
-		ended_at, next_at) VALUES ($1, $2, 'planned', $3, $4, $5, $6, $7, 0, 0, 0)`,
+	return done, l.exec(ctx, `INSERT INTO replay (id, spec, status, keys, messages, accounts, oldest, planned_at,
+		started_at, ended_at, next_at) VALUES ($1, $2, 'planned', $3, $4, $5, $6, $7, 0, 0, 0)`,
 		ops.ReplayOf(a.ID), body, c.keys, c.messages, c.accounts, c.oldest, a.At.UnixMicro())
 }
 
@@ -93,7 +93,8 @@ func (l *Lot) startReplay(ctx context.Context, a *repair.Act) (result, error) {
 	}
 	where, args := scope(spec.Filter, 2)
 	n, err := l.db.Exec(ctx, `INSERT INTO replay_sequence (replay, handler, key, waiting, state)
-		SELECT $1, s.handler, s.key, s.waiting, 'todo' FROM parked_sequence s WHERE `+where, append([]any{a.Target}, args...)...)
+		SELECT $1, s.handler, s.key, s.waiting, 'todo' FROM parked_sequence s WHERE `+where,
+		append([]any{a.Target}, args...)...)
 	if err != nil {
 		return result{}, err
 	}
@@ -277,11 +278,13 @@ func (l *Lot) endReplay(ctx context.Context, replay string, at time.Time) error 
 	}
 	var failed int
 	var there int64
-	_, err = l.one(ctx, []any{&failed}, `SELECT count(*) FROM replay_sequence WHERE replay = $1 AND state = 'failed'`, replay)
+	_, err = l.one(ctx, []any{&failed}, `SELECT count(*) FROM replay_sequence
+		WHERE replay = $1 AND state = 'failed'`, replay)
 	if err != nil {
 		return err
 	}
-	left, err := l.one(ctx, []any{&there}, `SELECT 1 FROM replay_sequence WHERE replay = $1 AND state = 'todo' LIMIT 1`, replay)
+	left, err := l.one(ctx, []any{&there}, `SELECT 1 FROM replay_sequence
+		WHERE replay = $1 AND state = 'todo' LIMIT 1`, replay)
 	switch {
 	case err != nil:
 		return err
@@ -292,5 +295,6 @@ func (l *Lot) endReplay(ctx context.Context, replay string, at time.Time) error 
 	default:
 		return nil
 	}
-	return l.exec(ctx, `UPDATE replay SET status = $2, ended_at = $3 WHERE id = $1`, replay, string(status), at.UnixMicro())
+	return l.exec(ctx, `UPDATE replay SET status = $2, ended_at = $3 WHERE id = $1`,
+		replay, string(status), at.UnixMicro())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"bankforge/app/bank"
@@ -21,8 +22,8 @@ type OperationsStore interface {
 	ops.Lot
 }
 
-// Operations checks the contracts of repair.Store, router.Controls and ops.Lot on an empty store, and says what is wrong
-// with it.
+// Operations checks the contracts of repair.Store, router.Controls and ops.Lot on an empty store, and says what is
+// wrong with it.
 func Operations(ctx context.Context, s OperationsStore) error {
 	for _, c := range []struct {
 		name  string
@@ -70,7 +71,7 @@ func (d *desk) later(by time.Duration) time.Time { return d.now.Add(by) }
 func (d *desk) fail(key string, seq bank.Seq, reason string, next time.Time) error {
 	p := message(d.handler, key, seq, router.Failed)
 	p.Next = next
-	a := attempt(int(seq)) //nolint:gosec // it is small
+	a := attempt(int(seq))
 	a.Class, a.Error, a.By = handlers.Unknown, reason, ops.ByStream
 	a.Fingerprint = ops.Fingerprint(d.handler, "unknown", reason, "")
 	return d.tx(func(ctx context.Context) error {
@@ -91,9 +92,9 @@ func (d *desk) tx(fn func(ctx context.Context) error) error { return d.s.InTx(d.
 // act executes an act, and expects what becomes of it; code: why not.
 func (d *desk) act(a repair.Act, want ops.ActStatus, code string) (id string, err error) {
 	d.acts++
-	a.ID = "act_" + ops.SequenceID(d.handler, fmt.Sprint(d.acts))[4:]
-	a.Seq, a.At, a.Reason, a.Actor = bank.Seq(d.acts), d.now, "because", "olga" //nolint:gosec // it is small
-	for range 2 {                                                               // of one act it does so once
+	a.ID = "act_" + ops.SequenceID(d.handler, strconv.Itoa(d.acts))[4:]
+	a.Seq, a.At, a.Reason, a.Actor = bank.Seq(d.acts), d.now, "because", "olga"
+	for range 2 { // of one act it does so once
 		if err := d.tx(func(ctx context.Context) error { return d.s.Execute(ctx, a) }); err != nil {
 			return a.ID, err
 		}
@@ -127,8 +128,8 @@ func (d *desk) due(at time.Time, want ...string) ([]repair.Due, error) {
 	if err != nil || len(all) != len(want) {
 		return all, fmt.Errorf("due at %s are %+v, %w; want %q", at, all, orNil(err), want)
 	}
-	for i := range all {
-		if all[i].Key != want[i] || all[i].Handler != d.handler {
+	for i, key := range want {
+		if all[i].Key != key || all[i].Handler != d.handler {
 			return all, fmt.Errorf("due at %s are %+v; want %q", at, all, want)
 		}
 	}
@@ -207,8 +208,9 @@ func (d *desk) checkClaims() error {
 		want    bool
 	}{
 		{"one", 0, false, true}, {"two", time.Second, false, false}, {"one", 5 * time.Second, false, true},
-		{"two", 11 * time.Second, false, false}, {"two", 15 * time.Second, false, true}, {"one", 16 * time.Second, true, false},
-		{"one", 17 * time.Second, false, false}, {"two", 17 * time.Second, true, true}, {"one", 18 * time.Second, false, true},
+		{"two", 11 * time.Second, false, false}, {"two", 15 * time.Second, false, true},
+		{"one", 16 * time.Second, true, false}, {"one", 17 * time.Second, false, false},
+		{"two", 17 * time.Second, true, true}, {"one", 18 * time.Second, false, true},
 	} {
 		if c.release { // only who has it can
 			if err := d.s.Release(d.ctx, d.handler, "k", c.owner); err != nil {
@@ -232,7 +234,8 @@ func (d *desk) checkClaims() error {
 }
 
 func (d *desk) checkActs() error {
-	err := errors.Join(d.fail("k", 1, "late", time.Time{}), d.block("k", 2), d.block("k", 3), d.fail("l", 4, "late", time.Time{}))
+	err := errors.Join(d.fail("k", 1, "late", time.Time{}), d.block("k", 2), d.block("k", 3),
+		d.fail("l", 4, "late", time.Time{}))
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,8 @@ func (d *desk) checkDiscard() error {
 		return err
 	}
 	// Of a key that flows, too; and one that cannot be.
-	if id, err = d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "l"}, ops.ActPending, ""); err != nil {
+	id, err = d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "l"}, ops.ActPending, "")
+	if err != nil {
 		return err
 	}
 	if err := d.s.Refuse(d.ctx, d.handler, "l", ops.RefusedNoRebuild, "no", d.now); err != nil {
@@ -115,7 +116,7 @@ func (d *desk) take(r repair.Running, owner string, at time.Duration, want int) 
 
 func (d *desk) checkReplays() error {
 	for i, key := range []string{"a", "b", "c", "d"} {
-		seq := bank.Seq(2*i + 1) //nolint:gosec // it is small
+		seq := bank.Seq(2*i + 1)
 		if err := d.fail(key, seq, "late", time.Time{}); err != nil {
 			return err
 		}
@@ -207,7 +208,10 @@ func (d *desk) checkPace() error {
 	for i, c := range []struct {
 		n        int
 		at, want time.Duration
-	}{{10, 0, 0}, {10, 0, 100 * time.Millisecond}, {5, 50 * time.Millisecond, 200 * time.Millisecond}, {1, time.Second, time.Second}} {
+	}{
+		{10, 0, 0}, {10, 0, 100 * time.Millisecond}, {5, 50 * time.Millisecond, 200 * time.Millisecond},
+		{1, time.Second, time.Second},
+	} {
 		from, err := d.s.Allow(d.ctx, r, c.n, d.later(c.at))
 		if err != nil || !from.Equal(d.later(c.want)) {
 			return fmt.Errorf("step %d: from %s, %w; want %s", i, from.Sub(d.now), orNil(err), c.want)
@@ -248,8 +252,10 @@ func (d *desk) checkControls() error {
 			_, set := c.Policies[d.handler]
 			return !set
 		}},
-		{repair.Act{Kind: ops.DemoFailuresSet, Body: []byte(`{"enabled":true}`)}, func(c *router.Control) bool { return c.Demo }},
-		{repair.Act{Kind: ops.DemoFailuresSet, Body: []byte(`{"enabled":false}`)}, func(c *router.Control) bool { return !c.Demo }},
+		{repair.Act{Kind: ops.DemoFailuresSet, Body: []byte(`{"enabled":true}`)},
+			func(c *router.Control) bool { return c.Demo }},
+		{repair.Act{Kind: ops.DemoFailuresSet, Body: []byte(`{"enabled":false}`)},
+			func(c *router.Control) bool { return !c.Demo }},
 	} {
 		c.act.Handler = d.handler
 		if _, err := d.act(c.act, ops.ActDone, ""); err != nil {
@@ -297,7 +303,7 @@ func (d *desk) checkHalt(version int64) error {
 
 func (d *desk) checkGroups() error {
 	for i := range 6 {
-		key, seq := fmt.Sprint("k", i), bank.Seq(10*i+1) //nolint:gosec // it is small
+		key, seq := fmt.Sprint("k", i), bank.Seq(10*i+1)
 		if err := d.fail(key, seq, []string{"late by 5", "broken"}[i%2], time.Time{}); err != nil {
 			return err
 		}
@@ -336,7 +342,7 @@ func (d *desk) checkGroups() error {
 func (d *desk) checkLists() error {
 	const n = 9
 	for i := range n {
-		seq := bank.Seq(i + 1) //nolint:gosec // it is small
+		seq := bank.Seq(i + 1)
 		if err := d.fail(fmt.Sprint("k", i%3), seq, "late", time.Time{}); err != nil {
 			return err
 		}
@@ -354,20 +360,9 @@ func (d *desk) checkLists() error {
 		for _, ascending := range []bool{false, true} {
 			f := c.filter
 			f.Handler, f.Page = d.handler, ops.Page{Limit: 2, Ascending: ascending}
-			var got []bank.Seq
-			for {
-				page, err := d.s.Failures(d.ctx, f)
-				if err != nil || len(page) > 2 {
-					return fmt.Errorf("%+v: %d on a page, %w", f, len(page), orNil(err))
-				}
-				if len(page) == 0 {
-					break
-				}
-				for i := range page {
-					got = append(got, page[i].Seq)
-				}
-				last := page[len(page)-1]
-				f.AfterTime, f.AfterID = bank.TimeOf(last.ParkedAt), last.ID
+			got, err := d.pages(f)
+			if err != nil {
+				return err
 			}
 			if !ascending {
 				slices.Reverse(got)
@@ -382,4 +377,22 @@ func (d *desk) checkLists() error {
 		return fmt.Errorf("%+v, %w; want 3 sequences", all, orNil(err))
 	}
 	return nil
+}
+
+// pages reads a list to its end.
+func (d *desk) pages(f ops.FailureFilter) (got []bank.Seq, err error) {
+	for {
+		page, err := d.s.Failures(d.ctx, f)
+		if err != nil || len(page) > f.Limit {
+			return nil, fmt.Errorf("%+v: %d on a page, %w", f, len(page), orNil(err))
+		}
+		if len(page) == 0 {
+			return got, nil
+		}
+		for i := range page {
+			got = append(got, page[i].Seq)
+		}
+		last := page[len(page)-1]
+		f.AfterTime, f.AfterID = bank.TimeOf(last.ParkedAt), last.ID
+	}
 }

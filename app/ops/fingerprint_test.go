@@ -16,7 +16,8 @@ func TestFingerprintGroupsByReason(t *testing.T) {
 	t.Parallel()
 	id := func(b byte) string { return bank.MakeID[bank.Account]([16]byte{0: b, 15: b}).String() }
 	same := [][2]string{
-		{"version 3 of " + id(1) + " came, but the view is at version 1", "version 12 of " + id(9) + " came, but the view is at version 2"},
+		{"version 3 of " + id(1) + " came, but the view is at version 1",
+			"version 12 of " + id(9) + " came, but the view is at version 2"},
 		{`dial tcp 127.0.0.1:5432: connect: connection refused`, `dial tcp 10.0.0.7:40001: connect: connection refused`},
 		{`unknown type "bankforge.a.v1"`, `unknown type "x \" y"`},
 		{"read 0xdeadbeef: short", "read 0x01: short"},

@@ -12,10 +12,11 @@ import (
 // digits write ids as those of the bank are written: they sort as their bytes do.
 var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
-// FailureID names a message in the parking lot of a handler. It begins with the position, so that ids of one key ascend.
+// FailureID names a message in the parking lot of a handler. It begins with the position, so that ids of one key
+// ascend.
 func FailureID(handler, incarnation string, seq bank.Seq, n int) string {
 	var at [8]byte
-	binary.BigEndian.PutUint64(at[:], uint64(seq)<<12|uint64(n)) //nolint:gosec // n is from 0 to 4095
+	binary.BigEndian.PutUint64(at[:], uint64(seq)<<12|uint64(n))
 	sum := hash("failure", handler, incarnation, string(at[:]))
 	return "fail_" + digits.EncodeToString(append(at[:], sum[:8]...))
 }

@@ -69,7 +69,7 @@ func newMetrics() *metrics {
 			Help: "Messages parked (they failed) or blocked (they wait behind one).",
 		}, []string{"handler", "status"}),
 		replayed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bankforge_replayed_messages_total", Help: "Parked messages that were tried again, and whether that succeeded.",
+			Name: "bankforge_replayed_messages_total", Help: "Parked messages that were tried again, by success.",
 		}, []string{"handler", "ok"}),
 		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bankforge_handler_state", Help: "1 for the state that the handler is in.",

@@ -52,7 +52,7 @@ type stage struct {
 // story is one that is being told.
 type story struct {
 	*stage
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // of one story
 	name  string
 	first int
 	l     *ledger
@@ -162,7 +162,8 @@ func (s *story) operate(one step, key string) error {
 
 func (s *story) replay(one step) error {
 	body, err := ops.Canonical(ops.ReplaySpec{
-		Filter: ops.ReplayScope{Handler: s.name}, Rate: one.Account * 1000, Concurrency: 1 + one.Process, StopAfter: one.Account,
+		Filter: ops.ReplayScope{Handler: s.name}, Rate: one.Account * 1000, Concurrency: 1 + one.Process,
+		StopAfter: one.Account,
 	})
 	if err != nil {
 		return err

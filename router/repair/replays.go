@@ -75,7 +75,7 @@ func (w *worker) keepAll(ctx context.Context, rest []Due) bool {
 
 // pace keeps to the rate of a replay, and looks from time to time whether it still runs.
 type pace struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of one turn of a worker
 	w      *worker
 	r      Running
 	tokens int

@@ -93,8 +93,8 @@ type Replays interface {
 	Allow(ctx context.Context, r Running, n int, now time.Time) (from time.Time, err error)
 	// Runs reports whether the replay still runs.
 	Runs(ctx context.Context, replay string) (bool, error)
-	// Settle notes which sequences of a replay are empty, and of which a message has failed; a replay is done with its last
-	// one, and stops when too many have failed. It releases the claims, also those of what is not settled.
+	// Settle notes which sequences of a replay are empty, and of which a message has failed; a replay is done with its
+	// last one, and stops when too many have failed. It releases the claims, also those of what is not settled.
 	Settle(ctx context.Context, replay string, all []Settled, owner string, at time.Time) error
 }
 
