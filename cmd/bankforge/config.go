@@ -31,21 +31,22 @@ type CLI struct {
 	LogLevel  string `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
 	LogFormat string `help:"Form of the log on standard error: ${enum}." enum:"text,json" default:"text"`
 
-	Serve    Serve             `cmd:"" default:"withargs" help:"Run the bank (the default command)."`
-	Token    Token             `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
-	Verify   VerifyCmd         `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
-	Rebuild  RebuildCmd        `cmd:"" help:"Build a view anew beside the old one, compare, switch. In SQLite, stop the server."`
-	Backup   BackupCmd         `cmd:"" help:"Copy the bank, also a running one, into one file, keys included."`
-	Restore  RestoreCmd        `cmd:"" help:"Make a bank of a backup, in an empty data directory."`
-	Settings SettingsCmd       `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
-	Migrate  MigrateCmd        `cmd:"" help:"Bring the tables of the data directory up to date."`
-	Bench    BenchCmd          `cmd:"" help:"Load a running server, and print throughput, latencies and errors."`
+	Serve    Serve       `cmd:"" default:"withargs" help:"Run the bank (the default command)."`
+	Token    Token       `cmd:"" help:"Print a bearer token, signed with the key in the data directory."`
+	Verify   VerifyCmd   `cmd:"" help:"Replay the log and check everything that must hold; exit 1 on any difference."`
+	Rebuild  RebuildCmd  `cmd:"" help:"Build a view anew beside the old one, compare, switch. In SQLite, stop the server."`
+	Backup   BackupCmd   `cmd:"" help:"Copy the bank, also a running one, into one file, keys included."`
+	Restore  RestoreCmd  `cmd:"" help:"Make a bank of a backup, in an empty data directory."`
+	Settings SettingsCmd `cmd:"" name:"config" help:"Print the settings in force, in the form that --config reads."`
+	Migrate  MigrateCmd  `cmd:"" help:"Bring the tables of the data directory up to date."`
+	Bench    BenchCmd    `cmd:"" help:"Load a running server, and print throughput, latencies and errors."`
+	Ready    ReadyCmd    `cmd:"" help:"Ask a running process whether each of its modules is ready; exit 1 if one is not."`
+	Version  VersionCmd  `cmd:"" help:"Print the version."`
+	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
+	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
+
 	Failures operator.Failures `cmd:"" help:"See what failed to be handled, and have it tried again or given up."`
 	Handlers operator.Handlers `cmd:"" help:"See handlers, pause them, and say how they treat failures."`
-	Ready    ReadyCmd          `cmd:"" help:"Ask a running process whether each of its modules is ready; exit 1 if one is not."`
-	Version  VersionCmd        `cmd:"" help:"Print the version."`
-	OpenAPI  OpenAPICmd        `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
-	AsyncAPI AsyncAPICmd       `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
 }
 
 // Serve are the settings of a running bank.

@@ -127,7 +127,9 @@ func indented(text []byte) []byte {
 }
 
 // rows reads a list page by page, at most limit of it.
-func rows[T any](ctx context.Context, c *Client, out io.Writer, path string, params url.Values, limit int) ([]T, error) {
+func rows[T any](
+	ctx context.Context, c *Client, out io.Writer, path string, params url.Values, limit int,
+) ([]T, error) {
 	all := []T{}
 	for len(all) < limit {
 		params.Set("limit", strconv.Itoa(min(limit-len(all), maxPage)))
