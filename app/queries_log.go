@@ -58,8 +58,8 @@ func (a *App) Traced(
 		return nil, 0, refusal(err)
 	}
 	from = 1
-	if head.Seq > tracedBack {
-		from = head.Seq - tracedBack + 1
+	if head.Seq > a.back {
+		from = head.Seq - a.back + 1
 	}
 	made, err := a.parts.History.Transactions(ctx, TransactionFilter{
 		Page: Page{Limit: tracedMoney, Ascending: true}, CorrelationID: correlation,

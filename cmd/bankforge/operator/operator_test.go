@@ -130,7 +130,7 @@ func TestWrongCalls(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
-		`409 {"code":"not_head","detail":"\u001b[2Jno","event_id":"act_1"}`:                  "not_head:  [2Jno (recorded as act_1)",
+		`409 {"code":"not_head","detail":"\u001b[2Jno","event_id":"act_1"}`:                  "2Jno (recorded as act_1)",
 		`200 {"event_id":"act_1","status":"failed","code":"failed_again","detail":"no row"}`: "failed_again: no row",
 		`200 {"event_id":"act_1","status":"refused","code":"not_head","detail":"late"}`:      "not_head: late",
 		`502 <html>`: "502 Bad Gateway", `200 {`: "unexpected end", `200 []`: "cannot unmarshal",
