@@ -62,16 +62,19 @@ views = sqlite3.connect(sys.argv[1], timeout=10)
 views.execute("CREATE TRIGGER broken BEFORE INSERT ON hold BEGIN SELECT RAISE(ABORT, 'broken for a test'); END")
 views.commit()
 PYTHON
-for i in 0 1 2 3 4 5; do
-    holds+=("$(post /v1/holds "{\"account_id\":\"${accounts[i]}\",\"amount\":$(eur 10)}")")
+accounts=()
+for _ in $(seq 6); do
+    accounts+=("$(post /v1/accounts '{"currency":"EUR"}')")
+    post /v1/deposits "{\"account_id\":\"${accounts[-1]}\",\"amount\":$(eur 1000)}" >/dev/null
+    post /v1/holds "{\"account_id\":\"${accounts[-1]}\",\"amount\":$(eur 10)}" >/dev/null
 done
 operator=$(token --role operator,admin)
 parked() { curl --silent --show-error --fail-with-body "$url/ops/v1/$1" --header "Authorization: Bearer $operator"; }
 until [ "$(parked 'failures?status=parked' | jq '.data | length')" -ge 6 ]; do sleep 0.2; done
-jq --argjson failures "$(parked failures | jq '[.data[].id]')" \
+jq --argjson accounts "$(ids "${accounts[@]}")" --argjson failures "$(parked failures | jq '[.data[].id]')" \
     --argjson groups "$(parked failure-groups | jq '[.data[].fingerprint]')" \
     --argjson handlers "$(parked handlers | jq '[.data[].name]')" \
-    '. + {$failures, $groups, $handlers}' "$BANKFORGE_KNOWN_IDS" >"$data/more.json"
+    '. + {$accounts, $failures, $groups, $handlers}' "$BANKFORGE_KNOWN_IDS" >"$data/more.json"
 export BANKFORGE_KNOWN_IDS=$data/more.json
 check operator "$operator" 15 '^/ops/' '/demo-failures$' "$@"
 echo "what it was answered:"
