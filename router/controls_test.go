@@ -111,7 +111,8 @@ func TestAPolicyIsInForceAtOnce(t *testing.T) {
 	if head, ok := b.head(t, 1); !ok || len(head.Attempts) != 3 {
 		t.Fatalf("by default it is tried 3 times; %v, %d", ok, len(head.Attempts))
 	}
-	s.act(t, ops.HandlerPolicy, `{"attempts":{"unknown":1,"transient":2},"backoff":{"first_ms":1,"most_ms":1,"jitter_percent":0},
+	s.act(t, ops.HandlerPolicy, `{"attempts":{"unknown":1,"transient":2},
+		"backoff":{"first_ms":1,"most_ms":1,"jitter_percent":0},
 		"classes":[{"error_contains":"oom 2","class":"poison"},{"error_contains":"boom 3","class":"transient"}]}`)
 	c, err := s.Controls(t.Context(), 0)
 	if err != nil {

@@ -97,7 +97,7 @@ func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 	}
 	switch a.Kind {
 	case ops.FailureDiscard:
-		return done, l.discard(ctx, a, &p, id)
+		return l.discard(ctx, a, &p)
 	case ops.FailureSchedule:
 		b, err := ops.ParseSchedule(a.Body)
 		if err != nil {
@@ -120,13 +120,17 @@ func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 func key2(l *Lot, key []byte) any { return l.db.Key(string(key)) }
 
 // discard gives up the head: what waits behind it goes on, and the view of the key lacks something.
-func (l *Lot) discard(ctx context.Context, a *repair.Act, p *router.Parked, id int64) error {
+func (l *Lot) discard(ctx context.Context, a *repair.Act, p *router.Parked) (result, error) {
 	err := l.exec(ctx, `INSERT INTO diverged (handler, key, since, reason, fail) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT DO NOTHING`, p.Handler, l.db.Key(p.Key), a.At.UnixMicro(), l.db.Text(a.Reason), a.Target)
 	if err != nil {
-		return err
+		return result{}, err
 	}
-	return l.end(ctx, p.Handler, p.Key, id, router.Ending{As: router.Discarded, By: a.ID, At: a.At, Next: a.At})
+	head, ok, err := l.Head(ctx, p.Handler, p.Key)
+	if err != nil || !ok {
+		return refused(ops.RefusedNotHead, "nothing waits"), err
+	}
+	return done, l.Resolve(ctx, head, router.Ending{As: router.Discarded, By: a.ID, At: a.At, Next: a.At})
 }
 
 // hold makes a sequence that has nothing in it, so that a key does not flow.

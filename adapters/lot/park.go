@@ -225,7 +225,9 @@ func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, 
 }
 
 const (
-	endHead     = `UPDATE parked_message SET status = $2, ended_at = $3, ended_by = $4 WHERE id = $1`
+	endHead = `UPDATE parked_message SET status = $5, ended_at = $6, ended_by = $7
+		WHERE id = (SELECT head FROM parked_sequence WHERE handler = $1 AND key = $2) AND incarnation = $3
+		AND position = $4 RETURNING id, CASE WHEN class <> '' THEN 1 ELSE 0 END`
 	ungroupHead = `UPDATE parked_account SET fingerprint = '' WHERE message = $1 AND fingerprint <> ''`
 	// What waits behind a head has not failed itself.
 	nextHead = `UPDATE parked_sequence SET waiting = waiting - 1, tries = 0, class = '', fingerprint = '', failed_at = 0,
@@ -238,23 +240,29 @@ const (
 		WHERE handler = $1 AND key = $2 AND waiting = 0 AND paused = 0 AND rebuild = ''`
 )
 
-// Resolve ends the waiting of the head of a sequence, and the sequence with its last message.
+// Resolve ends the waiting of the head of a sequence, and the sequence with its last message. Head has locked it.
 func (l *Lot) Resolve(ctx context.Context, p router.Parked, e router.Ending) error {
-	id, err := l.mustHead(ctx, &p)
-	if err != nil {
+	if err := l.db.Tx(ctx); err != nil {
 		return err
 	}
-	return l.end(ctx, p.Handler, p.Key, id, e)
+	var id, failed int64
+	found, err := l.one(ctx, []any{&id, &failed}, endHead, p.Handler, l.db.Key(p.Key), p.Incarnation,
+		p.Position.Offset(), string(e.As), e.At.UnixMicro(), e.By)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return ErrNotHead
+	case failed != 0:
+		if err := l.exec(ctx, ungroupHead, id); err != nil {
+			return err
+		}
+	}
+	return l.next(ctx, p.Handler, p.Key, id, e)
 }
 
-// end ends the waiting of the head, which is locked.
-func (l *Lot) end(ctx context.Context, handler, key string, id int64, e router.Ending) error {
-	if err := l.exec(ctx, endHead, id, string(e.As), e.At.UnixMicro(), e.By); err != nil {
-		return err
-	}
-	if err := l.exec(ctx, ungroupHead, id); err != nil {
-		return err
-	}
+// next goes on behind a head that was ended.
+func (l *Lot) next(ctx context.Context, handler, key string, id int64, e router.Ending) error {
 	var waiting int
 	var cause string
 	then := ops.ByBackoff

@@ -15,6 +15,7 @@ import (
 	"bankforge/adapters/websocket"
 	"bankforge/api"
 	"bankforge/app"
+	"bankforge/app/bank"
 	"bankforge/app/fault"
 	"bankforge/app/succession"
 	"bankforge/cmd/bankforge/stores"
@@ -277,6 +278,7 @@ func (b *bankProcess) doors() (http.Handler, error) {
 		App: b.app, Auth: b.tokens, Readiness: b.ready, Log: b.log, Observe: b.metrics.observe,
 		AsyncAPI: api.AsyncAPI, Epoch: b.head.Incarnation, Runs: b.conf.runs,
 		Rate: ports.Rate{PerSecond: b.conf.RateLimit, Burst: b.conf.RateBurst},
+		Ops:  &ports.Operations{Lot: b.stores.Writes.Operations, Check: router.Readable, Partition: b.partition},
 	}
 	if b.owners != nil {
 		b.forward = forward.New(b.owners, b.conf.roots)
@@ -289,6 +291,14 @@ func (b *bankProcess) doors() (http.Handler, error) {
 		conf.Page = console.Handler()
 	}
 	return ports.New(conf)
+}
+
+// partition is where a topic has a key. Operators' acts are followed in the log itself, whatever the broker.
+func (b *bankProcess) partition(topic bank.Topic, key string) int {
+	if b.stores.Broker == nil || topic == bank.OpsTopic {
+		return 0
+	}
+	return router.PartitionOf(key, b.stores.Broker.Partitions[topic])
 }
 
 // close releases what newBankProcess took. What serve has ended already stays ended.
