@@ -29,6 +29,7 @@ type App struct {
 	acking   sync.Mutex
 	acked    *lru.Cache[string, bank.Seq] // subject → the last event that was acknowledged to it
 	patience time.Duration
+	back     bank.Seq // how many events from the end of the log Traced looks at
 }
 
 // Decider decides commands. It is safe for concurrent use.
@@ -120,7 +121,7 @@ func New(p Parts) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remember readers: %w", err)
 	}
-	return &App{parts: p, seals: seals, acked: acked, patience: readPatience}, nil
+	return &App{parts: p, seals: seals, acked: acked, patience: readPatience, back: tracedBack}, nil
 }
 
 // execute sends a command to the ledger, and remembers for the caller's reads what it has been told.

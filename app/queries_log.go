@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"math"
+	"slices"
 
 	"bankforge/app/bank"
 )
@@ -35,6 +37,79 @@ func (a *App) Events(ctx context.Context, after bank.Seq, limit int) ([]Recorded
 		return nil, refusal(err)
 	}
 	return records(rows)
+}
+
+// Limits of Traced.
+const (
+	tracedBack  = 50_000 // events from the end of the log that are looked at
+	tracedPage  = 1_000  // of them at once
+	tracedMost  = 500    // events that are returned at most: the first ones
+	tracedMoney = 200    // transactions that are asked for
+)
+
+// Traced returns events of a correlation id, ascending: those of also, those of transactions that it made, and all from
+// the event from on. Older events that made no transaction are found only through also. Callers are staff: ports see
+// to it.
+func (a *App) Traced(
+	ctx context.Context, correlation string, also []bank.Seq,
+) (found []Recorded, from bank.Seq, err error) {
+	head, err := a.parts.Log.Head(ctx)
+	if err != nil {
+		return nil, 0, refusal(err)
+	}
+	from = 1
+	if head.Seq > a.back {
+		from = head.Seq - a.back + 1
+	}
+	made, err := a.parts.History.Transactions(ctx, TransactionFilter{
+		Page: Page{Limit: tracedMoney, Ascending: true}, CorrelationID: correlation,
+	})
+	if err != nil {
+		return nil, 0, refusal(err)
+	}
+	also = slices.Clone(also)
+	for i := range made {
+		also = append(also, made[i].Seq)
+	}
+	slices.Sort(also)
+	for _, seq := range slices.Compact(also) {
+		if seq == 0 || seq >= from || len(found) == tracedMost {
+			continue
+		}
+		if found, err = a.tracedIn(ctx, found, correlation, seq-1, 1); err != nil {
+			return nil, 0, err
+		}
+	}
+	for after := from - 1; after < head.Seq && len(found) < tracedMost; after += tracedPage {
+		if found, err = a.tracedIn(ctx, found, correlation, after, tracedPage); err != nil {
+			return nil, 0, err
+		}
+	}
+	return found[:min(len(found), tracedMost)], from, nil
+}
+
+// tracedIn adds those of the events behind after that are of the correlation id. Rows that do not have its text
+// anywhere need not be decoded.
+func (a *App) tracedIn(
+	ctx context.Context, found []Recorded, correlation string, after bank.Seq, limit int,
+) ([]Recorded, error) {
+	rows, err := a.parts.Log.Read(ctx, after, limit)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	for _, row := range rows {
+		if !bytes.Contains(row.Data, []byte(correlation)) {
+			continue
+		}
+		r, err := record(row)
+		if err != nil {
+			return nil, err
+		}
+		if r.Meta.CorrelationID == correlation {
+			found = append(found, r)
+		}
+	}
+	return found, nil
 }
 
 // EventFilter selects the events of one account; each made one version of it.

@@ -229,3 +229,63 @@ func TestEventsOfAnAccount(t *testing.T) {
 		}
 	})
 }
+
+// A command's events are found by its correlation id, wherever they are in the log if a transaction or somebody else
+// knows of them.
+func TestTraced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := grown(t)
+		defer shut(t, h.ledger)
+		by := func(key, correlation string) app.Call {
+			c := call(teller, key)
+			c.CorrelationID = correlation
+			return c
+		}
+		moved, err := h.Deposit(t.Context(), by("d", "cor-1"), bank.Deposit{Account: h.anns, Amount: euros(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		label := "cor-1 is not its own"
+		named, err := h.ChangeAccount(t.Context(), by("l", "cor-2"), bank.ChangeAccount{ID: h.anns, Label: &label})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.views.catchUp(t)
+		seqs := func(correlation string, also ...bank.Seq) string {
+			found, from, err := h.Traced(t.Context(), correlation, also)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := fmt.Sprint("from ", from, ":")
+			for _, r := range found {
+				if r.Meta.CorrelationID != correlation {
+					t.Errorf("%s: %+v", correlation, r.Meta)
+				}
+				out += fmt.Sprint(" ", r.Seq)
+			}
+			return out
+		}
+		all := fmt.Sprint("from 1: ", moved.Seq)
+		for range 2 {
+			if got := seqs("cor-1", moved.Seq, moved.Seq, 0); got != all {
+				t.Errorf("%s, want %s", got, all)
+			}
+			if got, want := seqs("cor-1"), all; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			h.LookBack(1) // it is behind that, and found by its transaction
+			all = fmt.Sprint("from ", named.Seq, ": ", moved.Seq)
+		}
+		if got, want := seqs("cor-2"), fmt.Sprint("from ", named.Seq, ": ", named.Seq); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		h.LookBack(0)
+		if got, want := seqs("cor-2"), fmt.Sprint("from ", named.Seq+1, ":"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if got, want := seqs("cor-2", named.Seq, moved.Seq), fmt.Sprint("from ", named.Seq+1, ": ", named.Seq); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}

@@ -35,7 +35,7 @@ var servers = []string{"kafka", "mailpit", "mongo", "postgres", "redis"}
 var profiles = map[string][]string{
 	"":    nil,
 	"one": {"bank"},
-	"many": {"account-query", "command-1", "command-2", "console", "event-store", "gateway", "push",
+	"many": {"account-query", "command-1", "command-2", "console", "event-store", "gateway", "monitoring", "push",
 		"transaction-query"},
 }
 

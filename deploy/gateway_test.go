@@ -26,7 +26,7 @@ import (
 const patience = 30 * time.Second
 
 // pools are the upstreams of deploy/nginx.conf.
-var pools = []string{"commands", "accounts", "transactions", "eventstore", "live", "page"}
+var pools = []string{"commands", "accounts", "transactions", "eventstore", "live", "operations", "page"}
 
 // gateway runs nginx with deploy/nginx.conf as it is, before servers of the test. It returns its URL.
 func gateway(t *testing.T, servers map[string][]string) string {
@@ -175,6 +175,7 @@ func TestEveryDoor(t *testing.T) {
 	opens := map[string]string{
 		"accountCommand": "commands", "transactionCommand": "commands", "accountQuery": "accounts",
 		"transactionQuery": "transactions", "eventStore": "eventstore", "push": "live",
+		"monitoring": "operations",
 	}
 	doors := doors(t)
 	if len(doors) < 40 {
@@ -185,7 +186,8 @@ func TestEveryDoor(t *testing.T) {
 		if !known && d.module != "" {
 			t.Errorf("%s belongs to %s, which no pool serves", d.path, d.module)
 		}
-		path := strings.NewReplacer("{id}", "acc_06h09h3q657ss5pr9u4kq9irho", "{code}", "not_found").Replace(d.path)
+		path := strings.NewReplacer("{handler}", "history", "{key}", "k",
+			"{id}", "acc_06h09h3q657ss5pr9u4kq9irho", "{code}", "not_found").Replace(d.path)
 		got := ask(t, d.method, url+path+"?limit=3", "").header.Get("Pool")
 		if got == "" || d.module != "" && got != want {
 			t.Errorf("%s %s goes to %q, want %q", d.method, d.path, got, want)

@@ -41,10 +41,26 @@ func TestRolesAndRoutes(t *testing.T) {
 	for _, door := range []string{"transactions", "transactions/{id}", "holds", "holds/{id}"} {
 		want["GET /v1/"+door] = "customer teller service fraud auditor"
 	}
+	for _, door := range []string{
+		"failures", "failures/{id}", "failure-groups", "sequences", "sequences/{handler}/{key}", "replays", "replays/{id}",
+		"handlers", "handlers/{name}/policy", "trace/{correlation_id}", "acts", "acts/{id}", "demo-failures",
+	} {
+		want["GET /ops/v1/"+door] = "operator auditor admin"
+	}
+	for _, door := range []string{
+		"POST failures/{id}/retry", "POST failures/{id}/discard", "POST failures/{id}/schedule",
+		"POST failure-groups/{fingerprint}/retry", "POST sequences/{handler}/{key}/retry",
+		"POST sequences/{handler}/{key}/rebuild", "POST sequences/{handler}/{key}/pause",
+		"POST sequences/{handler}/{key}/resume", "POST replays", "POST replays/{id}/start", "POST replays/{id}/cancel",
+		"POST handlers/{name}/pause", "POST handlers/{name}/resume", "PUT handlers/{name}/policy", "POST demo-failures",
+	} {
+		method, path, _ := strings.Cut(door, " ")
+		want[method+" /ops/v1/"+path] = "operator admin"
+	}
 	for i := range routes {
 		r := &routes[i]
 		door := r.method + " " + r.path
-		target := strings.ReplaceAll(strings.ReplaceAll(r.path, "{id}", "x"), "{code}", "not_found")
+		target := r.target()
 		if r.may.open {
 			continue
 		}

@@ -327,7 +327,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		400: "invalid_request idempotency_key_missing invalid_cursor",
 		401: "unauthenticated", 403: "forbidden", 404: "not_found",
 		409: "account_frozen account_closed account_not_empty hold_not_active not_reversible version_mismatch " +
-			"external_id_taken not_pending",
+			"external_id_taken not_pending not_head key_paused not_paused wrong_state not_rebuildable",
 		413: "body_too_large", 415: "unsupported_media_type",
 		422: "insufficient_funds currency_mismatch same_account limit_exceeded amount_exceeds_remaining " +
 			"amount_out_of_range account_not_found customer_not_found unknown_currency idempotency_key_reused",

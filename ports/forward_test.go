@@ -51,7 +51,7 @@ func (h *house) front(to *owners, change ...func(*Config)) *house {
 	ctx := context.Background()
 	db, err := sqlite.Open(ctx, filepath.Join(h.t.(*testing.T).TempDir(), "state.db"), sqlite.StateFile)
 	fatal(h.t, err)
-	f := &house{t: h.t, key: h.key, log: h.log, views: h.views, ledger: h.ledger}
+	f := &house{t: h.t, key: h.key, log: h.log, views: h.views, ledger: h.ledger, lot: h.lot}
 	parts, err := app.New(app.Parts{
 		Tide: h.ledger.Tide(), Log: h.log, Lookup: h.log, Balances: h.views, History: h.views, Progress: h.views,
 		Customers: sqlite.NewCustomers(db), MasterKey: make([]byte, 32), Publisher: app.LogIsBroker{},
@@ -61,7 +61,9 @@ func (h *house) front(to *owners, change ...func(*Config)) *house {
 	fatal(h.t, err)
 	sender := forward.New(to, nil)
 	h.t.Cleanup(func() { sender.Close(); fatal(h.t, db.Close()) })
-	c := Config{App: parts, Auth: tokens, Readiness: f, Log: quiet, Epoch: "inc-1", Forward: sender}
+	c := Config{
+		App: parts, Auth: tokens, Readiness: f, Log: quiet, Epoch: "inc-1", Forward: sender, Ops: &Operations{Lot: h.lot},
+	}
 	for _, do := range change {
 		do(&c)
 	}

@@ -117,6 +117,7 @@ type house struct {
 	log     *apptest.MemoryLog
 	views   *views
 	ledger  *app.Ledger
+	lot     *lot
 	modules []ModuleState
 	odd     bool // answers are not held against the document
 }
@@ -128,7 +129,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func open(tb testing.TB, change ...func(*Config)) *house {
 	tb.Helper()
 	h := &house{t: tb, log: new(apptest.MemoryLog), key: TokenKey{ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}}
-	h.views = &views{log: h.log}
+	h.views, h.lot = &views{log: h.log}, &lot{log: h.log}
 	ctx := context.Background()
 	ledger, err := app.StartLedger(ctx, app.LedgerConfig{Log: h.log, Lookup: h.log, Owner: "test", Logger: quiet})
 	fatal(tb, err)
@@ -145,7 +146,10 @@ func open(tb testing.TB, change ...func(*Config)) *house {
 	fatal(tb, err)
 	tokens, err := NewTokens(nil, h.key.Public())
 	fatal(tb, err)
-	c := Config{App: bank, Auth: tokens, Readiness: h, Log: quiet, Epoch: "inc-1", AsyncAPI: []byte("asyncapi: 3.0.0\n")}
+	c := Config{
+		App: bank, Auth: tokens, Readiness: h, Log: quiet, Epoch: "inc-1", AsyncAPI: []byte("asyncapi: 3.0.0\n"),
+		Ops: &Operations{Lot: h.lot, Demo: true, Patience: 100 * time.Millisecond},
+	}
 	for _, f := range change {
 		f(&c)
 	}

@@ -173,7 +173,8 @@ func (d *doors) secured(c *gin.Context) {
 	h["X-Content-Type-Options"] = nosniff
 	h["Content-Security-Policy"] = nothingAllowed
 	h["Referrer-Policy"] = noReferrer
-	if m := c.Request.Method; m != http.MethodPost && strings.HasPrefix(c.Request.URL.Path, "/v1/") {
+	path := c.Request.URL.Path
+	if c.Request.Method != http.MethodPost && (strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, opsPrefix)) {
 		h["Cache-Control"] = noCache // nobody keeps what a POST is answered with
 	}
 	c.Next()

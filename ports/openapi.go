@@ -30,6 +30,8 @@ type doc struct {
 	media   string      // what it answers with, where that is not JSON
 	csv     bool        // answers with CSV, too
 	live    bool        // is there only with live updates
+	ops     bool        // is there only with operations
+	demo    bool        // is there only where failures are injected
 	hidden  bool        // is a document itself
 }
 
@@ -68,9 +70,11 @@ var (
 		bank.AccountNotFound, bank.CurrencyMismatch, bank.AmountOutOfRange, unknownCurrency, bank.InsufficientFunds,
 		bank.LimitExceeded, bank.SameAccount,
 	}
-	captureCodes = append(slices.Clip(transferCodes), bank.HoldNotActive, bank.AmountExceedsRemaining)
-	reverseCodes = append(slices.Clip(debitCodes), bank.NotReversible, bank.AmountExceedsRemaining)
-	decideCodes  = []bank.Code{bank.NotPending, bank.AccountIsClosed, bank.AccountIsFrozen, bank.AmountOutOfRange}
+	captureCodes  = append(slices.Clip(transferCodes), bank.HoldNotActive, bank.AmountExceedsRemaining)
+	reverseCodes  = append(slices.Clip(debitCodes), bank.NotReversible, bank.AmountExceedsRemaining)
+	headCodes     = []bank.Code{codeNotHead, codeKeyPaused}
+	sequenceCodes = []bank.Code{codeWrongState, codeKeyPaused, codeNotPaused, codeNotRebuildable}
+	decideCodes   = []bank.Code{bank.NotPending, bank.AccountIsClosed, bank.AccountIsFrozen, bank.AmountOutOfRange}
 )
 
 // everyCode are all codes that the route can answer with.
@@ -79,7 +83,7 @@ func (r *route) everyCode() []bank.Code {
 	if !r.may.open {
 		out = append(out, codeUnauthenticated, app.CodeForbidden, codeRateLimited)
 	}
-	if r.hasID() {
+	if strings.Contains(r.path, "{") {
 		out = append(out, bank.NotFound)
 	}
 	if slices.Contains(r.query, "cursor") {
@@ -190,6 +194,9 @@ func (r *route) operationID() string {
 }
 
 func (r *route) tag() string {
+	if r.ops {
+		return "operations"
+	}
 	step, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/v1/"), "/")
 	if step == "" {
 		return "system"

@@ -9,6 +9,14 @@ import (
 // parameters are those of the path, the query and the headers, as the OpenAPI document has them.
 func (r *route) parameters() []*huma.Param {
 	var out []*huma.Param
+	for step := range strings.SplitSeq(r.path, "/") {
+		name := strings.Trim(step, "{}")
+		if p, ok := steps[name]; ok && name != step {
+			out = append(out, &huma.Param{
+				Name: name, In: "path", Required: true, Description: p.what, Schema: p.schema(),
+			})
+		}
+	}
 	if r.hasID() {
 		out = append(out, &huma.Param{
 			Name: "id", In: "path", Required: true, Description: "An opaque id.",
@@ -55,6 +63,7 @@ func (r *route) hasID() bool { return strings.Contains(r.path, "{id}") }
 func (r *route) idExample() string {
 	for step, prefix := range map[string]string{
 		"/accounts/": "acc_", "/customers/": "cus_", "/transactions/": "txn_", "/holds/": "hold_",
+		"/failures/": "fail_", "/replays/": "rpl_", "/acts/": "act_",
 	} {
 		if strings.Contains(r.path, step) {
 			return prefix + "06h09h3q657ss5pr9u4kq9irho"
@@ -93,6 +102,27 @@ var queries = map[string]queryDoc{
 	"idempotency_key": {"Made by a command with this key.", word},
 	"kind":            {"Of this kind.", oneOf("deposit", "withdrawal", "transfer", "capture", "reversal")},
 	"status":          {"In this state.", word},
+	"handler":         {"Of this handler.", word},
+	"key":             {"Of this key.", word},
+	"class":           {"Failed with an error of this class.", oneOf("unknown", "transient", "unavailable", "poison")},
+	"fingerprint":     {"Failed for this reason.", word},
+	"target":          {"About this failure, replay or group.", word},
+	"waiting":         {"true: only what is still to be handled.", oneOf("true", "false")},
+	"paused":          {"true: only what is paused.", oneOf("true", "false")},
+}
+
+// steps are parts of paths that are no ids.
+var steps = map[string]queryDoc{
+	"handler":        {"A handler's name.", word},
+	"name":           {"A handler's name.", word},
+	"key":            {"The key of a sequence, such as the id of an account.", segment},
+	"fingerprint":    {"Of a group of failures.", word},
+	"correlation_id": {"As X-Correlation-Id was answered.", word},
+}
+
+func segment() *huma.Schema {
+	least := 1
+	return &huma.Schema{Type: huma.TypeString, MinLength: &least}
 }
 
 func word() *huma.Schema {

@@ -9,6 +9,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/ports/body"
 )
 
@@ -22,6 +23,12 @@ const (
 	codeMediaType        bank.Code = "unsupported_media_type"
 	codeRateLimited      bank.Code = "rate_limited"
 	codeInternal         bank.Code = "internal_error"
+
+	codeNotHead        bank.Code = ops.RefusedNotHead
+	codeKeyPaused      bank.Code = ops.RefusedPaused
+	codeNotPaused      bank.Code = ops.RefusedNotPaused
+	codeWrongState     bank.Code = ops.RefusedState
+	codeNotRebuildable bank.Code = ops.RefusedNoRebuild
 )
 
 // meaning is what a code is over HTTP.
@@ -50,6 +57,12 @@ var meanings = map[bank.Code]meaning{
 	bank.NotPending:      {http.StatusConflict, "The transaction does not wait for a decision", false},
 	bank.VersionMismatch: {http.StatusConflict, "The version is another one", false},
 	bank.ExternalIDTaken: {http.StatusConflict, "The external id is taken", false},
+
+	codeNotHead:        {http.StatusConflict, "Something of its key waits before it, or it does not wait", false},
+	codeKeyPaused:      {http.StatusConflict, "The key is paused", false},
+	codeNotPaused:      {http.StatusConflict, "There is nothing to resume", false},
+	codeWrongState:     {http.StatusConflict, "It is not in a state in which this can be done", false},
+	codeNotRebuildable: {http.StatusConflict, "The view of one key cannot be built anew here", false},
 
 	bank.PreconditionFailed: {http.StatusPreconditionFailed, "The version is another one", false},
 	codeTooLarge:            {http.StatusRequestEntityTooLarge, "The body is too large", false},
@@ -93,6 +106,7 @@ type Problem struct {
 	CorrelationID string         `json:"correlation_id"`
 	Retryable     bool           `json:"retryable" doc:"true: same key again; false: a new key."`
 	Errors        []ProblemError `json:"errors" nullable:"false" doc:"Which parts of the request are at fault."`
+	EventID       string         `json:"event_id,omitempty" doc:"Of an act that was recorded, and then refused."`
 }
 
 // ProblemError is one part of the request that is at fault.
@@ -107,7 +121,8 @@ type ProblemError struct {
 type refusal struct {
 	what   *bank.Error
 	parts  []ProblemError
-	status int // 0: that of the code
+	status int    // 0: that of the code
+	event  string // of an act that was recorded all the same; "": there is none
 }
 
 // Error is for logs.
@@ -143,8 +158,11 @@ func problemOf(err error, instance, correlation string) Problem {
 		Code: code, CorrelationID: correlation, Retryable: m.again, Errors: []ProblemError{},
 	}
 	var r *refusal
-	if errors.As(err, &r) && r.status != 0 {
-		p.Status = r.status
+	if errors.As(err, &r) {
+		p.EventID = r.event
+		if r.status != 0 {
+			p.Status = r.status
+		}
 	}
 	switch {
 	case r != nil && r.parts != nil:

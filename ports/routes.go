@@ -8,6 +8,7 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/ports/operations"
 	"bankforge/ports/render"
 )
 
@@ -48,7 +49,7 @@ var everybody = access{open: true}
 
 // Names that keep the table narrow.
 const (
-	GET, POST, PATCH = http.MethodGet, http.MethodPost, http.MethodPatch
+	GET, POST, PUT, PATCH = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch
 
 	customer = app.RoleCustomer
 	teller   = app.RoleTeller
@@ -67,6 +68,7 @@ const (
 	transactionQuery   = "transaction-query"
 	eventStore         = "event-store"
 	push               = "push"
+	monitoring         = "monitoring"
 )
 
 var anyRole = may(customer, teller, service, fraud, operator, auditor, admin)
@@ -155,6 +157,73 @@ var routes = []route{
 	{POST, "/v1/live/tickets", anyRole, reads(liveTicket), doc{module: push, live: true,
 		sum: "Make a ticket that opens one live connection", reply: is[LiveTicket](201)}},
 
+	{GET, "/ops/v1/failures", watchers, reads(listFailures), doc{module: monitoring, ops: true,
+		sum: "List what is, or was, in the parking lot", reply: is[List[operations.Failure]](200), query: listing("handler",
+			"key", "class", "fingerprint", "account_id", "correlation_id", "status", "waiting")}},
+	{GET, "/ops/v1/failures/{id}", watchers, reads(getFailure), doc{module: monitoring, ops: true,
+		sum: "Show a failure with its message and every attempt", reply: is[operations.Detail](200)}},
+	{POST, "/ops/v1/failures/{id}/retry", operators, act(onHead(bank.FailureRetry)), doc{module: monitoring, ops: true,
+		sum: "Try the head of a sequence again", reply: is[operations.Acted](200), codes: headCodes}},
+	{POST, "/ops/v1/failures/{id}/discard", operators, act(onHead(bank.FailureDiscard)), doc{module: monitoring, ops: true,
+		sum: "Give the head of a sequence up", reply: is[operations.Acted](200), codes: headCodes}},
+	{POST, "/ops/v1/failures/{id}/schedule", operators, act(scheduled), doc{module: monitoring, ops: true,
+		sum: "Try the head of a sequence again at a time", reply: is[operations.Acted](200), codes: headCodes}},
+	{GET, "/ops/v1/failure-groups", watchers, reads(listGroups), doc{module: monitoring, ops: true,
+		sum: "List failures by their reasons", reply: is[List[operations.Group]](200),
+		query: listing("handler", "class", "fingerprint")}},
+	{POST, "/ops/v1/failure-groups/{fingerprint}/retry", operators, act(onGroup), doc{module: monitoring, ops: true,
+		sum: "Try all sequences again whose heads failed for a reason", reply: is[operations.Acted](200)}},
+	{GET, "/ops/v1/sequences", watchers, reads(listSequences), doc{module: monitoring, ops: true,
+		sum: "List the keys of which something waits", reply: is[List[operations.Sequence]](200),
+		query: listing("handler", "class", "fingerprint", "paused")}},
+	{GET, "/ops/v1/sequences/{handler}/{key}", watchers, reads(getSequence), doc{module: monitoring, ops: true,
+		sum: "Show what waits of a key, in order", reply: is[operations.SequenceInOrder](200),
+		query: []string{"limit", "cursor"}}},
+	{POST, "/ops/v1/sequences/{handler}/{key}/retry", operators, act(onSequence(bank.SequenceRetry)), doc{
+		module: monitoring, ops: true, sum: "Try all that waits of a key again, in order",
+		reply: is[operations.Acted](200), codes: sequenceCodes}},
+	{POST, "/ops/v1/sequences/{handler}/{key}/rebuild", operators, act(onSequence(bank.SequenceRebuild)), doc{
+		module: monitoring, ops: true, sum: "Build the view of a key anew from the log",
+		reply: is[operations.Acted](200), codes: sequenceCodes}},
+	{POST, "/ops/v1/sequences/{handler}/{key}/pause", operators, act(onSequence(bank.SequencePause)), doc{
+		module: monitoring, ops: true, sum: "Let everything of a key wait",
+		reply: is[operations.Acted](200), codes: sequenceCodes}},
+	{POST, "/ops/v1/sequences/{handler}/{key}/resume", operators, act(onSequence(bank.SequenceResume)), doc{
+		module: monitoring, ops: true, sum: "Let a key go on that was paused",
+		reply: is[operations.Acted](200), codes: sequenceCodes}},
+	{GET, "/ops/v1/replays", watchers, reads(listReplays), doc{module: monitoring, ops: true,
+		sum: "List replays", reply: is[List[operations.Replay]](200), query: listing("status")}},
+	{POST, "/ops/v1/replays", operators, planned, doc{module: monitoring, ops: true,
+		sum: "Plan a replay: how much it would try", reply: is[operations.Planned](201, 202)}},
+	{GET, "/ops/v1/replays/{id}", watchers, reads(getReplay), doc{module: monitoring, ops: true,
+		sum: "Show a replay as it goes", reply: is[operations.Replay](200), tagged: true}},
+	{POST, "/ops/v1/replays/{id}/start", operators, act(onReplay(bank.ReplayStart)), doc{module: monitoring, ops: true,
+		sum: "Start a replay that is planned", reply: is[operations.Acted](200), codes: codes(codeWrongState)}},
+	{POST, "/ops/v1/replays/{id}/cancel", operators, act(onReplay(bank.ReplayCancel)), doc{module: monitoring, ops: true,
+		sum: "Cancel a replay", reply: is[operations.Acted](200), codes: codes(codeWrongState)}},
+	{GET, "/ops/v1/handlers", watchers, reads(listHandlers), doc{module: monitoring, ops: true,
+		sum: "List handlers: where they are, and how", reply: is[operations.Handlers](200)}},
+	{POST, "/ops/v1/handlers/{name}/pause", operators, act(onHandler(bank.HandlerPause)), doc{module: monitoring,
+		ops: true, sum: "Pause a handler on every process", reply: is[operations.Acted](200),
+		codes: codes(codeWrongState)}},
+	{POST, "/ops/v1/handlers/{name}/resume", operators, act(onHandler(bank.HandlerResume)), doc{module: monitoring,
+		ops: true, sum: "Let a handler go on", reply: is[operations.Acted](200)}},
+	{GET, "/ops/v1/handlers/{name}/policy", watchers, reads(getPolicy), doc{module: monitoring, ops: true, tagged: true,
+		sum: "Show how a handler treats failures", reply: is[operations.Policy](200)}},
+	{PUT, "/ops/v1/handlers/{name}/policy", operators, treated, doc{module: monitoring, ops: true, matched: true,
+		sum: "Change how a handler treats failures", reply: is[operations.Acted](200)}},
+	{GET, "/ops/v1/trace/{correlation_id}", watchers, reads(getTrace), doc{module: monitoring, ops: true,
+		sum: "Follow a command to all that came of it", reply: is[operations.Trace](200)}},
+	{GET, "/ops/v1/acts", watchers, reads(listActs), doc{module: monitoring, ops: true,
+		sum: "List what operators did", reply: is[List[operations.Acted]](200),
+		query: listing("handler", "key", "target", "status")}},
+	{GET, "/ops/v1/acts/{id}", watchers, reads(getAct), doc{module: monitoring, ops: true,
+		sum: "Show what became of an act", reply: is[operations.Acted](200)}},
+	{GET, "/ops/v1/demo-failures", watchers, reads(getDemo), doc{module: monitoring, ops: true, demo: true,
+		sum: "Whether failures are injected", reply: is[operations.DemoFailures](200), codes: codes(bank.NotFound)}},
+	{POST, "/ops/v1/demo-failures", operators, act(demonstrated), doc{module: monitoring, ops: true, demo: true,
+		sum: "Inject failures, or no more", reply: is[operations.Acted](200), codes: codes(bank.NotFound)}},
+
 	{GET, "/healthz", everybody, reads(healthz), doc{sum: "Whether the process is alive", reply: is[Alive](200)}},
 	{GET, "/readyz", everybody, reads(readyz), doc{sum: "Whether each module is ready", reply: is[Ready](200, 503)}},
 	{GET, "/openapi.json", everybody, reads(serveText("application/json", (*doors).openAPIText)), doc{hidden: true}},
@@ -162,6 +231,15 @@ var routes = []route{
 	{GET, "/docs", everybody, reads(docs), doc{hidden: true}},
 	{GET, "/problems/{code}", everybody, reads(problemPage), doc{hidden: true}},
 }
+
+// What belongs to operators.
+var (
+	operators = may(operator, admin)
+	watchers  = may(operator, admin, auditor)
+)
+
+// opsPrefix is where their paths begin.
+const opsPrefix = "/ops/v1/"
 
 // readers may read accounts and what happened on them: customers their own.
 var readers = may(customer, teller, service, fraud, auditor)
@@ -175,7 +253,7 @@ func (r *route) ginPath() string {
 func (r *route) onLedger() bool { return r.body != nil && !r.here }
 
 // needsKey reports whether a command must come with an Idempotency-Key.
-func (r *route) needsKey() bool { return r.method == POST && r.body != nil }
+func (r *route) needsKey() bool { return r.method == POST && r.body != nil && !r.ops }
 
 // takes are the query parameters that the route knows.
 func (r *route) takes(name string) bool {

@@ -28,6 +28,7 @@ type Config struct {
 	Observe   func(Observation) // told of every request that has been answered; nil: nobody is
 	Page      http.Handler      // what stands at / and under /assets/; nil: nothing
 	Live      *Live             // nil: there are no live updates here
+	Ops       *Operations       // nil: operators can do nothing here
 	AsyncAPI  []byte            // the document at /asyncapi.yaml (YAML)
 	Epoch     string            // the ledger's incarnation: the epoch of live streams
 	Version   string            // of this program, for the OpenAPI document; "": "1"
@@ -42,7 +43,9 @@ type doors struct {
 	limit      *limiter
 	openAPI    []byte
 	docsPolicy string
-	rooms      sync.Pool // *[]byte for bodies
+	rooms      sync.Pool  // *[]byte for bodies
+	policies   sync.Mutex // held while a policy is changed
+	unsettled  string     // the last act that changed one and was not executed in time
 }
 
 // New makes the doors. The handler is to be served by a server as NewServer makes it.
@@ -52,6 +55,10 @@ func New(c Config) (http.Handler, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Ops != nil && c.Ops.Patience == 0 {
+		own := *c.Ops
+		own.Patience, c.Ops = actPatience, &own
 	}
 	limit, err := newLimiter(c.Rate)
 	if err != nil {
@@ -91,7 +98,7 @@ func (d *doors) engine() http.Handler {
 // has reports whether a route exists here. Commands on the ledger do wherever they can be forwarded.
 func (d *doors) has(r *route) bool {
 	runs := d.Runs == nil || r.module == "" || d.Runs(r.module) || d.Forward != nil && r.onLedger()
-	return runs && (!r.live || d.Live != nil)
+	return runs && (!r.live || d.Live != nil) && (!r.ops || d.Ops != nil) && (!r.demo || d.Ops.Demo)
 }
 
 // owns reports whether the request is to be answered here.

@@ -27,7 +27,7 @@ func (h *house) isTrue(method, target string, a answer) {
 		return
 	}
 	item := document().Paths[r.path]
-	op := map[string]*huma.Operation{GET: item.Get, POST: item.Post, PATCH: item.Patch}[method]
+	op := map[string]*huma.Operation{GET: item.Get, POST: item.Post, PUT: item.Put, PATCH: item.Patch}[method]
 	said := op.Responses[strconv.Itoa(a.StatusCode)]
 	if said == nil {
 		h.t.Errorf("%s %s answers %d, which is not documented: %s", method, r.path, a.StatusCode, a.text)
@@ -149,8 +149,8 @@ func TestBodiesAndSchemasAgree(t *testing.T) {
 		send := func(body map[string]any) answer {
 			text, err := json.Marshal(body)
 			fatal(t, err)
-			return h.ask(h.token(role, customerFor(role)...), r.method, strings.ReplaceAll(r.path, "{id}", r.idExample()),
-				string(text), "Idempotency-Key: "+newKey())
+			return h.ask(h.token(role, customerFor(role)...), r.method, r.target(), string(text),
+				"Idempotency-Key: "+newKey())
 		}
 		if got := send(full); got.StatusCode == 400 {
 			t.Errorf("%s %s refuses the schema's examples: %s", r.method, r.path, got.text)
@@ -207,10 +207,24 @@ func exampleOf(s *huma.Schema) any {
 		return s.Enum[0]
 	case s.Type == huma.TypeBoolean:
 		return true
+	case s.Type == huma.TypeInteger:
+		return *s.Minimum
+	case s.Type == huma.TypeObject:
+		out := map[string]any{}
+		for name, p := range s.Properties {
+			out[name] = exampleOf(p)
+		}
+		return out
 	case s.Type == huma.TypeArray:
 		return []any{exampleOf(s.Items)}
 	}
 	panic(fmt.Sprintf("no example in %v", reflect.ValueOf(s).Elem()))
+}
+
+// target is the path with something in the place of what it names.
+func (r *route) target() string {
+	return strings.NewReplacer("{id}", r.idExample(), "{handler}", "history", "{name}", "history", "{key}", "k",
+		"{fingerprint}", "fp_1", "{correlation_id}", "c", "{code}", "not_found").Replace(r.path)
 }
 
 func customerFor(role any) []string {

@@ -62,7 +62,8 @@ func (g *gap) Error() string {
 // what it keeps has been rebuilt.
 var ErrOtherLog = errors.New("the checkpoint belongs to another incarnation of the log: the view must be rebuilt")
 
-// ErrLotFull means that as many messages wait in one sequence as are allowed to. The handler waits until
+// ErrLotFull means that as many messages wait in one sequence, or in all of a handler, as are allowed to. The handler
+// pauses until an operator resumes it; where there are no operators, it waits until
 // there are fewer.
 var ErrLotFull = errors.New("the parking lot of the key is full")
 

@@ -57,3 +57,6 @@ func DecodeWith(
 	d := decoder{versions: map[string]int{name: version}, lifts: map[string]lift{from: up}}
 	return d.decode(msg.Metadata, msg.Payload)
 }
+
+// Obeys is the policy that is in force for the handler.
+func (r *Router) Obeys(handler string) *Policy { return r.worker(handler).policy() }

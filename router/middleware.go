@@ -65,6 +65,7 @@ func (w *worker) traced(next message.HandlerFunc) message.HandlerFunc {
 			w.place(msg.Context(), d)
 			err := within(withDelivery(msg.Context(), d), msg, next)
 			w.metrics.Delivered(w.Name, len(d.Facts), time.Since(began), err == nil)
+			w.standing.count(len(d.Facts))
 			if err != nil {
 				return nil, err
 			}
@@ -101,7 +102,7 @@ func (w *worker) gated(next message.HandlerFunc) message.HandlerFunc {
 // timed gives each try a context of its own.
 func (w *worker) timed(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
-		ctx, cancel := context.WithTimeout(msg.Context(), w.policy.Timeout)
+		ctx, cancel := context.WithTimeout(msg.Context(), w.policy().Timeout)
 		defer cancel()
 		return nil, within(ctx, msg, next)
 	}

@@ -283,7 +283,7 @@ func (w *worker) lookAgain(
 		return w.fill(ctx, msg, next, missing)
 	case errors.As(err, &lost):
 		return w.repair(ctx, msg, next, d, err)
-	case !w.wait(ctx, w.policy.Backoff.After(n)):
+	case !w.wait(ctx, w.policy().Backoff.After(n)):
 		return errEnding
 	}
 	return nil

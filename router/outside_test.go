@@ -174,7 +174,7 @@ func TestAReplayWaitsForWhatIsBeingBuilt(t *testing.T) {
 	stop()
 	v.flush()
 	v.set(func() { v.fail = nil })
-	err := b.ReplayHead(t.Context(), handlerName, account(1).String())
+	err := b.ReplayHead(t.Context(), handlerName, account(1).String(), router.By{Cause: "test"})
 	if class, _ := handlers.ClassOf(err); class != handlers.Unavailable {
 		t.Errorf("a replay into nothing: %v", err)
 	}

@@ -30,7 +30,7 @@ func (w *worker) deliver(ctx context.Context, msg *message.Message, next message
 		case elsewhere(err):
 		case len(d.Facts) > 1:
 			return w.inParts(ctx, msg, next, d)
-		case len(d.Facts) > 0 && (w.class(err) == handlers.Poison || !w.standing.outage(d.key(0), w.policy.Outage)):
+		case len(d.Facts) > 0 && (w.class(err) == handlers.Poison || !w.standing.outage(d.key(0), w.policy().Outage)):
 			if err = w.park(ctx, d, tries.list); !elsewhere(err) {
 				return err
 			}

@@ -33,8 +33,10 @@ type Broker struct {
 
 // brings reports whether the route reads from the broker: not where there is none, and not what writes outside of SQL
 // when the broker brings the log itself. Such a route asks what stands outside also while nothing happens, as only a
-// Tail does, and loses nothing by it.
-func (b *Broker) brings(r *Route) bool { return b != nil && (b.Follow == nil || r.Outside == nil) }
+// Tail does, and loses nothing by it. Nor what operators want.
+func (b *Broker) brings(r *Route) bool {
+	return b != nil && (b.Follow == nil || r.Outside == nil) && r.Topic != bank.OpsTopic
+}
 
 // subscribe makes what w reads from; t is how it would follow the log itself.
 func (w *worker) subscribe(b *Broker, t TailConfig) (err error) {

@@ -8,16 +8,39 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
 // ErrNoSequence means that nothing is parked for the key.
 var ErrNoSequence = errors.New("nothing is parked for this key")
 
+// ErrKeyPaused means that an operator has paused the key.
+var ErrKeyPaused = errors.New("the key is paused")
+
+// By says what wants a message tried again.
+type By struct {
+	Cause string // see ops.Attempt
+	Alone bool   // it wants the head and nothing behind it, which then waits for its back-off
+}
+
+// ReplayError is a message that failed again.
+type ReplayError struct {
+	Class handlers.Class
+	err   error
+}
+
+// Error is the failure.
+func (e *ReplayError) Error() string { return e.err.Error() }
+
+// Unwrap gives what the handler said.
+func (e *ReplayError) Unwrap() error { return e.err }
+
 // ReplayHead handles the first parked message of the key again, through the same handler and in one transaction,
-// and ends its waiting when that succeeds. A failure is added to the message's attempts, and returned.
+// and ends its waiting when that succeeds. A failure is added to the message's attempts, unless something is down
+// that the handler needs, and returned as a *ReplayError.
 // It does not pass gate, parking and checkpoint, and may run beside the handler.
-func (r *Router) ReplayHead(ctx context.Context, handler, key string) error {
+func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) error {
 	w := r.worker(handler)
 	if w == nil || w.Kind == Newest {
 		return fmt.Errorf("there is no handler %q with a parking lot", clip(handler))
@@ -25,29 +48,33 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string) error {
 	var head Parked
 	step := w.timed(w.recovered(func(msg *message.Message) (_ []*message.Message, err error) {
 		if w.Outside != nil {
-			head, err = w.againOutside(msg.Context(), key)
+			head, err = w.againOutside(msg.Context(), key, by)
 			return nil, err
 		}
 		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) (err error) {
-			head, err = w.again(ctx, key)
+			head, err = w.again(ctx, key, by)
 			return err
 		})
 	}))
 	began := time.Now()
 	_, err := step(message.NewMessageWithContext(ctx, "replay", nil))
-	if err == nil || head.Key == "" || ctx.Err() != nil {
+	if err == nil || head.Key == "" || head.Paused || ctx.Err() != nil {
 		return err
 	}
-	class := w.class(err)
-	w.metrics.Tried(w.Name, class, time.Since(began))
-	return errors.Join(err, w.attempted(ctx, head, attemptOf(err, class, began, time.Since(began))))
+	class, took := w.class(err), time.Since(began)
+	w.metrics.Tried(w.Name, class, took)
+	if class == handlers.Unavailable {
+		return &ReplayError{class, err}
+	}
+	err = errors.Join(err, w.attempted(ctx, head, w.attemptOf(err, class, began, took, by.Cause)))
+	return &ReplayError{class, err}
 }
 
 // ReplaySequence replays the key's messages in their order, until none waits or one fails. It
 // returns how many were handled.
 func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handled int, err error) {
 	for {
-		err := r.ReplayHead(ctx, handler, key)
+		err := r.ReplayHead(ctx, handler, key, By{Cause: ops.ByBackoff})
 		if errors.Is(err, ErrNoSequence) && handled > 0 {
 			return handled, nil
 		}
@@ -58,8 +85,47 @@ func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handl
 	}
 }
 
+// ErrNoRebuild means that the handler's view of one key cannot be written anew.
+var ErrNoRebuild = errors.New("the view of one key of this handler cannot be written anew; rebuild the whole view")
+
+// Rebuild writes the handler's view of a key anew from the log, up to where its checkpoint is, in one transaction. In
+// it lock is called first, to see that nobody else works on the key, and whether it is wanted still; and in the end
+// done, which ends the waiting of what is parked of the key.
+func (r *Router) Rebuild(
+	ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
+	done func(context.Context) error,
+) error {
+	w := r.worker(handler)
+	if w == nil || w.Again == nil {
+		return ErrNoRebuild
+	}
+	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
+		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) error {
+			partition := 0
+			if w.partitions > 0 {
+				partition = PartitionOf(key, w.partitions)
+			}
+			at, err := w.Store.Checkpoint(ctx, w.stream(partition))
+			if err != nil {
+				return err
+			}
+			if wanted, err := lock(ctx); err != nil || !wanted {
+				return err
+			}
+			if err := w.Again(ctx, key, at); err != nil {
+				return err
+			}
+			return done(ctx)
+		})
+	}))
+	if _, err := step(message.NewMessageWithContext(ctx, "rebuild", nil)); err != nil {
+		return &ReplayError{w.class(err), err}
+	}
+	return nil
+}
+
 // again handles the head of the sequence within a transaction.
-func (w *worker) again(ctx context.Context, key string) (Parked, error) {
+func (w *worker) again(ctx context.Context, key string, by By) (Parked, error) {
 	head, fact, err := w.parkedFirst(ctx, key)
 	if err != nil {
 		return head, err
@@ -68,7 +134,17 @@ func (w *worker) again(ctx context.Context, key string) (Parked, error) {
 	if err := w.Handler(ctx, []handlers.Fact{fact}); err != nil && w.class(err) != handlers.Rejected {
 		return head, err
 	}
-	return head, w.Store.Resolve(ctx, head, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+	return head, w.Store.Resolve(ctx, head, w.ending(by))
+}
+
+// ending is how a message ends that was handled.
+func (w *worker) ending(by By) Ending {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	e := Ending{As: Resolved, By: by.Cause, At: now}
+	if by.Alone {
+		e.Next = w.policy().again(now, handlers.Unknown, 0)
+	}
+	return e
 }
 
 // parkedFirst is the head of the sequence, decoded.
@@ -77,8 +153,11 @@ func (w *worker) parkedFirst(ctx context.Context, key string) (Parked, handlers.
 	if err != nil {
 		return Parked{}, handlers.Fact{}, err
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return Parked{}, handlers.Fact{}, ErrNoSequence
+	case head.Paused:
+		return head, handlers.Fact{}, ErrKeyPaused
 	}
 	fact, err := today.decode(head.Metadata, head.Payload)
 	return head, fact, err
@@ -91,7 +170,7 @@ func (w *worker) attempted(ctx context.Context, p Parked, a Attempt) error {
 		if err != nil || !ok || head.Position != p.Position || head.Incarnation != p.Incarnation {
 			return err
 		}
-		return w.Store.Attempted(ctx, head, a)
+		return w.Store.Attempted(ctx, head, a, w.policy().again(time.Now().UTC(), a.Class, head.Tries+1))
 	})
 }
 
@@ -102,16 +181,16 @@ var errIncomplete = handlers.As(handlers.Unavailable, errors.New("what stands ou
 const replayTries = 20
 
 // againOutside is again in three steps.
-func (w *worker) againOutside(ctx context.Context, key string) (head Parked, err error) {
+func (w *worker) againOutside(ctx context.Context, key string, by By) (head Parked, err error) {
 	for n := 1; ; n++ {
-		head, err = w.replayOutside(ctx, key)
-		if !errors.Is(err, ErrMoved) || n == replayTries || !w.wait(ctx, w.policy.Backoff.After(n)) {
+		head, err = w.replayOutside(ctx, key, by)
+		if !errors.Is(err, ErrMoved) || n == replayTries || !w.wait(ctx, w.policy().Backoff.After(n)) {
 			return head, err
 		}
 	}
 }
 
-func (w *worker) replayOutside(ctx context.Context, key string) (head Parked, err error) {
+func (w *worker) replayOutside(ctx context.Context, key string, by By) (head Parked, err error) {
 	var fact handlers.Fact
 	err = w.Store.InTx(ctx, func(ctx context.Context) error {
 		head, fact, err = w.parkedFirst(ctx, key)
@@ -139,6 +218,6 @@ func (w *worker) replayOutside(ctx context.Context, key string) (head Parked, er
 		case !ok || now.Position != head.Position || now.Incarnation != head.Incarnation:
 			return ErrMoved
 		}
-		return w.Store.Resolve(ctx, now, Resolved, time.Now().UTC().Truncate(time.Microsecond))
+		return w.Store.Resolve(ctx, now, w.ending(by))
 	})
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
@@ -57,9 +59,9 @@ func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 				if err := w.hold(ctx, tries[class], err); err != nil {
 					return nil, err
 				}
-			case tries[class] >= w.policy.Tries[class] || class == handlers.Unknown && len(deliveryOf(msg).Facts) > 1:
+			case tries[class] >= w.policy().Tries[class] || class == handlers.Unknown && len(deliveryOf(msg).Facts) > 1:
 				return nil, err
-			case !w.wait(ctx, w.policy.Backoff.After(tries[class])):
+			case !w.wait(ctx, later(err, w.policy().Backoff.After(tries[class]))):
 				return nil, errEnding
 			}
 		}
@@ -73,24 +75,47 @@ func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.
 	w.metrics.Tried(w.Name, class, took)
 	w.standing.failed(err)
 	if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
-		a.add(attemptOf(err, class, began, took))
+		a.add(w.attemptOf(err, class, began, took, ops.ByStream))
 	}
 	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", err)
 	return class
 }
 
-func attemptOf(err error, class handlers.Class, began time.Time, took time.Duration) Attempt {
-	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error()}
+func (w *worker) attemptOf(err error, class handlers.Class, began time.Time, took time.Duration, by string) Attempt {
+	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error(), By: by}
 	if p, ok := errors.AsType[*panicked](err); ok {
 		one.Stack = p.stack
 	}
+	one.Fingerprint = ops.Fingerprint(w.Name, class.String(), one.Error, one.Stack)
 	return one
 }
 
-// class is Classify with what makes a handler wait.
+// maxRetryAfter bounds what an error may ask for: after that it is looked at again.
+const maxRetryAfter = 15 * time.Minute
+
+// later is the pause before the next try, and no shorter than what the error asks for, if it does.
+func later(err error, pause time.Duration) time.Duration {
+	if asks, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		return max(pause, min(asks.RetryAfter(), maxRetryAfter))
+	}
+	return pause
+}
+
+// class is Classify with what operators know better, and with what makes a handler wait.
 func (w *worker) class(err error) handlers.Class {
 	if errors.Is(err, ErrOtherLog) || errors.Is(err, ErrLotFull) {
 		return handlers.Unavailable
+	}
+	if rules := w.policy().Classes; len(rules) > 0 {
+		text := err.Error()
+		for _, r := range rules {
+			if strings.Contains(text, r.Contains) {
+				return r.Class
+			}
+		}
 	}
 	return Classify(err, w.classify...)
 }
@@ -109,21 +134,62 @@ type Policy struct {
 	// Outage is how many different keys must fail one after another, without one success between, to be
 	// taken for an outage: then the handler holds instead of parking more.
 	Outage int
-	// PerKey is how many messages may wait in one sequence.
-	PerKey int
+	// PerKey and PerHandler are how many messages may wait in one sequence, and in all of a handler. Over either of
+	// them the handler pauses.
+	PerKey, PerHandler int
+	// Again are the pauses before the head of a sequence is tried again by itself; after the last one it is by hand.
+	Again []time.Duration
+	// Classes overrule what errors are taken for; the first that fits counts.
+	Classes []ClassRule
+}
+
+// ClassRule gives a class to errors whose text contains something.
+type ClassRule struct {
+	Contains string
+	Class    handlers.Class
+}
+
+// PolicyOf is what operators say, as handlers need it.
+func PolicyOf(o ops.Policy) Policy {
+	p := Policy{
+		Tries: map[handlers.Class]int{}, Backoff: backoffOf(o.Backoff), Hold: backoffOf(o.Hold),
+		Timeout: time.Duration(o.Timeout) * time.Millisecond, Outage: o.Outage, PerKey: o.PerKey, PerHandler: o.PerHandler,
+	}
+	for name, n := range o.Attempts {
+		if class, ok := handlers.ParseClass(name); ok {
+			p.Tries[class] = n
+		}
+	}
+	for _, ms := range o.Again {
+		p.Again = append(p.Again, time.Duration(ms)*time.Millisecond)
+	}
+	for _, r := range o.Classes {
+		if class, ok := handlers.ParseClass(r.Class); ok {
+			p.Classes = append(p.Classes, ClassRule{r.Contains, class})
+		}
+	}
+	return p
+}
+
+func backoffOf(b ops.Backoff) Backoff {
+	out := Backoff{First: time.Duration(b.First) * time.Millisecond, Most: time.Duration(b.Most) * time.Millisecond}
+	if b.Jitter > 0 {
+		out.Jitter = JitterOf(b.Jitter)
+	}
+	return out
+}
+
+// again is when a head that has failed is tried next by itself, after so many tries there; zero: by hand. What is
+// broken for good is always by hand.
+func (p *Policy) again(now time.Time, class handlers.Class, tries int) time.Time {
+	if class == handlers.Poison || tries >= len(p.Again) {
+		return time.Time{}
+	}
+	return now.Add(p.Again[tries])
 }
 
 // DefaultPolicy is what handlers have that say nothing else.
-func DefaultPolicy() Policy {
-	return Policy{
-		Tries:   map[handlers.Class]int{handlers.Transient: 8, handlers.Unknown: 3},
-		Backoff: Backoff{First: 10 * time.Millisecond, Most: 2 * time.Second, Jitter: HalfJitter},
-		Hold:    Backoff{First: 100 * time.Millisecond, Most: 15 * time.Second, Jitter: HalfJitter},
-		Timeout: 30 * time.Second,
-		Outage:  10,
-		PerKey:  10_000,
-	}
-}
+func DefaultPolicy() Policy { return PolicyOf(ops.DefaultPolicy()) }
 
 // Backoff doubles a pause with each failure.
 type Backoff struct {
@@ -147,6 +213,11 @@ func (b Backoff) After(n int) time.Duration {
 
 // HalfJitter takes a random part of up to half of the pause away, so that what failed together does not
 // come back together.
-func HalfJitter(d time.Duration) time.Duration {
-	return d - rand.N(d/2+1) //nolint:gosec // a spread, not a secret
+func HalfJitter(d time.Duration) time.Duration { return JitterOf(50)(d) }
+
+// JitterOf takes a random part of up to so many percent of each pause away.
+func JitterOf(percent int) func(time.Duration) time.Duration {
+	return func(d time.Duration) time.Duration {
+		return d - rand.N(d*time.Duration(percent)/100+1) //nolint:gosec // a spread, not a secret
+	}
 }

@@ -1,3 +1,8 @@
+// Package router moves messages: from the log to every handler, through the middleware, and, when a
+// handler fails for good, into its parking lot. Watermill's types end here: handlers see facts.
+//
+// The way of a fact: Source (the log) → Tail (a message.Subscriber for each handler) → the steps of
+// middleware.go in their order → the handler's function. routes.go lists who handles what.
 package router
 
 import (
@@ -28,6 +33,8 @@ type Config struct {
 	Metrics  Metrics       // default: NoMetrics
 	Broker   *Broker       // what brings the messages; nil: the log itself, tailed
 	Log      *slog.Logger  // default: discarded
+	Controls Controls      // what operators want, looked at while handlers run; nil: nobody wants anything
+	Process  string        // this process, as operators see it
 	// From is the event behind which newest routes start: the last one when the process opened its doors. nil: the
 	// last one when their router starts, which may be later.
 	From *bank.Seq
@@ -96,10 +103,11 @@ func (c Config) withDefaults() Config {
 
 func (r *Router) newWorker(route Route) (*worker, error) {
 	w := &worker{
-		Route: route, policy: r.c.Policy, feed: facts{r.c.Source, r.c.Batch, route.Kind == Newest}, from: r.c.From,
+		Route: route, feed: facts{r.c.Source, r.c.Batch, route.Kind == Newest}, from: r.c.From,
 		standing: newStanding(route.Name, r.c.Metrics), progress: r.c.Progress, metrics: r.c.Metrics,
-		classify: r.c.Classify, log: r.c.Log, draining: r.draining,
+		classify: r.c.Classify, log: r.c.Log, draining: r.draining, controls: r.c.Controls,
 	}
+	w.rules.Store(&r.c.Policy)
 	r.c.Progress.register(route.Name, route.Store)
 	tail := TailConfig{
 		Start: w.start, Gather: w.gather,
@@ -152,6 +160,7 @@ func (r *Router) Run(ctx context.Context) error {
 		defer w.standing.change(func() { w.standing.running = false })
 	}
 	defer r.follow(inner)()
+	defer r.obey(inner)()
 	done := make(chan error, 1)
 	go func() { done <- wm.Run(inner) }()
 	select {
@@ -225,6 +234,7 @@ func (w *worker) status(head bank.Seq) HandlerStatus {
 	defer s.mu.Unlock()
 	out := HandlerStatus{
 		Handler: w.Name, Topic: w.Topic, State: s.state(), Position: s.position, LastError: s.lastErr, FailedAt: s.failedAt,
+		Why: s.why,
 	}
 	if w.partitions > 0 {
 		out.Position = whole

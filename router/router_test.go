@@ -29,7 +29,7 @@ func TestTheNamesOfTheRoutes(t *testing.T) {
 	nothing := func(context.Context, []handlers.Fact) error { return nil }
 	routes := router.Routes(
 		router.Reactions{
-			Balances: nothing, Entries: nothing, Transactions: nothing, Push: nothing,
+			Balances: nothing, Entries: nothing, Transactions: nothing, Push: nothing, Operations: nothing,
 			RedisBalances: nothing, MongoEntries: nothing, MongoTransactions: nothing,
 		},
 		router.Stores{Views: openStore(t), RedisBalances: newVault(), MongoHistory: newVault()})
@@ -40,6 +40,7 @@ func TestTheNamesOfTheRoutes(t *testing.T) {
 		"transaction-query transactions bankforge.transactions.v1",
 		"transaction-query history-mongo bankforge.accounts.v1",
 		"transaction-query transactions-mongo bankforge.transactions.v1",
+		"monitoring operations bankforge.ops.v1",
 		"push push-accounts bankforge.accounts.v1",
 		"push push-transactions bankforge.transactions.v1",
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"slices"
 
 	"bankforge/app"
@@ -17,7 +18,12 @@ type Route struct {
 	Store   Store // of the file that the handler writes to
 	Kind    Kind
 	Outside Marks // of a handler that writes elsewhere than in Store: nil, if it does not
+	Again   Again // writes the view of one key anew; nil: nobody can
 }
+
+// Again writes a handler's view of one key anew from the log, as the handler would have left it at the checkpoint, in
+// the transaction that ctx carries.
+type Again func(ctx context.Context, key string, at Checkpoint) error
 
 // Kind is what a route promises.
 type Kind uint8
@@ -36,11 +42,16 @@ type Reactions struct {
 	Entries      handlers.Func
 	Transactions handlers.Func
 	Push         handlers.Func
+	Operations   handlers.Func // executes what operators want
 
 	RedisBalances     handlers.Func
 	MongoEntries      handlers.Func
 	MongoTransactions handlers.Func
 }
+
+// OperationsHandler executes what operators want. It reads the log itself, whatever the broker is: operators must be
+// able to act while that is down.
+const OperationsHandler = "operations"
 
 // The handlers whose views stand outside. They are beside the others, so that a bank can go from one to the other and
 // back: each goes on where it was.
@@ -61,15 +72,17 @@ type Stores struct {
 // Routes is every reaction of the bank on one page.
 func Routes(r Reactions, s Stores) []Route {
 	const accounts, transactions = bank.AccountsTopic, bank.TransactionsTopic // each ordered by its own ids
+	const mongoTransactions = MongoTransactionsHandler
 	all := []Route{
-		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil},
-		{"account-query", RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances},
-		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil},
-		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil},
-		{"transaction-query", MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, s.MongoHistory},
-		{"transaction-query", MongoTransactionsHandler, transactions, r.MongoTransactions, s.Views, Kept, s.MongoHistory},
-		{"push", "push-accounts", accounts, r.Push, nil, Newest, nil},
-		{"push", "push-transactions", transactions, r.Push, nil, Newest, nil},
+		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil, nil},
+		{"account-query", RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances, nil},
+		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil, nil},
+		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil, nil},
+		{"transaction-query", MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, s.MongoHistory, nil},
+		{"transaction-query", mongoTransactions, transactions, r.MongoTransactions, s.Views, Kept, s.MongoHistory, nil},
+		{"monitoring", OperationsHandler, bank.OpsTopic, r.Operations, s.Views, Kept, nil, nil},
+		{"push", "push-accounts", accounts, r.Push, nil, Newest, nil, nil},
+		{"push", "push-transactions", transactions, r.Push, nil, Newest, nil, nil},
 	}
 	return slices.DeleteFunc(all, func(r Route) bool { return r.Handler == nil })
 }

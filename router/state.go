@@ -31,6 +31,7 @@ type HandlerStatus struct {
 	Lag       bank.Seq  // events that the log has and the handler has not taken in
 	LastError string    // the last failure, also one that was mended since
 	FailedAt  time.Time // when; zero: never
+	Why       string    // an operator, or a cap, has paused it
 }
 
 // standing is the changing part of a handler.
@@ -40,7 +41,10 @@ type standing struct {
 
 	mu       sync.Mutex
 	running  bool
-	paused   bool
+	paused   bool          // by this process's Pause
+	ordered  bool          // by Controls
+	why      string        // it is ordered
+	handled  int           // facts, since somebody asked last
 	held     map[int]bool  // the partitions that wait
 	resumed  chan struct{} // closed with each resume
 	position handlers.Position
@@ -71,7 +75,7 @@ func (s *standing) state() State {
 	switch {
 	case !s.running:
 		return Stopped
-	case s.paused:
+	case s.paused || s.ordered:
 		return Paused
 	case len(s.held) > 0:
 		return Held
@@ -86,10 +90,44 @@ func (s *standing) pause() { s.change(func() { s.paused = true }) }
 func (s *standing) resume() {
 	s.change(func() {
 		s.paused = false
-		clear(s.failing)
-		close(s.resumed)
-		s.resumed = make(chan struct{})
+		s.goOn()
 	})
+}
+
+// goOn ends waits; s.mu is held.
+func (s *standing) goOn() {
+	clear(s.failing)
+	close(s.resumed)
+	s.resumed = make(chan struct{})
+}
+
+// order is what Controls say: whether the handler is paused, and whether it was resumed since it was told last.
+func (s *standing) order(paused bool, why string, resumed bool) {
+	s.change(func() {
+		ends := s.ordered && !paused
+		s.ordered, s.why = paused, why
+		if resumed {
+			s.paused = false
+		}
+		if ends || resumed {
+			s.goOn()
+		}
+	})
+}
+
+// count notes that facts were handled or parked.
+func (s *standing) count(facts int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handled += facts
+}
+
+// tookSince is how many facts were handled since it was asked last.
+func (s *standing) tookSince() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, s.handled = s.handled, 0
+	return n
 }
 
 // failed notes a failure that has just happened.
@@ -118,7 +156,7 @@ func (s *standing) succeeded() {
 func (s *standing) waiting() (resumed <-chan struct{}, paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.resumed, s.paused
+	return s.resumed, s.paused || s.ordered
 }
 
 // await waits; false: the session is over, and the handler must let go of its message.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
@@ -45,7 +46,8 @@ type Checkpoints interface {
 }
 
 // Lot keeps what handlers gave up on, in sequences: one for each handler and key with messages that wait, the
-// first of which failed. Its methods belong into a transaction; nothing in it ever expires.
+// first of which failed, and one for each key that is paused, which may be empty. Its methods belong into a
+// transaction; nothing in it ever expires.
 type Lot interface {
 	// Blocked returns those of the keys that have a sequence. Until the transaction ends no other one ends these
 	// sequences or takes their heads. It may be called without a transaction; then it only tells.
@@ -54,24 +56,66 @@ type Lot interface {
 	// many messages wait there now. A position that is parked already is refused. p.Status is Failed or Waiting.
 	Park(ctx context.Context, p Parked, attempts []Attempt) (waiting int, err error)
 	// Head returns the message of the sequence that was parked first and still waits, and locks the
-	// sequence until the transaction ends. ok is false when there is no sequence.
+	// sequence until the transaction ends. ok is false when nothing waits.
 	Head(ctx context.Context, handler, key string) (p Parked, ok bool, err error)
-	// Attempted adds an attempt to those of a message that Head has returned.
-	Attempted(ctx context.Context, p Parked, a Attempt) error
+	// Attempted adds an attempt to those of a message that Head has returned. It waits as Failed, and is tried again at
+	// next; zero: when somebody wants it. An act that wanted this attempt has failed.
+	Attempted(ctx context.Context, p Parked, a Attempt, next time.Time) error
 	// Resolve ends the waiting of a message that Head has returned, in this transaction. It and its attempts are
-	// kept. The sequence goes on with the next message, or ends when there is none: then the key flows again.
-	Resolve(ctx context.Context, p Parked, as Status, at time.Time) error
+	// kept. The sequence goes on with the next message, or ends when there is none and the key is not paused: then the
+	// key flows again. An act that wanted it is done with the sequence, or, if it wanted this message alone, now.
+	Resolve(ctx context.Context, p Parked, e Ending) error
+}
+
+// Ending is how the waiting of a message ends.
+type Ending struct {
+	As Status // Resolved or Discarded
+	By string // what ended it: see ops.Attempt
+	At time.Time
+	// Next is when the message behind it is tried; zero: when that was wanted for this one.
+	Next time.Time
+}
+
+// Controls are what operators want of handlers, in the same store as their parking lot.
+type Controls interface {
+	// Controls returns what is wanted now. Its version rises with each change; where it is still the one that is known,
+	// nothing else is looked up or set.
+	Controls(ctx context.Context, known int64) (Control, error)
+	// Halt pauses a handler that is over a cap, until an operator resumes it. It needs no transaction.
+	Halt(ctx context.Context, handler, why string, at time.Time) error
+	// Report notes what a process says of handlers that it runs, for operators to see.
+	Report(ctx context.Context, process string, runs []Report, at time.Time) error
+	// Waiting is how many messages wait for the handler.
+	Waiting(ctx context.Context, handler string) (int, error)
+}
+
+// Control is what operators want.
+type Control struct {
+	Version  int64
+	Demo     bool                  // failures are injected for demonstration
+	Paused   map[string]string     // handlers, and why
+	Resumed  map[string]int64      // how often handlers were resumed: also one that only holds then tries again at once
+	Policies map[string]ops.Policy // of handlers for which one was set
+}
+
+// Report is what a process says of a handler.
+type Report struct {
+	HandlerStatus
+	Rate     float64 // facts a second since the last report
+	Controls int64   // the version that is in force
 }
 
 // Status is what became of a message in the parking lot. The texts are permanent.
-type Status string
+type Status = ops.Status
 
-// A message fails, or waits behind one that failed; it ends as resolved or discarded.
+// A message fails, or waits behind one that failed; it ends as resolved or discarded. Scheduled is one that failed and
+// that an operator has given a time.
 const (
-	Failed    Status = "parked"
-	Waiting   Status = "blocked"
-	Resolved  Status = "resolved"
-	Discarded Status = "discarded"
+	Failed    = ops.Parked
+	Waiting   = ops.Blocked
+	Scheduled = ops.Scheduled
+	Resolved  = ops.Resolved
+	Discarded = ops.Discarded
 )
 
 // Parked is a message in the parking lot, in the form that brokers carry.
@@ -82,16 +126,30 @@ type Parked struct {
 	Position    handlers.Position
 	Status      Status
 	At          time.Time // when it was parked; to the microsecond
+	Type        string    // what the message says of itself, as Correlation
+	Correlation string
+	Accounts    []string // that it touches
 	Metadata    map[string]string
 	Payload     []byte
-	Attempts    []Attempt // in what Head returns
+	Next        time.Time // of what Park takes as Failed: when it is tried again; zero: when somebody wants it
+	// In what Head returns:
+	Attempts []Attempt // in their order
+	Tries    int       // its place in the back-off: how often it has failed there since an operator wanted it last
+	Paused   bool      // an operator has paused the key
+}
+
+// ID is the message's name for operators.
+func (p *Parked) ID() string {
+	return ops.FailureID(p.Handler, p.Incarnation, p.Position.Seq, p.Position.N)
 }
 
 // Attempt is one try that failed.
 type Attempt struct {
-	At    time.Time // when it began; to the microsecond
-	Took  time.Duration
-	Class handlers.Class
-	Error string
-	Stack string // of a panic
+	At          time.Time // when it began; to the microsecond
+	Took        time.Duration
+	Class       handlers.Class
+	Error       string
+	Stack       string // of a panic
+	By          string // who tried: see ops.Attempt
+	Fingerprint string // of the group: see ops.Fingerprint
 }

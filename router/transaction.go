@@ -2,10 +2,13 @@ package router
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/bank"
 	"bankforge/app/fault"
 	"bankforge/handlers"
 )
@@ -86,7 +89,8 @@ func (w *worker) fresh(ctx context.Context, d *Delivery) (Checkpoint, *Delivery,
 }
 
 // other decides about a delivery of another incarnation of the log than the checkpoint's. What a broker has of a log
-// that is gone is left out; what the log has instead comes behind it.
+// that is gone is left out; what the log has instead comes behind it. Acts of operators are known by their ids, and so
+// are read anew from the beginning.
 func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpoint, *Delivery, error) {
 	head, err := w.feed.source.Head(ctx)
 	switch {
@@ -94,10 +98,10 @@ func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpo
 		return at, nil, err
 	case head.Incarnation != d.Incarnation:
 		return at, nil, nil
-	case at.Incarnation != "":
+	case at.Incarnation != "" && w.Topic != bank.OpsTopic:
 		return at, nil, ErrOtherLog
 	}
-	return at, d, nil
+	return Checkpoint{}, d, nil
 }
 
 // part splits off the facts whose keys are parked.
@@ -135,14 +139,40 @@ func (w *worker) parkOne(ctx context.Context, d *Delivery, i int, as Status, tri
 	if err != nil {
 		return err
 	}
-	waiting, err := w.Store.Park(ctx, Parked{
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	p := Parked{
 		Stream: w.stream(d.Partition), Key: d.key(i), Incarnation: d.Incarnation, Position: d.Facts[i].Position(), Status: as,
-		At: time.Now().UTC().Truncate(time.Microsecond), Metadata: stored.metadata, Payload: stored.payload,
-	}, tries)
-	if err == nil && waiting > w.policy.PerKey {
-		return ErrLotFull
+		At:       now.Add(time.Duration(i) * time.Microsecond), // so that the order of a list is the order of parking
+		Metadata: stored.metadata, Payload: stored.payload,
+		Type: stored.metadata[headerType], Correlation: stored.metadata[headerCorrelationID],
+	}
+	if _, bad := d.bad[i]; !bad {
+		p.Accounts = accountsOf(&d.Facts[i])
+	}
+	if len(tries) > 0 {
+		p.Next = w.policy().again(now, tries[len(tries)-1].Class, 0)
+	}
+	waiting, err := w.Store.Park(ctx, p, tries)
+	w.parked.Store(true)
+	if most := w.policy().PerKey; err == nil && waiting > most {
+		return fmt.Errorf("%w: more than %d messages of %s", ErrLotFull, most, clip(p.Key))
 	}
 	return err
+}
+
+// accountsOf are the accounts that a fact touches.
+func accountsOf(f *handlers.Fact) (out []string) {
+	if f.Leg != nil {
+		return []string{f.Leg.Account.String()}
+	}
+	if t := f.Transaction; t != nil {
+		for _, id := range []bank.AccountID{t.From, t.To} {
+			if !id.IsZero() && !slices.Contains(out, id.String()) {
+				out = append(out, id.String())
+			}
+		}
+	}
+	return out
 }
 
 // call runs the handler on facts that can all be read. A single fact that is rejected is done with: the

@@ -2,7 +2,9 @@ package router
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -14,7 +16,9 @@ import (
 // worker is one handler with all that its steps need.
 type worker struct {
 	Route
-	policy   Policy
+	rules    atomic.Pointer[Policy]
+	controls Controls
+	parked   atomic.Bool // something, since the cap of the handler was looked at
 	feed     facts
 	from     *bank.Seq // of Config
 	standing *standing
@@ -27,6 +31,9 @@ type worker struct {
 	reads      message.Subscriber
 	partitions int // of its topic; 0: none, as of the log
 }
+
+// policy is what is in force now.
+func (w *worker) policy() *Policy { return w.rules.Load() }
 
 func (w *worker) stream(partition int) Stream {
 	return Stream{Handler: w.Name, Topic: w.Topic, Partition: partition}
@@ -117,7 +124,10 @@ func (w *worker) hold(ctx context.Context, n int, err error) error {
 	if w.standing.change(func() { w.standing.held[partition] = true }) {
 		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "partition", partition, "error", err)
 	}
-	if !w.wait(ctx, w.policy.Hold.After(n)) {
+	if errors.Is(err, ErrLotFull) {
+		w.halt(ctx, err)
+	}
+	if !w.wait(ctx, later(err, w.policy().Hold.After(n))) {
 		w.release(ctx) // the partition may go to somebody else
 		return errEnding
 	}

@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"bankforge/adapters/lot"
 	"bankforge/app/apptest"
 	"bankforge/handlers"
 	"bankforge/router"
@@ -18,6 +20,9 @@ func TestHandlerStoreKeepsItsContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(schema)); err != nil {
+				t.Fatal(err)
+			}
+			if err := apptest.Operations(t.Context(), NewHandlerStore(schema)); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -33,8 +38,8 @@ func TestHandlerStoreRefusesWritesOutsideATransaction(t *testing.T) {
 	for name, err := range map[string]error{
 		"park": park, "head": head,
 		"advance":   s.Advance(ctx, p.Stream, router.Checkpoint{}),
-		"attempted": s.Attempted(ctx, p, router.Attempt{}),
-		"resolve":   s.Resolve(ctx, p, router.Resolved, time.Now()),
+		"attempted": s.Attempted(ctx, p, router.Attempt{}, time.Time{}),
+		"resolve":   s.Resolve(ctx, p, router.Ending{As: router.Resolved, At: time.Now()}),
 	} {
 		if !errors.Is(err, ErrNoTx) {
 			t.Errorf("%s: %v", name, err)
@@ -55,9 +60,9 @@ func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
 				return err
 			}
 		}
-		return s.Resolve(ctx, second, router.Resolved, time.Now())
+		return s.Resolve(ctx, second, router.Ending{As: router.Resolved, At: time.Now()})
 	})
-	if !errors.Is(err, ErrNotHead) {
+	if !errors.Is(err, lot.ErrNotHead) {
 		t.Fatalf("resolved out of order: %v", err)
 	}
 }
@@ -91,5 +96,39 @@ func TestWhatNobodyCanReadIsParked(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// unlocked asks whether keys are parked without locking their sequences until its transaction ends.
+type unlocked struct{ *HandlerStore }
+
+func (u unlocked) Blocked(_ context.Context, handler string, keys []string) ([]string, error) {
+	return u.HandlerStore.Blocked(context.Background(), handler, keys) // outside of the transaction it only tells
+}
+
+// careless takes heads without locking their sequences.
+type careless struct{ lotDB }
+
+func (careless) Locks() bool { return false }
+
+func TestTheSuiteNoticesAMissingRowLock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		broken func(*Schema) router.Store
+		want   string
+	}{
+		"of the check": {func(s *Schema) router.Store { return unlocked{NewHandlerStore(s)} }, "blocked keys are held"},
+		"of the head": {func(s *Schema) router.Store {
+			return &HandlerStore{lot.New(careless{lotDB{s}}), s}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := apptest.HandlerStore(t.Context(), c.broken(openDB(t).Derived()))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("the suite did not notice: %v", err)
+			}
+			t.Log(err)
+		})
 	}
 }

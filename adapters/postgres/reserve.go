@@ -3,19 +3,17 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"bankforge/handlers"
-	"bankforge/router"
 	"bankforge/router/rebuild"
 )
 
 var _ rebuild.Store = (*HandlerStore)(nil)
 
-// Waiting implements rebuild.Places.
-func (h *HandlerStore) Waiting(ctx context.Context, handler string) (map[string]handlers.Position, error) {
+// ParkedFrom implements rebuild.Places.
+func (h *HandlerStore) ParkedFrom(ctx context.Context, handler string) (map[string]handlers.Position, error) {
 	return waiting(ctx, h.s.querier(ctx), h.s.name, handler)
 }
 
@@ -32,39 +30,14 @@ func waiting(ctx context.Context, q querier, schema, handler string) (map[string
 	return parked, err
 }
 
-// TakenIn implements rebuild.Store.
-func (h *HandlerStore) TakenIn(ctx context.Context, handler string) (keys int, err error) {
-	tx, err := h.s.tx(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return takenIn(ctx, tx, handler)
-}
-
-func takenIn(ctx context.Context, tx pgx.Tx, handler string) (keys int, err error) {
-	_, err = tx.Exec(ctx, `UPDATE parked_message SET status = $1, ended_at = $2 WHERE handler = $3 AND ended_at IS NULL`,
-		string(router.Resolved), time.Now().UnixMicro(), handler)
-	if err != nil {
-		return 0, err
-	}
-	done, err := tx.Exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1`, handler)
-	return int(done.RowsAffected()), err
-}
-
 // Forget lets a handler begin anew in all of its partitions, and what was parked for it with it.
 func (h *HandlerStore) Forget(ctx context.Context, handler string) error {
 	return h.InTx(ctx, func(ctx context.Context) error {
-		for _, sql := range []string{
-			`DELETE FROM parked_attempt WHERE message IN (SELECT id FROM parked_message WHERE handler = $1)`,
-			`DELETE FROM parked_message WHERE handler = $1`,
-			`DELETE FROM parked_sequence WHERE handler = $1`,
-			`DELETE FROM checkpoint WHERE handler = $1`,
-		} {
-			if _, err := h.s.exec(ctx, sql, handler); err != nil {
-				return err
-			}
+		if err := h.ForgetAll(ctx, handler); err != nil {
+			return err
 		}
-		return nil
+		_, err := h.s.exec(ctx, `DELETE FROM checkpoint WHERE handler = $1`, handler)
+		return err
 	})
 }
 

@@ -125,7 +125,10 @@ func (b *builder) replace(ctx context.Context, old *Schema, at []place, have ban
 		return err
 	}
 	for i := range at {
-		n, err := b.put(ctx, tx, &at[i], head.Seq)
+		n, err := NewHandlerStore(old).TakenIn(ctx, at[i].handler)
+		if err == nil {
+			err = b.put(ctx, tx, &at[i], head.Seq)
+		}
 		if err != nil {
 			return fmt.Errorf("view %s: %w", at[i].handler, err)
 		}
@@ -134,19 +137,16 @@ func (b *builder) replace(ctx context.Context, old *Schema, at []place, have ban
 	return nil
 }
 
-func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq) (parked int, err error) {
+func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq) (err error) {
 	for _, t := range p.tables {
 		for _, sql := range []string{
 			`DROP TABLE ` + b.beside.name + `.` + t.name,
 			`ALTER TABLE ` + b.s.name + `.` + t.name + ` SET SCHEMA ` + b.beside.name,
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
-				return 0, fmt.Errorf("%s: %w", sql, err)
+				return fmt.Errorf("%s: %w", sql, err)
 			}
 		}
-	}
-	if parked, err = takenIn(ctx, tx, p.handler); err != nil {
-		return 0, err
 	}
 	// Of partitions that have no checkpoint yet, the handler finds by itself that it has what they tell.
 	if p.of == nil {
@@ -156,5 +156,5 @@ func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq
 		_, err = tx.Exec(ctx, `UPDATE checkpoint SET incarnation = $1, position = $2 WHERE handler = $3 AND topic = $4`,
 			b.incarnation, handlers.End(through).Offset(), p.handler, string(p.topic))
 	}
-	return parked, err
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"bankforge/adapters/lot"
 	"bankforge/app"
 	"bankforge/app/apptest"
 	"bankforge/handlers"
@@ -19,6 +20,9 @@ func TestHandlerStoreKeepsItsContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if err := apptest.HandlerStore(t.Context(), NewHandlerStore(open(t, file))); err != nil {
+				t.Fatal(err)
+			}
+			if err := apptest.Operations(t.Context(), NewHandlerStore(open(t, file))); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -34,8 +38,8 @@ func TestHandlerStoreRefusesWritesOutsideATransaction(t *testing.T) {
 	for name, err := range map[string]error{
 		"park": park, "head": head,
 		"advance":   s.Advance(ctx, p.Stream, router.Checkpoint{}),
-		"attempted": s.Attempted(ctx, p, router.Attempt{}),
-		"resolve":   s.Resolve(ctx, p, router.Resolved, time.Now()),
+		"attempted": s.Attempted(ctx, p, router.Attempt{}, time.Time{}),
+		"resolve":   s.Resolve(ctx, p, router.Ending{As: router.Resolved, At: time.Now()}),
 	} {
 		if !errors.Is(err, ErrNoTx) {
 			t.Errorf("%s: %v", name, err)
@@ -56,9 +60,9 @@ func TestOnlyTheHeadOfASequenceIsResolved(t *testing.T) {
 				return err
 			}
 		}
-		return s.Resolve(ctx, second, router.Resolved, time.Now())
+		return s.Resolve(ctx, second, router.Ending{As: router.Resolved, At: time.Now()})
 	})
-	if !errors.Is(err, ErrNotHead) {
+	if !errors.Is(err, lot.ErrNotHead) {
 		t.Fatalf("resolved out of order: %v", err)
 	}
 }

@@ -95,7 +95,7 @@ func (v *view) placeOf(ctx context.Context, db *DB) (p place, err error) {
 	if p.Checkpoint, err = NewHandlerStore(db).Checkpoint(ctx, v.stream()); err != nil {
 		return p, err
 	}
-	p.parked, err = NewHandlerStore(db).Waiting(ctx, v.handler)
+	p.parked, err = NewHandlerStore(db).ParkedFrom(ctx, v.handler)
 	return p, err
 }
 

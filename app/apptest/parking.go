@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/handlers"
 	"bankforge/router"
 )
@@ -25,6 +26,7 @@ func HandlerStore(ctx context.Context, s router.Store) error {
 		{"blocked keys", checkBlocked},
 		{"attempts", checkAttempts},
 		{"going back", checkRewind},
+		{"blocked keys are held", checkHeld},
 		{"replay beside the handler", checkReplay},
 	}
 	for _, c := range checks {
@@ -178,13 +180,18 @@ func message(handler, key string, seq bank.Seq, as router.Status) router.Parked 
 		Stream: stream(handler), Key: key, Incarnation: "inc", Position: handlers.Position{Seq: seq, N: 1}, Status: as,
 		At:       time.UnixMicro(1_700_000_000_000_000 + int64(seq)).UTC(),
 		Metadata: map[string]string{"key": key, "größe": "\"}"}, Payload: []byte{0, 0xff, byte(seq)},
+		Type: "bankforge.account.credited.v1", Correlation: fmt.Sprint("cor-", seq), Accounts: []string{key, "other"},
 	}
+}
+
+func ending(as router.Status) router.Ending {
+	return router.Ending{As: as, By: ops.ByBackoff, At: time.UnixMicro(1)}
 }
 
 func attempt(n int) router.Attempt {
 	return router.Attempt{
 		At: time.UnixMicro(int64(n)).UTC(), Took: time.Duration(n) * time.Microsecond, Class: handlers.Poison,
-		Error: fmt.Sprint("error ", n), Stack: fmt.Sprint("stack\n", n),
+		Error: fmt.Sprint("error ", n), Stack: fmt.Sprint("stack\n", n), By: fmt.Sprint("by ", n),
 	}
 }
 
@@ -220,7 +227,7 @@ func resolve(ctx context.Context, s router.Store, handler, key string, as router
 		if err != nil || !ok {
 			return fmt.Errorf("head: %v, %v", ok, err)
 		}
-		return s.Resolve(ctx, p, as, time.UnixMicro(1))
+		return s.Resolve(ctx, p, ending(as))
 	})
 }
 
@@ -309,7 +316,7 @@ func checkAttempts(ctx context.Context, s router.Store) error {
 			if got, _, err = s.Head(ctx, handler, key); err != nil || n > 4 {
 				return err
 			}
-			return s.Attempted(ctx, got, attempt(n))
+			return s.Attempted(ctx, got, attempt(n), time.Time{})
 		})
 		if err != nil || !reflect.DeepEqual(got, want) {
 			return fmt.Errorf("%+v, %v; want %+v", got, err, want)
@@ -318,5 +325,6 @@ func checkAttempts(ctx context.Context, s router.Store) error {
 			return nil
 		}
 		want.Status, want.Attempts = router.Failed, append(want.Attempts, attempt(n))
+		want.Tries++
 	}
 }

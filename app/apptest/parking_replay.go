@@ -18,21 +18,61 @@ func checkReplay(ctx context.Context, s router.Store) error {
 	if err := park(ctx, s, message(handler, key, 1, router.Failed), 1); err != nil {
 		return err
 	}
-	consumed, replayed := make(chan error, 1), make(chan error, 1)
+	const replayers = 2
+	errs := make(chan error, 1+replayers)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		consumed <- consume(ctx, s, handler, key, messages)
+		errs <- consume(ctx, s, handler, key, messages)
 	}()
-	go func() { replayed <- replay(ctx, s, handler, key, done) }()
-	if err := errors.Join(<-consumed, <-replayed); err != nil {
-		return err
+	for range replayers {
+		go func() { errs <- replay(ctx, s, handler, key, done) }()
+	}
+	var failed error
+	for range 1 + replayers {
+		failed = errors.Join(failed, <-errs)
+	}
+	if failed != nil {
+		return failed
 	}
 	if c, err := at(ctx, s, effects(key)); err != nil || c.Position.Seq != messages {
 		return fmt.Errorf("%d of %d messages had their effect, %v", c.Position.Seq, messages, err)
 	}
 	return expectHead(ctx, s, handler, 0)
 }
+
+// checkHeld looks that nobody takes the head of a sequence while a transaction has been told that it is blocked: else
+// what that transaction parks behind it would wait for nothing.
+func checkHeld(ctx context.Context, s router.Store) error {
+	const handler, key = "held", "k"
+	if err := park(ctx, s, message(handler, key, 1, router.Failed), 1); err != nil {
+		return err
+	}
+	taken := make(chan error, 1)
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		blocked, err := s.Blocked(ctx, handler, []string{key})
+		if err != nil || len(blocked) != 1 {
+			return fmt.Errorf("blocked %q, %w", blocked, orNil(err))
+		}
+		other := context.WithoutCancel(context.Background())
+		go func() { taken <- resolve(other, s, handler, key, router.Resolved) }()
+		select {
+		case err := <-taken:
+			taken <- nil
+			return fmt.Errorf("the head was taken meanwhile, %w", orNil(err))
+		case <-time.After(heldFor):
+			_, err := s.Park(ctx, message(handler, key, 2, router.Waiting), nil)
+			return err
+		}
+	})
+	if err := errors.Join(err, <-taken); err != nil {
+		return err
+	}
+	return expectHead(ctx, s, handler, 2)
+}
+
+// heldFor is how long checkHeld gives others to do what they must not.
+const heldFor = 100 * time.Millisecond
 
 // effects is where a handler of these checks counts what it has done for a key.
 func effects(key string) router.Stream {
@@ -102,7 +142,7 @@ func replay(ctx context.Context, s router.Store, handler, key string, done <-cha
 			if err := take(ctx, s, key, p.Position.Seq); err != nil {
 				return err
 			}
-			return s.Resolve(ctx, p, router.Resolved, time.UnixMicro(1))
+			return s.Resolve(ctx, p, ending(router.Resolved))
 		})
 		if err != nil {
 			return fmt.Errorf("replayer: %w", err)

@@ -116,14 +116,15 @@ func (m *memory) Head(ctx context.Context, handler, key string) (router.Parked, 
 	return router.Parked{}, false, nil
 }
 
-func (m *memory) Attempted(ctx context.Context, p router.Parked, a router.Attempt) error {
+func (m *memory) Attempted(ctx context.Context, p router.Parked, a router.Attempt, _ time.Time) error {
 	head := m.state(ctx).head(p.Handler, p.Key)
 	head.Status, head.Attempts = router.Failed, append(slices.Clone(head.Attempts), a)
+	head.Tries++
 	return nil
 }
 
-func (m *memory) Resolve(ctx context.Context, p router.Parked, as router.Status, _ time.Time) error {
-	m.state(ctx).head(p.Handler, p.Key).Status = as
+func (m *memory) Resolve(ctx context.Context, p router.Parked, e router.Ending) error {
+	m.state(ctx).head(p.Handler, p.Key).Status = e.As
 	return nil
 }
 
@@ -194,7 +195,9 @@ func (b ignoresEnd) InTx(ctx context.Context, fn func(context.Context) error) er
 
 func (b forgetful) Blocked(context.Context, string, []string) ([]string, error) { return nil, nil }
 
-func (b amnesiac) Attempted(context.Context, router.Parked, router.Attempt) error { return nil }
+func (b amnesiac) Attempted(context.Context, router.Parked, router.Attempt, time.Time) error {
+	return nil
+}
 
 func (b reversed) Head(ctx context.Context, handler, key string) (p router.Parked, ok bool, _ error) {
 	for _, other := range b.state(ctx).parked {
@@ -214,7 +217,7 @@ func (b doubling) Park(ctx context.Context, p router.Parked, attempts []router.A
 	return n, err
 }
 
-func (b purging) Resolve(ctx context.Context, p router.Parked, _ router.Status, _ time.Time) error {
+func (b purging) Resolve(ctx context.Context, p router.Parked, _ router.Ending) error {
 	s := b.state(ctx)
 	s.parked = slices.DeleteFunc(s.parked, func(other router.Parked) bool {
 		return other.Handler == p.Handler && other.Position == p.Position

@@ -19,6 +19,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/bench"
+	"bankforge/cmd/bankforge/operator"
 )
 
 // CLI is the whole command line. Every flag can also be set by an environment variable
@@ -43,6 +44,9 @@ type CLI struct {
 	Version  VersionCmd  `cmd:"" help:"Print the version."`
 	OpenAPI  OpenAPICmd  `cmd:"" name:"openapi" help:"Print the OpenAPI document of the HTTP API."`
 	AsyncAPI AsyncAPICmd `cmd:"" name:"asyncapi" help:"Print the AsyncAPI document of the messages."`
+
+	Failures operator.Failures `cmd:"" help:"See what failed to be handled, and have it tried again or given up."`
+	Handlers operator.Handlers `cmd:"" help:"See handlers, pause them, and say how they treat failures."`
 }
 
 // Serve are the settings of a running bank.

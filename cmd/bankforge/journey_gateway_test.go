@@ -28,6 +28,7 @@ var set = []struct{ name, target, pool string }{
 	{"transaction_query", "transaction-query", "transactions"},
 	{"event_store", "event-store", "eventstore"},
 	{"push", "push", "live"},
+	{"monitoring", "monitoring", "operations"},
 	{"console", "console", "page"},
 }
 

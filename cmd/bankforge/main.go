@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -22,8 +23,16 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bankforge: "+oneLine(err))
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 2 when the program was called wrongly, and 1 when it failed, or was refused.
+func exitCode(err error) int {
+	if _, wrong := errors.AsType[*usageError](err); wrong {
+		return 2
+	}
+	return 1
 }
 
 // oneLine is an error as scripts and journals want it.

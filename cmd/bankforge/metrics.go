@@ -28,6 +28,7 @@ type metrics struct {
 	delivered *prometheus.HistogramVec
 	failed    *prometheus.CounterVec
 	parked    *prometheus.CounterVec
+	replayed  *prometheus.CounterVec
 	states    *prometheus.GaugeVec
 	fallbacks *prometheus.CounterVec
 }
@@ -67,6 +68,9 @@ func newMetrics() *metrics {
 			Name: "bankforge_parked_messages_total",
 			Help: "Messages parked (they failed) or blocked (they wait behind one).",
 		}, []string{"handler", "status"}),
+		replayed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bankforge_replayed_messages_total", Help: "Parked messages that were tried again, by success.",
+		}, []string{"handler", "ok"}),
 		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bankforge_handler_state", Help: "1 for the state that the handler is in.",
 		}, []string{"handler", "state"}),
@@ -75,7 +79,7 @@ func newMetrics() *metrics {
 		}, []string{"view", "reason"}),
 	}
 	m.registry.MustRegister(m.requests, m.commands, m.batches, m.events, m.commits,
-		m.facts, m.delivered, m.failed, m.parked, m.states, m.fallbacks,
+		m.facts, m.delivered, m.failed, m.parked, m.replayed, m.states, m.fallbacks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -159,6 +163,11 @@ func (m *metrics) Tried(handler string, class handlers.Class, _ time.Duration) {
 // Parked implements router.Metrics.
 func (m *metrics) Parked(handler string, as router.Status) {
 	m.parked.WithLabelValues(handler, string(as)).Inc()
+}
+
+// Replayed implements repair.Metrics.
+func (m *metrics) Replayed(handler string, ok bool) {
+	m.replayed.WithLabelValues(handler, strconv.FormatBool(ok)).Inc()
 }
 
 // Became implements router.Metrics.

@@ -9,6 +9,7 @@ import (
 
 	"bankforge/router"
 	"bankforge/router/relay"
+	"bankforge/router/repair"
 )
 
 // module is one part of the bank that a process may run.
@@ -29,6 +30,7 @@ var modules = []module{
 	{"account-query", false, true, runHandlers("account-query")},         // accounts and balances
 	{"transaction-query", false, true, runHandlers("transaction-query")}, // history
 	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
+	{"monitoring", false, true, runHandlers("monitoring")},               // operators: what they see and want
 	{"push", false, true, runHandlers("push")},                           // live updates to browsers
 	{"console", false, false, nil},                                       // the web page
 }
@@ -59,7 +61,7 @@ func runRelay(ctx context.Context, b *bankProcess) error {
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one
-// holds up nobody else.
+// holds up nobody else, and tries again what waits for them.
 func runHandlers(name string) func(context.Context, *bankProcess) error {
 	return func(ctx context.Context, b *bankProcess) error {
 		r, err := router.New(name, b.routes, b.routing)
@@ -67,6 +69,18 @@ func runHandlers(name string) func(context.Context, *bankProcess) error {
 			return err
 		}
 		b.ready.add(name, r)
-		return r.Run(ctx)
+		if len(r.Handlers()) == 0 {
+			return r.Run(ctx)
+		}
+		again := repair.New(repair.Config{
+			Router: r, Store: b.stores.Writes.Operations, Owner: owner(), Log: b.log, Metrics: b.metrics,
+		})
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- again.Run(ctx) }()
+		err = r.Run(ctx)
+		cancel()
+		return errors.Join(err, <-ended)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"bankforge/adapters/websocket"
 	"bankforge/api"
 	"bankforge/app"
+	"bankforge/app/bank"
 	"bankforge/app/fault"
 	"bankforge/app/succession"
 	"bankforge/cmd/bankforge/stores"
@@ -23,6 +24,7 @@ import (
 	"bankforge/ports"
 	"bankforge/ports/forward"
 	"bankforge/router"
+	"bankforge/router/repair"
 )
 
 // bankProcess is the bank as one process runs it: what is shared by its modules.
@@ -219,6 +221,8 @@ func (b *bankProcess) startHub() (err error) {
 func (b *bankProcess) routeFacts() {
 	reactions := b.stores.Writes.Reactions
 	reactions.Push = push.Func(b.hub)
+	reactions.Operations = repair.Executor(b.stores.Writes.Operations)
+	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
@@ -243,6 +247,8 @@ func (b *bankProcess) checkViews(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
+		case r.Name == router.OperationsHandler && at.Incarnation != b.head.Incarnation:
+			continue // it begins anew
 		case at.Incarnation != "" && at.Incarnation != b.head.Incarnation:
 			return fmt.Errorf("%s: %s is of another log (%s, not %s); %s",
 				names.Where, names.Views, at.Incarnation, b.head.Incarnation, names.Anew)
@@ -272,6 +278,7 @@ func (b *bankProcess) doors() (http.Handler, error) {
 		App: b.app, Auth: b.tokens, Readiness: b.ready, Log: b.log, Observe: b.metrics.observe,
 		AsyncAPI: api.AsyncAPI, Epoch: b.head.Incarnation, Runs: b.conf.runs,
 		Rate: ports.Rate{PerSecond: b.conf.RateLimit, Burst: b.conf.RateBurst},
+		Ops:  &ports.Operations{Lot: b.stores.Writes.Operations, Check: router.Readable, Partition: b.partition},
 	}
 	if b.owners != nil {
 		b.forward = forward.New(b.owners, b.conf.roots)
@@ -284,6 +291,14 @@ func (b *bankProcess) doors() (http.Handler, error) {
 		conf.Page = console.Handler()
 	}
 	return ports.New(conf)
+}
+
+// partition is where a topic has a key. Operators' acts are followed in the log itself, whatever the broker.
+func (b *bankProcess) partition(topic bank.Topic, key string) int {
+	if b.stores.Broker == nil || topic == bank.OpsTopic {
+		return 0
+	}
+	return router.PartitionOf(key, b.stores.Broker.Partitions[topic])
 }
 
 // close releases what newBankProcess took. What serve has ended already stays ended.

@@ -13,8 +13,11 @@ import (
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
 	var cli CLI
 	command, done, err := parse(&cli, args, env, kong.Writers(stdout, stderr))
-	if err != nil || done {
-		return err
+	if err != nil {
+		return &usageError{err}
+	}
+	if done {
+		return nil
 	}
 	log, err := newLogger(&cli, stderr)
 	if err != nil {
@@ -24,6 +27,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) erro
 	command.BindTo(stdout, (*io.Writer)(nil))
 	return command.Run(&cli, log)
 }
+
+// usageError is what is wrong with how the program was called.
+type usageError struct{ what error }
+
+// Error is for whoever called it.
+func (e *usageError) Error() string { return e.what.Error() }
+
+// Unwrap is what is wrong.
+func (e *usageError) Unwrap() error { return e.what }
 
 func newLogger(cli *CLI, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level

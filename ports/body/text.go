@@ -30,6 +30,8 @@ type (
 	Email       string // at most 254
 	Phone       string // at most 32
 	Locale      string // at most 35
+	Word        string // 1 to 255
+	Excerpt     string // 1 to 120
 )
 
 // Read implements Field.
@@ -136,6 +138,22 @@ func (*Locale) Schema(huma.Registry) *huma.Schema {
 	s := textSchema(2, 35, "The customer's language (BCP 47).", "de-DE")
 	s.Pattern = `^[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8})*$`
 	return s
+}
+
+// Read implements Field.
+func (t *Word) Read(v *strictjson.Value, at Place) { *t = Word(text(v, at, 1, 255)) }
+
+// Schema implements Field.
+func (*Word) Schema(huma.Registry) *huma.Schema {
+	return textSchema(1, 255, "What it is called.", "history")
+}
+
+// Read implements Field.
+func (t *Excerpt) Read(v *strictjson.Value, at Place) { *t = Excerpt(text(v, at, 1, 120)) }
+
+// Schema implements Field.
+func (*Excerpt) Schema(huma.Registry) *huma.Schema {
+	return textSchema(1, 120, "A part of a text.", "connection refused")
 }
 
 // text reads a string of least to most characters; "" when something is wrong with it.

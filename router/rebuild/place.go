@@ -48,7 +48,7 @@ func (c *Config) stands(ctx context.Context, at Places) (p place, head app.Head,
 			p.at[i] = checkpoint.Position // a step was not ended: see router.Marks
 		}
 	}
-	if p.parked, err = at.Waiting(ctx, c.Handler); err != nil {
+	if p.parked, err = at.ParkedFrom(ctx, c.Handler); err != nil {
 		return p, head, err
 	}
 	if head, err = c.Source.Head(ctx); err != nil {

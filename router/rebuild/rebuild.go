@@ -48,8 +48,8 @@ type Build interface {
 type Places interface {
 	// Checkpoint returns the stream's checkpoint. Within a transaction of a Store it also locks it.
 	Checkpoint(ctx context.Context, s router.Stream) (router.Checkpoint, error)
-	// Waiting says, by key, from which position on messages of the handler are parked.
-	Waiting(ctx context.Context, handler string) (map[string]handlers.Position, error)
+	// ParkedFrom says, by key, from which position on messages of the handler are parked.
+	ParkedFrom(ctx context.Context, handler string) (map[string]handlers.Position, error)
 }
 
 // Store is where the checkpoints and the parked messages of the handler stand.

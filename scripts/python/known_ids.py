@@ -14,7 +14,8 @@ import zlib
 import schemathesis
 
 with open(os.environ["BANKFORGE_KNOWN_IDS"], encoding="utf-8") as known:
-    # {"customers": [...], "accounts": [...], "transactions": [...], "holds": [...]}
+    # {"customers": [...], "accounts": [...], "transactions": [...], "holds": [...], and for operators "failures": [...],
+    # "groups": [...], "handlers": [...]}
     KNOWN = json.load(known)
 
 FIELDS = {
@@ -24,6 +25,8 @@ FIELDS = {
     "customer_id": "customers",
     "hold_id": "holds",
 }
+
+STEPS = {"handler": "handlers", "name": "handlers", "key": "accounts", "fingerprint": "groups"}
 
 
 def pick(made_up, known):
@@ -60,7 +63,11 @@ def map_query(context, query):
 
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
-    kind = context.operation.path.split("/")[2] if context.operation.path.startswith("/v1/") else ""
+    steps = context.operation.path.split("/")
+    for name, known in STEPS.items():
+        if path_parameters and known in KNOWN and isinstance(path_parameters.get(name), str):
+            path_parameters = {**path_parameters, name: pick(path_parameters[name], KNOWN[known])}
+    kind = steps[steps.index("v1") + 1] if "v1" in steps else ""
     if path_parameters and kind in KNOWN and isinstance(path_parameters.get("id"), str):
         return {**path_parameters, "id": pick(path_parameters["id"], KNOWN[kind])}
     return path_parameters

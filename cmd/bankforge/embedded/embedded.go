@@ -48,6 +48,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 	if err != nil {
 		return nil, err
 	}
+	parked := sqlite.NewHandlerStore(f.views)
 	return &stores.Stores{
 		Log: kept, Deciding: kept.ForDecider(), Lookup: kept, Following: kept.Following(),
 		Snapshots: snapshots.New(f.snapshots(), p.Log),
@@ -55,7 +56,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 			Reactions: router.Reactions{
 				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
 			},
-			Stores: router.Stores{Views: sqlite.NewHandlerStore(f.views)},
+			Stores: router.Stores{Views: parked}, Operations: parked,
 		},
 		Customers: sqlite.NewCustomers(f.state), MasterKey: f.masterKey, TokenKey: key,
 		Classify: []router.Classifier{sqlite.Classify}, Gauges: flushed,

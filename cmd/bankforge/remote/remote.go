@@ -66,6 +66,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 	if err := os.MkdirAll(kept, 0o700); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
+	parked := postgres.NewHandlerStore(db.Derived())
 	s = &stores.Stores{
 		Log: log, Deciding: log.ForDecider(), Lookup: log, Following: log, Lease: log,
 		Snapshots: snapshots.New(kept, p.Log),
@@ -73,7 +74,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 			Reactions: router.Reactions{
 				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
 			},
-			Stores: router.Stores{Views: postgres.NewHandlerStore(db.Derived())},
+			Stores: router.Stores{Views: parked}, Operations: parked,
 		},
 		Customers: db.Customers(), MasterKey: secrets.customers, TokenKey: secrets.tokens,
 		Classify: []router.Classifier{postgres.Classify},

@@ -14,10 +14,12 @@ import (
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/ports"
 	"bankforge/router"
 	"bankforge/router/rebuild"
 	"bankforge/router/relay"
+	"bankforge/router/repair"
 )
 
 // Stores is all that a process keeps its bank in. Who opens it calls Close at the end, also when it is not used.
@@ -79,6 +81,14 @@ type Broker struct {
 type Writes struct {
 	router.Reactions
 	router.Stores
+	Operations Operations // of the handlers with a parking lot in Views
+}
+
+// Operations is what operators see and want of handlers, and what executes it.
+type Operations interface {
+	ops.Lot
+	router.Controls
+	repair.Store
 }
 
 // Gauge is a figure that is asked for at each scrape.

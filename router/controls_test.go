@@ -1,0 +1,218 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"bankforge/adapters/sqlite"
+	"bankforge/app/bank"
+	"bankforge/app/ops"
+	"bankforge/handlers"
+	"bankforge/router"
+	"bankforge/router/repair"
+)
+
+// controlled is a bench whose handler does what operators want.
+func controlled(t *testing.T, l *ledger, s *bookStore, p router.Policy) *bench {
+	t.Helper()
+	b := &bench{name: handlerName, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
+	var err error
+	b.Router, err = router.New("", []router.Route{
+		{Name: handlerName, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
+	}, router.Config{
+		Source: l, Hints: l.hints, Progress: b.progress, Policy: p, Batch: 16, Controls: s, Process: "process",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// bookStore is the real store with what it gives operators.
+type bookStore struct {
+	*sqlite.HandlerStore
+	acts int
+}
+
+func openControlled(t *testing.T) *bookStore {
+	t.Helper()
+	return &bookStore{HandlerStore: openStore(t)}
+}
+
+func (s *bookStore) act(t *testing.T, kind, body string) {
+	t.Helper()
+	s.acts++
+	err := s.InTx(t.Context(), func(ctx context.Context) error {
+		return s.Execute(ctx, repair.Act{
+			ID: fmt.Sprint("act_", s.acts), Kind: kind, Handler: handlerName, Body: []byte(body), Reason: "because",
+			At: time.Now(),
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within fails the test unless the state comes in time: what operators want is in force within a second.
+func (b *bench) within(t *testing.T, want router.State) {
+	t.Helper()
+	began := time.Now()
+	b.awaitState(t, want)
+	if took := time.Since(began); took > 10*time.Second { // a second, and what a busy machine adds
+		t.Errorf("it became %s after %s", want, took)
+	}
+}
+
+func TestOperatorsPauseAHandlerInEveryProcess(t *testing.T) {
+	t.Parallel()
+	l, s := newLedger(), openControlled(t)
+	one, two := controlled(t, l, s, quick()), controlled(t, l, s, quick())
+	l.credit(1)
+	one.start(t)
+	one.await(t) // the handler is known
+	two.start(t)
+	s.act(t, ops.HandlerPause, "")
+	one.within(t, router.Paused)
+	two.within(t, router.Paused)
+	if why := one.status(t).Why; why != "because" {
+		t.Errorf("it is paused because of %q", why)
+	}
+	l.credit(1)
+	three := controlled(t, l, s, quick()) // also one that starts then
+	three.start(t)
+	three.within(t, router.Paused)
+	if at := one.book.at(t, 1); at != 1 {
+		t.Errorf("version %d was handled though it is paused", at)
+	}
+	s.act(t, ops.HandlerResume, "")
+	one.within(t, router.Running)
+	three.await(t)
+	if at := one.book.at(t, 1); at != 2 {
+		t.Errorf("version %d after it was resumed", at)
+	}
+}
+
+func TestAPolicyIsInForceAtOnce(t *testing.T) {
+	t.Parallel()
+	l, s := newLedger(), openControlled(t)
+	p := quick()
+	p.Outage = 1000
+	b := controlled(t, l, s, p)
+	l.credit(9)
+	b.start(t)
+	b.await(t)
+	b.book.setFail(failing(1, 1, errBoom))
+	l.credit(1)
+	b.await(t)
+	if head, ok := b.head(t, 1); !ok || len(head.Attempts) != 3 {
+		t.Fatalf("by default it is tried 3 times; %v, %d", ok, len(head.Attempts))
+	}
+	s.act(t, ops.HandlerPolicy, `{"attempts":{"unknown":1,"transient":2},
+		"backoff":{"first_ms":1,"most_ms":1,"jitter_percent":0},
+		"classes":[{"error_contains":"oom 2","class":"poison"},{"error_contains":"boom 3","class":"transient"}]}`)
+	c, err := s.Controls(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return b.Obeys(handlerName).Tries[handlers.Unknown] == 1 })
+	for i, want := range map[int]struct {
+		class handlers.Class
+		tries int
+	}{2: {handlers.Poison, 1}, 3: {handlers.Transient, 2}, 4: {handlers.Unknown, 1}} {
+		b.book.setFail(failing(i, 1, fmt.Errorf("boom %d", i)))
+		l.credit(i)
+		b.await(t)
+		head, ok := b.head(t, i)
+		if !ok || len(head.Attempts) != want.tries || head.Attempts[0].Class != want.class {
+			t.Errorf("account %d: %v %+v; want %+v under version %d", i, ok, head.Attempts, want, c.Version)
+		}
+	}
+}
+
+// eventually polls.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatal("it never happened")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
+	t.Parallel()
+	for name, cap := range map[string]func(p *router.Policy){
+		"of a sequence": func(p *router.Policy) { p.PerKey = 3 },
+		"of a handler":  func(p *router.Policy) { p.PerHandler = 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, s := newLedger(), openControlled(t)
+			p := quick()
+			cap(&p)
+			b := controlled(t, l, s, p)
+			b.book.fail = failing(1, 1, errBoom)
+			b.start(t)
+			for range 5 {
+				l.credit(1)
+			}
+			b.within(t, router.Paused)
+			if why := b.status(t).Why; !strings.HasPrefix(why, router.ErrLotFull.Error()) {
+				t.Errorf("it is paused because of %q", why)
+			}
+			c, err := s.Controls(t.Context(), 0)
+			if err != nil || c.Paused[handlerName] == "" {
+				t.Errorf("other processes see %+v, %v", c, err)
+			}
+			b.book.setFail(nil)
+			if n, err := b.ReplaySequence(t.Context(), handlerName, account(1).String()); n < 3 || err != nil {
+				t.Fatalf("replayed %d, %v while it is paused", n, err)
+			}
+			s.act(t, ops.HandlerResume, "")
+			b.await(t)
+			if _, err := b.ReplaySequence(t.Context(), handlerName, account(1).String()); err != nil &&
+				!errors.Is(err, router.ErrNoSequence) {
+				t.Fatal(err)
+			}
+			if b.book.at(t, 1) != 5 {
+				t.Fatalf("version %d; want 5", b.book.at(t, 1))
+			}
+			b.book.check(t)
+		})
+	}
+}
+
+// busy is an error that says when to come back.
+type busy struct{ after time.Duration }
+
+func (busy) Error() string               { return "busy" }
+func (b busy) RetryAfter() time.Duration { return b.after }
+
+func TestAnErrorMaySayWhenToTryAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, newLedger(), openStore(t), quick())
+	var tried []time.Time
+	b.book.fail = func(*handlers.Fact) error {
+		if tried = append(tried, time.Now()); len(tried) < 3 {
+			return handlers.As(handlers.Transient, fmt.Errorf("wrapped: %w", busy{150 * time.Millisecond}))
+		}
+		return nil
+	}
+	b.ledger.credit(1)
+	b.start(t)
+	b.await(t)
+	for i := 1; i < len(tried); i++ {
+		if pause := tried[i].Sub(tried[i-1]); pause < 150*time.Millisecond {
+			t.Errorf("try %d came after %s", i+1, pause)
+		}
+	}
+	if len(tried) != 3 {
+		t.Errorf("%d tries", len(tried))
+	}
+}
