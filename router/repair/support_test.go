@@ -137,7 +137,7 @@ type book struct {
 	store   router.Store
 	name    string
 	fails   sync.Map // account's text → error
-	dice    func() error
+	dice    func(f *handlers.Fact) error
 	handled atomic.Int64
 
 	mu    sync.Mutex
@@ -155,7 +155,7 @@ func (b *book) handle(ctx context.Context, facts []handlers.Fact) error {
 			return err.(error)
 		}
 		if b.dice != nil {
-			if err := b.dice(); err != nil {
+			if err := b.dice(f); err != nil {
 				return err
 			}
 		}
