@@ -148,7 +148,7 @@ func eventually(t *testing.T, ok func() bool) {
 
 func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 	t.Parallel()
-	for name, cap := range map[string]func(p *router.Policy){
+	for name, limit := range map[string]func(p *router.Policy){
 		"of a sequence": func(p *router.Policy) { p.PerKey = 3 },
 		"of a handler":  func(p *router.Policy) { p.PerHandler = 3 },
 	} {
@@ -156,7 +156,7 @@ func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 			t.Parallel()
 			l, s := newLedger(), openControlled(t)
 			p := quick()
-			cap(&p)
+			limit(&p)
 			b := controlled(t, l, s, p)
 			b.book.fail = failing(1, 1, errBoom)
 			b.start(t)

@@ -31,7 +31,7 @@ func (q *query) is(column, value string) {
 	}
 }
 
-// some is is for a column whose index leaves out what is "", which the question must say.
+// some is for a column whose index leaves out what is "", which the question must say.
 func (q *query) some(column, value string) {
 	if value != "" {
 		q.is(column, value)

@@ -287,7 +287,7 @@ func (o *operator) act(ctx context.Context, a repair.Act) (ops.Executed, error) 
 
 // eventually polls until ok, and says what is missing if that does not come.
 func eventually(ctx context.Context, what string, ok func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		is, err := ok()

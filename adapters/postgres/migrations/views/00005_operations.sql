@@ -46,7 +46,7 @@ ALTER TABLE parked_sequence ADD COLUMN failed_at bigint NOT NULL DEFAULT 0;
 CREATE INDEX sequence_since ON parked_sequence (since, id);
 CREATE INDEX sequence_of    ON parked_sequence (handler, since, id);
 CREATE INDEX sequence_due   ON parked_sequence (due_at) WHERE due_at > 0;
-CREATE INDEX sequence_group ON parked_sequence (fingerprint) WHERE fingerprint <> '';
+CREATE INDEX sequence_group ON parked_sequence (fingerprint, handler, waiting, since, failed_at) WHERE fingerprint <> '';
 
 UPDATE parked_sequence s SET id = 'seq_' || md5(handler || encode(key, 'hex')),
     head = coalesce((SELECT min(m.id) FROM parked_message m
