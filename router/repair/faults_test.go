@@ -28,24 +28,7 @@ func TestFaults(t *testing.T) {
 			const keys = 50
 			s := open(t)
 			l, b := many(*faultMessages, keys), &book{store: s, name: "faults"}
-			var failed sync.Map // seq → how often
-			b.dice = func(f *handlers.Fact) error {
-				if f.Seq%23 != 0 {
-					return nil
-				}
-				n, _ := failed.LoadOrStore(f.Seq, new(atomic.Int64))
-				if n.(*atomic.Int64).Add(1) > 5 { // it is mended
-					return nil
-				}
-				switch f.Seq % 3 {
-				case 0:
-					return handlers.As(handlers.Poison, errBoom)
-				case 1:
-					return errBoom
-				default:
-					panic(errBoom)
-				}
-			}
+			b.dice = mended()
 			var all [3]*process
 			begin := func(i int) {
 				var err error
@@ -91,5 +74,27 @@ func TestFaults(t *testing.T) {
 			}
 			t.Logf("%d messages, %d deaths, %d acts", len(l.events), deaths, op.n.Load())
 		})
+	}
+}
+
+// mended fails for every 23rd event until it has been tried some times.
+func mended() func(f *handlers.Fact) error {
+	var failed sync.Map // seq → how often
+	return func(f *handlers.Fact) error {
+		if f.Seq%23 != 0 {
+			return nil
+		}
+		n, _ := failed.LoadOrStore(f.Seq, new(atomic.Int64))
+		if n.(*atomic.Int64).Add(1) > 5 {
+			return nil
+		}
+		switch f.Seq % 3 {
+		case 0:
+			return handlers.As(handlers.Poison, errBoom)
+		case 1:
+			return errBoom
+		default:
+			panic(errBoom)
+		}
 	}
 }
