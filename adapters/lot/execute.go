@@ -205,7 +205,7 @@ func (l *Lot) knows(ctx context.Context, handler string) (bool, error) {
 // retryGroup has all sequences tried whose heads failed for one reason.
 func (l *Lot) retryGroup(ctx context.Context, a *repair.Act) (result, error) {
 	n, err := l.db.Exec(ctx, `UPDATE parked_sequence SET due_at = $2, cause = $3, alone = 0, tries = -1
-		WHERE fingerprint = $1 AND paused = 0`, a.Target, a.At.UnixMicro(), a.ID)
+		WHERE fingerprint = $1 AND fingerprint <> '' AND paused = 0`, a.Target, a.At.UnixMicro(), a.ID)
 	if err != nil || n == 0 || a.Target == "" {
 		return refused(ops.RefusedNotFound, "nothing waits that failed for this reason"), err
 	}

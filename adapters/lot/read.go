@@ -31,6 +31,14 @@ func (q *query) is(column, value string) {
 	}
 }
 
+// some is for a column whose index leaves out what is "", which the question must say.
+func (q *query) some(column, value string) {
+	if value != "" {
+		q.is(column, value)
+		q.where = append(q.where, column+" <> ''")
+	}
+}
+
 // page ends the question: the list is ordered by at and id.
 func (q *query) page(p ops.Page, at, id string) string {
 	than, order := "<", " DESC"
@@ -92,9 +100,9 @@ func (l *Lot) Failures(ctx context.Context, f ops.FailureFilter) (out []ops.Fail
 	if f.Key != "" {
 		q.where = append(q.where, "m.key = "+q.arg(l.db.Key(f.Key)))
 	}
-	q.is("m.class", f.Class)
-	q.is("m.fingerprint", f.Fingerprint)
-	q.is("m.correlation", f.Correlation)
+	q.some("m.class", f.Class)
+	q.some("m.fingerprint", f.Fingerprint)
+	q.some("m.correlation", f.Correlation)
 	q.is("m.status", string(f.Status))
 	if f.Waiting {
 		q.where = append(q.where, "m.ended_at IS NULL")
@@ -158,15 +166,28 @@ func (l *Lot) Groups(ctx context.Context, f ops.GroupFilter) (out []ops.Group, e
 	if err != nil {
 		return nil, err
 	}
-	for i := range out {
-		_, err := l.one(ctx, []any{&out[i].Accounts},
-			`SELECT count(*) FROM (SELECT DISTINCT account FROM parked_account WHERE fingerprint = $1 AND fingerprint <> '') t`,
-			out[i].Fingerprint)
-		if err != nil {
-			return nil, err
-		}
+	return out, l.countAccounts(ctx, out)
+}
+
+// countAccounts counts which accounts groups touch.
+func (l *Lot) countAccounts(ctx context.Context, all []ops.Group) error {
+	if len(all) == 0 {
+		return nil
 	}
-	return out, nil
+	at, fingerprints := map[string]*ops.Group{}, make([]string, len(all))
+	for i := range all {
+		fingerprints[i] = all[i].Fingerprint
+		at[all[i].Fingerprint] = &all[i]
+	}
+	of, args := in("fingerprint", 1, fingerprints)
+	return l.db.Each(ctx, func(scan func(...any) error) error {
+		var fingerprint string
+		var n int
+		err := scan(&fingerprint, &n)
+		at[fingerprint].Accounts = n
+		return err
+	}, `SELECT fingerprint, count(*) FROM (SELECT DISTINCT fingerprint, account FROM parked_account
+		WHERE fingerprint <> '' AND `+of+`) t GROUP BY fingerprint`, args...)
 }
 
 // Act returns what became of an act.

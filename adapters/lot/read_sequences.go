@@ -33,7 +33,7 @@ func (l *Lot) Sequences(ctx context.Context, f ops.SequenceFilter) (out []ops.Se
 	var q query
 	q.is("s.handler", f.Handler)
 	q.is("s.class", f.Class)
-	q.is("s.fingerprint", f.Fingerprint)
+	q.some("s.fingerprint", f.Fingerprint)
 	if f.Paused {
 		q.where = append(q.where, "s.paused = 1")
 	}

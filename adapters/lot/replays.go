@@ -19,8 +19,8 @@ func scope(r ops.ReplayScope, n int) (condition string, args []any) {
 	for _, part := range []struct{ value, condition string }{
 		{r.Handler, ` AND s.handler = $%d`},
 		{r.Class, ` AND s.class = $%d`},
-		{r.Fingerprint, ` AND s.fingerprint = $%d`},
-		{r.Correlation, ` AND s.head IN (SELECT id FROM parked_message WHERE correlation = $%d)`},
+		{r.Fingerprint, ` AND s.fingerprint = $%d AND s.fingerprint <> ''`},
+		{r.Correlation, ` AND s.head IN (SELECT id FROM parked_message WHERE correlation = $%d AND correlation <> '')`},
 		{r.Account, ` AND s.head IN (SELECT message FROM parked_account WHERE account = $%d)`},
 	} {
 		if part.value != "" {

@@ -27,26 +27,9 @@ func fill(tb testing.TB, s store, l *ledger, handler string, n int) {
 	for from := 0; from < n; from += together {
 		err := s.InTx(tb.Context(), func(ctx context.Context) error {
 			for i := from; i < min(from+together, n); i++ {
-				f := &facts[i]
-				msg, err := router.Encode(f, handlers.Position{})
+				p, tries, err := parked(handler, &facts[i], i, seen)
 				if err != nil {
 					return err
-				}
-				p := router.Parked{
-					Stream: router.Stream{Handler: handler, Topic: bank.AccountsTopic}, Key: f.Key(), Incarnation: "inc1",
-					Position: f.Position(), Status: router.Waiting, At: time.UnixMicro(1_700_000_000_000_000 + int64(i)),
-					Type: msg.Metadata["ce_type"], Correlation: f.CorrelationID, Accounts: []string{f.Key()},
-					Metadata: msg.Metadata, Payload: msg.Payload,
-				}
-				var tries []router.Attempt
-				if !seen[p.Key] {
-					seen[p.Key] = true
-					p.Status = router.Failed
-					class, text := handlers.Class(i%2*2), fmt.Sprint("reason ", string(rune('a'+i%20)))
-					tries = []router.Attempt{{
-						At: p.At, Class: class, Error: text, By: ops.ByStream,
-						Fingerprint: ops.Fingerprint(handler, class.String(), text, ""),
-					}}
 				}
 				if _, err := s.Park(ctx, p, tries); err != nil {
 					return err
@@ -59,6 +42,32 @@ func fill(tb testing.TB, s store, l *ledger, handler string, n int) {
 			tb.Fatal(err)
 		}
 	}
+}
+
+// parked is a message as the router parks it: the first one of a key has failed.
+func parked(
+	handler string, f *handlers.Fact, i int, seen map[string]bool,
+) (p router.Parked, tries []router.Attempt, err error) {
+	msg, err := router.Encode(f, handlers.Position{})
+	if err != nil {
+		return p, nil, err
+	}
+	p = router.Parked{
+		Stream: router.Stream{Handler: handler, Topic: bank.AccountsTopic}, Key: f.Key(), Incarnation: "inc1",
+		Position: f.Position(), Status: router.Waiting, At: time.UnixMicro(1_700_000_000_000_000 + int64(i)),
+		Type: msg.Metadata["ce_type"], Correlation: f.CorrelationID, Accounts: []string{f.Key()},
+		Metadata: msg.Metadata, Payload: msg.Payload,
+	}
+	if seen[p.Key] {
+		return p, nil, nil
+	}
+	seen[p.Key] = true
+	p.Status = router.Failed
+	class, text := handlers.Class(i%2*2), fmt.Sprint("reason ", string(rune('a'+i%20)))
+	return p, []router.Attempt{{
+		At: p.At, Class: class, Error: text, By: ops.ByStream,
+		Fingerprint: ops.Fingerprint(handler, class.String(), text, ""),
+	}}, nil
 }
 
 // many is a ledger with so many movements, over so many accounts.

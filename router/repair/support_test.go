@@ -137,7 +137,7 @@ type book struct {
 	store   router.Store
 	name    string
 	fails   sync.Map // account's text → error
-	dice    func() error
+	dice    func(f *handlers.Fact) error
 	handled atomic.Int64
 
 	mu    sync.Mutex
@@ -155,7 +155,7 @@ func (b *book) handle(ctx context.Context, facts []handlers.Fact) error {
 			return err.(error)
 		}
 		if b.dice != nil {
-			if err := b.dice(); err != nil {
+			if err := b.dice(f); err != nil {
 				return err
 			}
 		}
@@ -287,7 +287,7 @@ func (o *operator) act(ctx context.Context, a repair.Act) (ops.Executed, error) 
 
 // eventually polls until ok, and says what is missing if that does not come.
 func eventually(ctx context.Context, what string, ok func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		is, err := ok()

@@ -72,8 +72,9 @@ ALTER TABLE parked_sequence ADD COLUMN class TEXT NOT NULL DEFAULT '';
 ALTER TABLE parked_sequence ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 ALTER TABLE parked_sequence ADD COLUMN failed_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX sequence_since ON parked_sequence (since, id);
+CREATE INDEX sequence_of    ON parked_sequence (handler, since, id);
 CREATE INDEX sequence_due   ON parked_sequence (due_at) WHERE due_at > 0;
-CREATE INDEX sequence_group ON parked_sequence (fingerprint) WHERE fingerprint <> '';
+CREATE INDEX sequence_group ON parked_sequence (fingerprint, handler, waiting, since, failed_at) WHERE fingerprint <> '';
 
 UPDATE parked_sequence SET id = 'seq_' || lower(hex(randomblob(16))),
     head = coalesce((SELECT min(m.id) FROM parked_message m
@@ -213,6 +214,7 @@ DROP TABLE parked_claim;
 DROP TABLE parked_group;
 DROP TABLE parked_account;
 DROP INDEX sequence_since;
+DROP INDEX sequence_of;
 DROP INDEX sequence_due;
 DROP INDEX sequence_group;
 ALTER TABLE parked_sequence DROP COLUMN id;
