@@ -92,3 +92,9 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// Readable says what is wrong with a message as it was parked, read as handlers read it; nil: nothing is.
+func Readable(metadata map[string]string, payload []byte) error {
+	_, err := today.decode(metadata, payload)
+	return err
+}

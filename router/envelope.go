@@ -319,12 +319,6 @@ func typesOf(versions map[string]int) map[string][]byte {
 	return types
 }
 
-// Readable says what is wrong with a message as it was parked, read as handlers read it; nil: nothing is.
-func Readable(metadata map[string]string, payload []byte) error {
-	_, err := today.decode(metadata, payload)
-	return err
-}
-
 func (d *decoder) decode(metadata map[string]string, payload []byte) (handlers.Fact, error) {
 	var h headers
 	for name, value := range metadata {
