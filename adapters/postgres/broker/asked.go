@@ -47,5 +47,9 @@ func (a *asked) answer(hint <-chan struct{}, args []any, ask func() (*answer, er
 
 // asking is how the follower's questions are answered.
 func (f *follower) asking(args []any, ask func() (*answer, error)) (*answer, error) {
+	if f.polls {
+		f.polls = false
+		return ask()
+	}
 	return f.s.asked.answer(f.hint, args, ask)
 }

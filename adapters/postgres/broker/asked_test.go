@@ -96,3 +96,20 @@ func TestAnAnswerIsOnlyForThoseWhoWaitForTheSame(t *testing.T) {
 		t.Errorf("after a failure: %v, %v", got, err)
 	}
 }
+
+// TestPollingFindsWhatNoHintTellsOf: the answer that there is no more is not good for ever.
+func TestPollingFindsWhatNoHintTellsOf(t *testing.T) {
+	t.Parallel()
+	books := openBooks(t, 1000)
+	tail := tailFrom(router.Checkpoint{}.Position)
+	tail.Hints = router.NewHints()
+	_, msgs := subscribe(t, books.broker(), tail, 4096)
+	for _, upTo := range []bank.Seq{100, 150} {
+		books.append(t, int(upTo-books.head.Seq))
+		for last := bank.Seq(0); last+20 < upTo; { // some events are of other topics
+			var msg *message.Message
+			msg, _, last = next(t, msgs)
+			msg.Ack()
+		}
+	}
+}

@@ -29,6 +29,7 @@ type follower struct {
 	offset atomic.Int64    // the position that everything up to has been acknowledged
 	hint   <-chan struct{} // taken before the log was read: what is written after that closes it
 	limit  int64           // events that were asked for
+	polls  bool            // it has waited in vain for the hint, and asks by itself: a hint may be lost
 }
 
 var (
@@ -153,6 +154,7 @@ func (f *follower) HandleError(_ watermill.LoggerAdapter, nothing bool, err erro
 		f.s.wait(f.ctx, nil, f.s.t.Again)
 	case nothing:
 		f.s.wait(f.ctx, f.hint, f.s.t.Poll)
+		f.polls = !isClosed(f.hint)
 	}
 	return 0
 }
