@@ -45,8 +45,7 @@ type Publisher struct {
 // messages, so it is not used again: a new one begins a row of its own.
 type producer struct {
 	sarama.SyncProducer
-	users  sync.WaitGroup
-	failed bool
+	users sync.WaitGroup
 }
 
 // NewPublisher makes a publisher. It connects when it is used first, and again after a failure.
@@ -178,13 +177,10 @@ func (p *Publisher) use() (*producer, error) {
 func (p *Publisher) drop(failed *producer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if failed.failed {
+	if p.current != failed { // it was given up already, or Close ends it
 		return
 	}
-	failed.failed = true
-	if p.current == failed {
-		p.current = nil
-	}
+	p.current = nil
 	p.old.Go(func() {
 		failed.users.Wait()
 		if err := failed.Close(); err != nil {

@@ -2,8 +2,11 @@ package kafka
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -112,5 +115,54 @@ func TestThePartitionIsWhatTheRelaySays(t *testing.T) {
 	m.Metadata = nil
 	if p, err := (chosen{}).Partition(m, 16); int(p) != router.PartitionOf("foobar", 16) || err != nil {
 		t.Errorf("by the key: partition %d, %v", p, err)
+	}
+}
+
+// failing is a producer that fails once it is told to.
+type failing struct {
+	sarama.SyncProducer
+	begun, fail chan struct{}
+	closed      atomic.Int32
+}
+
+func (f *failing) SendMessages([]*sarama.ProducerMessage) error {
+	close(f.begun)
+	<-f.fail
+	return errors.New("Kafka is away")
+}
+
+func (f *failing) Close() error {
+	f.closed.Add(1)
+	return nil
+}
+
+// A producer that fails while the publisher is being closed is closed once: twice, and the process would panic.
+func TestAProducerThatFailsAtTheEndIsClosedOnce(t *testing.T) {
+	t.Parallel()
+	f := &failing{begun: make(chan struct{}), fail: make(chan struct{})}
+	p := NewPublisher(PublisherConfig{})
+	p.current = &producer{SyncProducer: f}
+	published, closed := make(chan error), make(chan error)
+	go func() { published <- p.Publish("topic", message.NewMessage("uuid", nil)) }()
+	<-f.begun
+	go func() { closed <- p.Close() }()
+	for {
+		other, err := p.use()
+		if errors.Is(err, ErrClosed) {
+			break
+		}
+		other.users.Done()
+		runtime.Gosched()
+	}
+	close(f.fail)
+	if err := <-published; err == nil {
+		t.Error("it was published")
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	p.old.Wait()
+	if n := f.closed.Load(); n != 1 {
+		t.Errorf("it was closed %d times", n)
 	}
 }
