@@ -1,6 +1,10 @@
 package kafka
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -111,5 +115,22 @@ func TestRecordsThatAreReadAheadAreCounted(t *testing.T) {
 	s := NewSubscriber(SubscriberConfig{Records: 10, Room: NewRoom(1 << 30)})
 	if held := s.read(t).fill(t); held > 2*10+1 {
 		t.Errorf("%d records are held", held)
+	}
+}
+
+// A broker that is away is told of by every partition, again and again, in turn.
+func TestTheSameFailureIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var lines bytes.Buffer
+	s := NewSubscriber(SubscriberConfig{Config: Config{Log: slog.New(slog.NewTextHandler(&lines, nil))}})
+	away := errors.New("connection refused")
+	for range 5 {
+		for partition := range int32(3) {
+			s.warn(t.Context(), "topic", &sarama.ConsumerError{Topic: "topic", Partition: partition, Err: away})
+		}
+		s.warn(t.Context(), "topic", errors.New("something else"))
+	}
+	if n := strings.Count(lines.String(), "\n"); n != 2 {
+		t.Errorf("%d lines:\n%s", n, &lines)
 	}
 }

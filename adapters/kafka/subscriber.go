@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -46,8 +47,7 @@ type Subscriber struct {
 	busy     sync.WaitGroup
 	warned   struct {
 		sync.Mutex
-		text string
-		at   time.Time
+		at map[string]time.Time // by what was said
 	}
 }
 
@@ -191,16 +191,28 @@ func (s *Subscriber) Close() error {
 
 // warn logs what fails, but not the same again and again: a broker that is away is told of by every try.
 func (s *Subscriber) warn(ctx context.Context, topic string, err error) {
+	text := err.Error()
+	if of, ok := errors.AsType[*sarama.ConsumerError](err); ok { // all partitions say the same
+		text = of.Err.Error()
+	}
 	s.warned.Lock()
 	defer s.warned.Unlock()
-	if text := err.Error(); text != s.warned.text || time.Since(s.warned.at) > sameAgain {
-		s.warned.text, s.warned.at = text, time.Now()
-		s.c.log().WarnContext(ctx, "cannot read from Kafka", "group", s.c.Group, "topic", topic, "error", err)
+	if at, said := s.warned.at[text]; said && time.Since(at) <= sameAgain {
+		return
 	}
+	maps.DeleteFunc(s.warned.at, func(_ string, at time.Time) bool { return time.Since(at) > sameAgain })
+	if len(s.warned.at) == 0 || len(s.warned.at) >= maxWarned {
+		s.warned.at = map[string]time.Time{}
+	}
+	s.warned.at[text] = time.Now()
+	s.c.log().WarnContext(ctx, "cannot read from Kafka", "group", s.c.Group, "topic", topic, "error", err)
 }
 
-// sameAgain is how often the same failure is logged.
-const sameAgain = 30 * time.Second
+// sameAgain is how often the same failure is logged, and maxWarned how many different ones are remembered.
+const (
+	sameAgain = 30 * time.Second
+	maxWarned = 100
+)
 
 // followGroup is a member of the group until ctx ends or something fails.
 func (s *Subscriber) followGroup(ctx context.Context, topic string, out chan<- *message.Message) error {
