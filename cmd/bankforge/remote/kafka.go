@@ -46,7 +46,7 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	at := &kafka.Topics{Config: conf}
 	cursors := postgres.NewRelayStore(db)
 	if slices.ContainsFunc(readers, p.Runs) {
-		if err := b.joinReaders(ctx, s, db, cursors); err != nil {
+		if err := b.joinReaders(ctx, s, db, p.Log); err != nil {
 			return err
 		}
 		if _, err := at.Missing(ctx, partitions); err != nil {
@@ -65,26 +65,6 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 	return nil
 }
 
-// joinReaders lets nobody change the number of partitions while this process runs, and makes sure that it has the right
-// one.
-func (b Bank) joinReaders(ctx context.Context, s *stores.Stores, db *postgres.DB, at router.Cursors) error {
-	short, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	leave, err := postgres.NewHandlerStore(db.Derived()).Reserve(short, readsKafka, true)
-	if err != nil {
-		return fmt.Errorf("--partitions: the number is being changed, or PostgreSQL does not answer: %w", err)
-	}
-	closing(s, func(context.Context) error {
-		leave()
-		return nil
-	})
-	was, err := at.Cursor(ctx)
-	if err == nil {
-		err = b.recorded(was)
-	}
-	return err
-}
-
 // fillTopics deletes the topics, and brings all of the log to new ones, with as many partitions as are configured;
 // renumbered: these may be others than before. No other relay may run. Handlers may, where the number stays: they leave
 // out what they have.
@@ -96,6 +76,15 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) 
 	if err != nil {
 		return r, err
 	}
+	if head.Incarnation == "" {
+		return r, errors.New("there is no ledger yet that topics could be filled from")
+	}
+	// The lease of the relay alone would not keep two of these apart: they have the same name.
+	release, err := postgres.NewHandlerStore(db.Derived()).Reserve(ctx, Topics, false)
+	if err != nil {
+		return r, fmt.Errorf("rebuild topics: %w", err)
+	}
+	defer release()
 	err = relay.Reset(ctx, cursors, rebuilder, partitions, func(was router.Cursor) error {
 		if err := b.recorded(was); err != nil && !renumbered {
 			return err
@@ -131,7 +120,10 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) 
 	if err := again.Run(inner); err != nil {
 		return r, err
 	}
-	return stores.Rebuilt{Views: []string{Topics}, Through: head.Seq}, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return r, fmt.Errorf("cut off before the topics had everything: the next relay goes on: %w", err)
+	}
+	return stores.Rebuilt{Views: []string{Topics}, Through: head.Seq}, nil
 }
 
 // rebuilder is the name of the relay that fills the topics.
@@ -148,9 +140,6 @@ func (b Bank) recorded(c router.Cursor) error {
 	}
 	return nil
 }
-
-// readsKafka is what processes reserve that read from Kafka, or write to it, as long as they run.
-const readsKafka = "readers of Kafka"
 
 // Repartition changes the number of partitions to the configured one. Keys go to other partitions by that, so all that
 // is counted in partitions begins anew: the views, with their checkpoints, and the topics. All processes of the bank
