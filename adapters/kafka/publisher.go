@@ -189,17 +189,28 @@ func (p *Publisher) drop(failed *producer) {
 	})
 }
 
-// Close waits for what is being published.
+// Close waits for what is being published, but not for long: a broker that hangs does not acknowledge it.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	last := p.current
 	p.current = nil
 	p.mu.Unlock()
-	p.old.Wait()
-	if last == nil {
+	ended := make(chan error, 1)
+	go func() {
+		p.old.Wait()
+		if last == nil {
+			ended <- nil
+			return
+		}
+		last.users.Wait()
+		ended <- last.Close()
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(leaveWithin):
+		p.c.log().Warn("left while messages were not acknowledged: Kafka has not answered")
 		return nil
 	}
-	last.users.Wait()
-	return last.Close()
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
 	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -165,4 +167,25 @@ func TestAProducerThatFailsAtTheEndIsClosedOnce(t *testing.T) {
 	if n := f.closed.Load(); n != 1 {
 		t.Errorf("it was closed %d times", n)
 	}
+}
+
+// Closing does not wait for a broker that hangs.
+func TestThePublisherClosesWhileKafkaHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &failing{begun: make(chan struct{}), fail: make(chan struct{})}
+		p := NewPublisher(PublisherConfig{})
+		p.current = &producer{SyncProducer: f}
+		published := make(chan error)
+		go func() { published <- p.Publish("topic", message.NewMessage("uuid", nil)) }()
+		<-f.begun
+		began := time.Now()
+		if err := p.Close(); err != nil || time.Since(began) != leaveWithin {
+			t.Errorf("it took %s: %v", time.Since(began), err)
+		}
+		close(f.fail)
+		if err := <-published; err == nil {
+			t.Error("it was published")
+		}
+	})
 }

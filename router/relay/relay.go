@@ -212,7 +212,7 @@ func (r *Relay) relay(ctx context.Context, term uint64, c router.Cursor) (router
 			if !ok {
 				return c, reader.Wait()
 			}
-			if err = r.publish(next); err == nil {
+			if err = r.publish(ctx, next); err == nil {
 				c = next.after
 				err = r.save(ctx, term, c)
 			}
@@ -253,13 +253,30 @@ func (r *Relay) read(ctx context.Context, c router.Cursor, chunks chan<- *chunk)
 	return nil
 }
 
-// publish returns once the broker has acknowledged all of the chunk.
-func (r *Relay) publish(c *chunk) error {
-	var topics errgroup.Group
-	for topic, messages := range c.messages {
-		topics.Go(func() error { return r.c.Publisher.Publish(string(topic), messages...) })
+// publish returns once the broker has acknowledged all of the chunk. When ctx has ended, it waits for that as long as
+// others would: a broker that hangs may not answer for many minutes.
+func (r *Relay) publish(ctx context.Context, c *chunk) error {
+	sent := make(chan error, 1)
+	go func() {
+		var topics errgroup.Group
+		for topic, messages := range c.messages {
+			topics.Go(func() error { return r.c.Publisher.Publish(string(topic), messages...) })
+		}
+		sent <- topics.Wait()
+	}()
+	select {
+	case err := <-sent:
+		return err
+	case <-ctx.Done():
 	}
-	return topics.Wait()
+	timer := time.NewTimer(r.c.Lease)
+	defer timer.Stop()
+	select {
+	case err := <-sent:
+		return err
+	case <-timer.C:
+		return errors.New("the broker has not answered: what it was sent is sent again by the next relay")
+	}
 }
 
 // save also saves what was acknowledged while the relay was told to end.

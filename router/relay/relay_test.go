@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"go.uber.org/goleak"
 
 	"bankforge/app/apptest"
@@ -90,6 +91,55 @@ func TestAStandbyTakesOverAtOnceWhenTheRelayEnds(t *testing.T) {
 		t.Error(err)
 	}
 	b.checkOnce(t)
+}
+
+// hanging is a broker that does not answer until it is let go.
+type hanging struct {
+	*broker
+	asked, letGo chan struct{}
+}
+
+func (h *hanging) Publish(topic string, messages ...*message.Message) error {
+	select {
+	case h.asked <- struct{}{}:
+	default:
+	}
+	<-h.letGo
+	return h.broker.Publish(topic, messages...)
+}
+
+// A relay ends also when the broker hangs, and leaves to the next one what was not acknowledged.
+func TestARelayEndsWhileTheBrokerHangs(t *testing.T) {
+	t.Parallel()
+	l, b, s := newLedger(), newBroker(), &apptest.MemoryRelayStore{}
+	h := &hanging{b, make(chan struct{}, 1), make(chan struct{})}
+	defer close(h.letGo)
+	first, err := relay.New(relay.Config{
+		Source: l, Hints: l.hints, Publisher: h, Topics: b, Store: s, Partitions: everyTopic(), Owner: "first",
+		Lease: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.transfer(1, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- first.Run(ctx) }()
+	<-h.asked
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the broker")
+	}
+	run(t, "second", l, b, s).await(t, 1)
+	if err := b.check(l); err != nil {
+		t.Error(err)
+	}
 }
 
 // A bank whose topics were recorded before there were acts gets the new one beside them, and the others are not filled
