@@ -53,7 +53,11 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 		return nil, err
 	}
 	defer func() {
-		if err != nil {
+		switch {
+		case err == nil:
+		case s != nil:
+			err = errors.Join(err, s.Close())
+		default:
 			db.Close()
 		}
 	}()
