@@ -257,14 +257,14 @@ func TestTraced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := fmt.Sprint("from ", from, ":")
+			out := fmt.Appendf(nil, "from %d:", from)
 			for _, r := range found {
 				if r.Meta.CorrelationID != correlation {
 					t.Errorf("%s: %+v", correlation, r.Meta)
 				}
-				out += fmt.Sprint(" ", r.Seq)
+				out = fmt.Append(out, " ", r.Seq)
 			}
-			return out
+			return string(out)
 		}
 		all := fmt.Sprint("from 1: ", moved.Seq)
 		for range 2 {

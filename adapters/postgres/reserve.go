@@ -55,6 +55,10 @@ func (h *HandlerStore) Repartition(ctx context.Context, partitions int) error {
 	})
 }
 
+// reservePatience is how long Reserve waits for somebody who has just let go: the server may hear of the end of a
+// process, or of a question, a moment later.
+const reservePatience = "500ms"
+
 // Reserve implements rebuild.Store: with a connection of its own, so that the server ends it with the process.
 func (h *HandlerStore) Reserve(ctx context.Context, handler string, shared bool) (release func(), err error) {
 	conn, err := pgx.ConnectConfig(ctx, h.s.pool.Config().ConnConfig.Copy())
@@ -64,21 +68,26 @@ func (h *HandlerStore) Reserve(ctx context.Context, handler string, shared bool)
 	release = func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 		defer cancel()
-		_ = conn.Close(end) // whatever comes of it, the server sees the end
+		_, _ = conn.Exec(end, `SELECT pg_advisory_unlock_all()`)
+		_ = conn.Close(end) // whatever comes of both, the server sees the end
 	}
-	got, name := true, h.s.name+"/"+handler
-	if shared {
-		_, err = conn.Exec(ctx, `SELECT pg_advisory_lock_shared(hashtextextended($1, 0))`, name)
-	} else {
-		err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))`, name).Scan(&got)
+	const key = `(hashtextextended($1, 0))`
+	ask := `SELECT pg_advisory_lock_shared` + key
+	if !shared {
+		ask = `SELECT pg_advisory_lock` + key
+		_, err = conn.Exec(ctx, `SET lock_timeout = '`+reservePatience+`'`)
+	}
+	if err == nil {
+		_, err = conn.Exec(ctx, ask, h.s.name+"/"+handler)
 	}
 	switch {
-	case err != nil:
-		release()
-		return nil, fmt.Errorf("reserve view %s: %w", handler, err)
-	case !got:
-		release()
-		return nil, rebuild.ErrUnderWay
+	case err == nil:
+		return release, nil
+	case hasCode(err, "55P03"): // lock_not_available
+		err = rebuild.ErrUnderWay
+	default:
+		err = fmt.Errorf("reserve view %s: %w", handler, err)
 	}
-	return release, nil
+	release()
+	return nil, err
 }
