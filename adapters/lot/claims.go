@@ -14,17 +14,24 @@ import (
 
 // in is a condition on several texts, the first of which is the n-th placeholder.
 func in(column string, n int, texts []string) (condition string, args []any) {
+	for _, text := range texts {
+		args = append(args, text)
+	}
+	return among(column, n, args), args
+}
+
+// among is a condition on one of several values, the first of which is the n-th placeholder.
+func among(column string, n int, values []any) string {
 	var b strings.Builder
 	b.WriteString(column + " IN (")
-	for i, text := range texts {
+	for i := range values {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "$%d", n+i)
-		args = append(args, text)
 	}
 	b.WriteString(")")
-	return b.String(), args
+	return b.String()
 }
 
 // free leaves out what is claimed at $1.

@@ -100,7 +100,7 @@ func (l *Lot) Handlers(ctx context.Context) ([]ops.Handler, error) {
 		return all[name]
 	}
 	for _, read := range []func(context.Context, func(string) *ops.Handler) error{
-		l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readDiverged,
+		l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readGroups, l.readDiverged,
 	} {
 		if err := read(ctx, of); err != nil {
 			return nil, err
@@ -210,6 +210,17 @@ func (l *Lot) readCounts(ctx context.Context, of func(string) *ops.Handler) erro
 	}, `SELECT handler, CAST(sum(CASE WHEN waiting > 0 THEN 1 ELSE 0 END) AS bigint), CAST(sum(waiting) AS bigint),
 		CAST(sum(CASE WHEN class <> '' THEN 1 ELSE 0 END) AS bigint),
 		coalesce(min(CASE WHEN waiting > 0 THEN since END), 0) FROM parked_sequence GROUP BY handler`)
+}
+
+func (l *Lot) readGroups(ctx context.Context, of func(string) *ops.Handler) error {
+	return l.db.Each(ctx, func(scan func(...any) error) error {
+		var name string
+		var n int
+		err := scan(&name, &n)
+		of(name).Groups = n
+		return err
+	}, `SELECT handler, count(*) FROM (SELECT DISTINCT handler, fingerprint FROM parked_sequence WHERE fingerprint <> '') t
+		GROUP BY handler`)
 }
 
 func (l *Lot) readDiverged(ctx context.Context, of func(string) *ops.Handler) error {

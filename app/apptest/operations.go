@@ -19,11 +19,12 @@ type OperationsStore interface {
 	router.Store
 	router.Controls
 	repair.Store
+	router.Fronts
 	ops.Lot
 }
 
-// Operations checks the contracts of repair.Store, router.Controls and ops.Lot on an empty store, and says what is
-// wrong with it.
+// Operations checks the contracts of repair.Store, router.Controls, router.Fronts and ops.Lot on an empty store, and
+// says what is wrong with it.
 func Operations(ctx context.Context, s OperationsStore) error {
 	for _, c := range []struct {
 		name  string
@@ -39,6 +40,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"the pace of replays", (*desk).checkPace},
 		{"controls", (*desk).checkControls},
 		{"groups", (*desk).checkGroups},
+		{"many at once", (*desk).checkFront},
 		{"lists", (*desk).checkLists},
 	} {
 		d := &desk{s: s, handler: c.name, ctx: ctx, now: time.UnixMicro(1_800_000_000_000_000).UTC()}

@@ -35,6 +35,8 @@ type (
 	lax      struct{ sound } // discards what is no head
 	whole    struct{ sound } // tries all of a sequence where its head is wanted
 	stuck    struct{ sound } // a rebuild leaves what waits
+	backward struct{ sound } // has many at once in another order
+	partial  struct{ sound } // ends one fewer than it says
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -129,6 +131,22 @@ func (b whole) Due(ctx context.Context, handlers []string, now time.Time, limit 
 
 func (b stuck) Rebuilt(context.Context, string, string, time.Time) (int, error) { return 1, nil }
 
+func (b backward) Front(ctx context.Context, handler string, keys []string, limit int) ([]router.Fronted, error) {
+	all, err := b.sound.Front(ctx, handler, keys, limit)
+	slices.Reverse(all)
+	return all, err
+}
+
+func (b partial) ResolveFront(
+	ctx context.Context, handler string, all []router.Fronted, e router.Ending,
+) ([]string, error) {
+	drained, err := b.sound.ResolveFront(ctx, handler, all[:max(1, len(all)-1)], e)
+	if last := all[len(all)-1]; len(all) > 1 && last.Waiting == 1 {
+		drained = append(drained, last.Key)
+	}
+	return drained, err
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -169,6 +187,8 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"takes any for the head":  func(s sound) apptest.OperationsStore { return lax{s} },
 		"more than the head":      func(s sound) apptest.OperationsStore { return whole{s} },
 		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
+		"many in disorder":        func(s sound) apptest.OperationsStore { return backward{s} },
+		"leaves some of many":     func(s sound) apptest.OperationsStore { return partial{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

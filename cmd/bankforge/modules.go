@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"bankforge/router"
 	"bankforge/router/relay"
 	"bankforge/router/repair"
@@ -45,7 +47,8 @@ func (s *Serve) decides() bool {
 	return slices.ContainsFunc(modules, func(m module) bool { return m.decides && s.runs(m.name) })
 }
 
-// runRelay brings the log to the broker, if there is one: one process does at a time, others stand by.
+// runRelay brings the log to the broker, if there is one: one process does at a time, others stand by. It also shows
+// there what is parked.
 func runRelay(ctx context.Context, b *bankProcess) error {
 	if b.published == nil {
 		return nil
@@ -57,7 +60,10 @@ func runRelay(ctx context.Context, b *bankProcess) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Run(ctx), publisher.Close())
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return errors.Join(r.Run(ctx), publisher.Close()) })
+	parts.Go(func() error { return b.stores.Broker.Mirror(ctx) })
+	return parts.Wait()
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one

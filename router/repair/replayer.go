@@ -19,6 +19,8 @@ type Router interface {
 	Handlers() []string
 	// ReplayHead is router.Router's.
 	ReplayHead(ctx context.Context, handler, key string, by router.By) error
+	// ReplayFront is router.Router's.
+	ReplayFront(ctx context.Context, handler string, keys []string, by router.By) (n int, drained []string, err error)
 	// Rebuild is router.Router's.
 	Rebuild(ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
 		done func(context.Context) error) error

@@ -31,6 +31,7 @@ type store interface {
 	router.Store
 	router.Controls
 	repair.Store
+	router.Fronts
 	ops.Lot
 }
 
