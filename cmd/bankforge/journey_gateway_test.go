@@ -54,6 +54,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	cmds := manyCommands()
 	cmds["kafka"] = kafkaCommand                    // kafka own | stop | start: a Kafka of the script's own
 	cmds["kcat"] = kcatCommand(apitest.Messages(t)) // kcat: what is in the topics is as documented; how many of each type
+	cmds["walkthrough"] = walkthroughCommand(t)     // walkthrough: what docs/operations.md says of what fails
 	cmds["lose"] = loseCommand                      // lose redis | mongo ID: what there is of it
 	testscript.Run(t, testscript.Params{
 		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
