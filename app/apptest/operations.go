@@ -20,10 +20,11 @@ type OperationsStore interface {
 	router.Controls
 	repair.Store
 	ops.Lot
+	ops.Changes
 }
 
-// Operations checks the contracts of repair.Store, router.Controls and ops.Lot on an empty store, and says what is
-// wrong with it.
+// Operations checks the contracts of repair.Store, router.Controls, ops.Lot and ops.Changes on an empty store, and says
+// what is wrong with it.
 func Operations(ctx context.Context, s OperationsStore) error {
 	for _, c := range []struct {
 		name  string
@@ -40,6 +41,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"controls", (*desk).checkControls},
 		{"groups", (*desk).checkGroups},
 		{"lists", (*desk).checkLists},
+		{"changes", (*desk).checkChanges},
 	} {
 		d := &desk{s: s, handler: c.name, ctx: ctx, now: time.UnixMicro(1_800_000_000_000_000).UTC()}
 		// A handler that has come somewhere is known.

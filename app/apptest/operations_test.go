@@ -9,6 +9,7 @@ import (
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app/apptest"
+	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/router"
 	"bankforge/router/repair"
@@ -35,6 +36,10 @@ type (
 	lax      struct{ sound } // discards what is no head
 	whole    struct{ sound } // tries all of a sequence where its head is wanted
 	stuck    struct{ sound } // a rebuild leaves what waits
+	secret   struct{ sound } // does not tell that something was ended
+	gossip   struct{ sound } // tells what was known before
+	silent   struct{ sound } // does not tell that an act has come to its end
+	sleepy   struct{ sound } // does not see that a handler is paused
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -129,6 +134,29 @@ func (b whole) Due(ctx context.Context, handlers []string, now time.Time, limit 
 
 func (b stuck) Rebuilt(context.Context, string, string, time.Time) (int, error) { return 1, nil }
 
+func (b secret) ChangedFailures(ctx context.Context, since time.Time, limit int) ([]ops.Failure, error) {
+	all, err := b.sound.ChangedFailures(ctx, since, limit)
+	return slices.DeleteFunc(all, func(f ops.Failure) bool { return !f.Status.Waits() }), err
+}
+
+func (b gossip) ChangedFailures(ctx context.Context, _ time.Time, limit int) ([]ops.Failure, error) {
+	return b.sound.ChangedFailures(ctx, time.UnixMicro(1), limit)
+}
+
+func (b silent) ChangedActs(
+	ctx context.Context, after bank.Seq, since time.Time, limit int,
+) ([]ops.Executed, error) {
+	return b.sound.ChangedActs(ctx, after, since.Add(100_000*time.Hour), limit)
+}
+
+func (b sleepy) Standings(ctx context.Context) ([]ops.Standing, error) {
+	all, err := b.sound.Standings(ctx)
+	for i := range all {
+		all[i].State = "running"
+	}
+	return all, err
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -169,6 +197,10 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"takes any for the head":  func(s sound) apptest.OperationsStore { return lax{s} },
 		"more than the head":      func(s sound) apptest.OperationsStore { return whole{s} },
 		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
+		"hides what was ended":    func(s sound) apptest.OperationsStore { return secret{s} },
+		"tells old changes":       func(s sound) apptest.OperationsStore { return gossip{s} },
+		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
+		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
