@@ -217,6 +217,8 @@ func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) ([]ops.Executed, e
 	return l.readActs(ctx, page, q.args...)
 }
 
+const selectActs = `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at FROM act`
+
 func (l *Lot) readActs(ctx context.Context, which string, args ...any) (out []ops.Executed, err error) {
 	err = l.db.Each(ctx, func(scan func(...any) error) error {
 		var a ops.Executed
@@ -229,7 +231,7 @@ func (l *Lot) readActs(ctx context.Context, which string, args ...any) (out []op
 		a.At, a.EndedAt = timeOf(at), timeOf(ended)
 		out = append(out, a)
 		return err
-	}, `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at FROM act`+which, args...)
+	}, selectActs+which, args...)
 	return out, err
 }
 

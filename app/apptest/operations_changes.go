@@ -112,7 +112,8 @@ func (d *desk) checkChangedActs() error {
 	const before = 100 // other checks have acts with lower numbers
 	d.acts = before
 	for range 2 {
-		if _, err := d.act(repair.Act{Kind: ops.SequenceRetry, Handler: d.handler, Key: "k1"}, ops.ActPending, ""); err != nil {
+		wanted := repair.Act{Kind: ops.SequenceRetry, Handler: d.handler, Key: "k1"}
+		if _, err := d.act(wanted, ops.ActPending, ""); err != nil {
 			return err
 		}
 	}

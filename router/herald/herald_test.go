@@ -106,6 +106,7 @@ type hub struct {
 	mu      sync.Mutex
 	watched []string
 	got     []string
+	raw     []string
 }
 
 func (h *hub) Watched(channel string) bool {
@@ -144,6 +145,7 @@ func (h *hub) Publish(p push.Publication) {
 			what = v
 		}
 	}
+	h.raw = append(h.raw, string(p.Data))
 	h.got = append(h.got, fmt.Sprint(p.Channel, " ", f.Type, " ", what))
 }
 
@@ -307,6 +309,50 @@ func TestNobodyIsAskedWhileNobodyListens(t *testing.T) {
 		asked := 0
 		if s.do(func() { asked = s.asked }); asked > 0 {
 			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
+// What a client reads under a name never changes its meaning, and nothing that only some may see is in it.
+func TestForms(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T, s *store, h *hub, _ func(want ...string)) {
+		const secret = "1,250.00 EUR for Ann"
+		at := time.Now()
+		s.do(func() {
+			s.failures = []change{{at, ops.Failure{
+				ID: "fail_1", Handler: "history", Key: "acc_1", Class: "unknown", Error: secret, Fingerprint: "fp_1",
+				Correlation: "cor-1", Status: ops.Parked, Head: true, Attempts: 3, Accounts: []string{"acc_1"},
+			}}}
+			s.acts = []ops.Executed{{
+				ID: "act_1", Seq: 7, Kind: ops.FailureRetry, Target: "fail_1", Reason: secret, Detail: secret, Actor: "olga",
+				Status: ops.ActFailed, Code: ops.FailedAgain, At: at, EndedAt: at,
+			}}
+			s.standing = []ops.Standing{{Handler: "history", State: "held"}}
+			s.replays["rpl_1"] = ops.Replay{
+				ID: "rpl_1", Status: ops.ReplayRunning, Keys: 4, Messages: 9, Handled: 5, Failed: 1, Left: 3, KeysLeft: 2,
+			}
+		})
+		h.watch("failures", "ops", "replay:rpl_1")
+		<-time.After(300 * time.Millisecond)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		const when = `"occurred_at":"2000-01-01T00:00:00.250000Z",`
+		want := []string{
+			`{"schema":"bankforge.live.failure/1","type":"failure.parked",` + when + `"correlation_id":"cor-1","data":{"id":` +
+				`"fail_1","handler":"history","key":"acc_1","class":"unknown","fingerprint":"fp_1","status":"parked","head":true,` +
+				`"attempts":3}}`,
+			`{"schema":"bankforge.live.act/1","type":"act.failed",` + when + `"data":{"event_id":"act_1","seq":7,"kind":` +
+				`"failure.retry","handler":null,"key":null,"target":"fail_1","actor":"olga","status":"failed","code":` +
+				`"failed_again"}}`,
+			`{"schema":"bankforge.live.handler/1","type":"handler.held",` + when +
+				`"data":{"handler":"history","state":"held"}}`,
+			`{"schema":"bankforge.live.replay/1","type":"replay.running",` + when + `"data":{"id":"rpl_1","status":"running",` +
+				`"keys":4,"count":9,"handled":5,"failed":1,"left":3,"keys_left":2}}`,
+		}
+		if !slices.Equal(h.raw, want) {
+			t.Errorf("told %s\nwant %s", strings.Join(h.raw, "\n"), strings.Join(want, "\n"))
 		}
 	})
 }
