@@ -217,7 +217,8 @@ func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) ([]ops.Executed, e
 	return l.readActs(ctx, page, q.args...)
 }
 
-const selectActs = `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at FROM act`
+const selectActs = `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at
+	FROM act`
 
 func (l *Lot) readActs(ctx context.Context, which string, args ...any) (out []ops.Executed, err error) {
 	err = l.db.Each(ctx, func(scan func(...any) error) error {

@@ -7,8 +7,8 @@ import (
 	"bankforge/app/bank"
 )
 
-// Changes answers what has changed lately, for those who tell it on while somebody listens. Questions are cheap, however
-// much is parked.
+// Changes answers what has changed lately, for those who tell it on while somebody listens. Questions are cheap,
+// however much is parked.
 type Changes interface {
 	// ChangedFailures returns messages that were parked, that have failed again, or that were ended, at since or later, by
 	// the clocks of the processes that did it; each as it is now, and once. They come in no particular order. Of each of

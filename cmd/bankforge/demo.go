@@ -88,8 +88,8 @@ func (d *demo) step(ctx context.Context) error {
 // notDecided are the refusals that say nothing about the command.
 var notDecided = map[bank.Code]bool{app.CodeUnavailable: true, app.CodeOutcomeUnknown: true, app.CodeOverloaded: true}
 
-// fill asks for everything under fixed keys, so that a second start finds what the first has made, and what was repaired
-// since stays so.
+// fill asks for everything under fixed keys, so that a second start finds what the first has made, and what was
+// repaired since stays so.
 func (d *demo) fill(ctx context.Context) error {
 	d.accounts = nil
 	if d.fails {
@@ -164,8 +164,8 @@ func everyTenth(id bank.AccountID) bool {
 	return !bank.IsInternal(id) && binary.BigEndian.Uint32(sum[:])%10 == 0
 }
 
-// failing has a handler fail for every tenth account while broken says so. It is asked within the handler's transaction,
-// so that whoever tries again after the repair does not meet the failure once more.
+// failing has a handler fail for every tenth account while broken says so. It is asked within the handler's
+// transaction, so that whoever tries again after the repair does not meet the failure once more.
 func failing(next handlers.Func, broken func(context.Context) (bool, error)) handlers.Func {
 	if next == nil {
 		return nil

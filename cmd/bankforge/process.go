@@ -224,7 +224,8 @@ func (b *bankProcess) routeFacts() {
 	reactions.Operations = repair.Executor(b.stores.Writes.Operations)
 	if b.conf.DemoFailures {
 		broken := b.stores.Writes.Operations.Demo
-		reactions.Entries, reactions.MongoEntries = failing(reactions.Entries, broken), failing(reactions.MongoEntries, broken)
+		reactions.Entries = failing(reactions.Entries, broken)
+		reactions.MongoEntries = failing(reactions.MongoEntries, broken)
 	}
 	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)

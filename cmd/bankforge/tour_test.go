@@ -45,7 +45,8 @@ func TestTour(t *testing.T) {
 func differences(blocks []block, printed []string) (out []string) {
 	for i, b := range blocks {
 		if !sameText(printed[i], b.output) {
-			out = append(out, fmt.Sprintf("it is said that\n%s\nprints\n%s\nand it printed\n%s", b.commands, b.output, printed[i]))
+			out = append(out, fmt.Sprintf("it is said that\n%s\nprints\n%s\nand it printed\n%s",
+				b.commands, b.output, printed[i]))
 		}
 	}
 	return out

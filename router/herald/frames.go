@@ -8,8 +8,8 @@ import (
 	"bankforge/app/ops"
 )
 
-// The names of the forms below. What a client reads under a name never changes its meaning. There are no amounts in them,
-// and no texts: errors, reasons and messages are loaded by who may see them.
+// The names of the forms below. What a client reads under a name never changes its meaning. There are no amounts in
+// them, and no texts: errors, reasons and messages are loaded by who may see them.
 const (
 	failureSchema = "bankforge.live.failure/1"
 	actSchema     = "bankforge.live.act/1"

@@ -50,7 +50,9 @@ func (s *store) ChangedFailures(_ context.Context, since time.Time, limit int) (
 	return out, s.broken
 }
 
-func (s *store) ChangedActs(_ context.Context, after bank.Seq, since time.Time, limit int) (out []ops.Executed, err error) {
+func (s *store) ChangedActs(
+	_ context.Context, after bank.Seq, since time.Time, limit int,
+) (out []ops.Executed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++
@@ -234,6 +236,7 @@ func TestWhatCouldNotBeSeenIsToldLater(t *testing.T) {
 func TestTooManyFailuresAreToldTogether(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T, s *store, h *hub, _ func(want ...string)) {
+		t.Helper()
 		h.watch("failures")
 		s.do(func() {
 			for i := range 10_000 {
@@ -305,6 +308,7 @@ func TestReplaysAreToldToWhoWatchesThem(t *testing.T) {
 func TestNobodyIsAskedWhileNobodyListens(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T, s *store, _ *hub, _ func(want ...string)) {
+		t.Helper()
 		<-time.After(time.Hour)
 		asked := 0
 		if s.do(func() { asked = s.asked }); asked > 0 {
@@ -317,6 +321,7 @@ func TestNobodyIsAskedWhileNobodyListens(t *testing.T) {
 func TestForms(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T, s *store, h *hub, _ func(want ...string)) {
+		t.Helper()
 		const secret = "1,250.00 EUR for Ann"
 		at := time.Now()
 		s.do(func() {
