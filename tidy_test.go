@@ -73,6 +73,8 @@ var arrows = []arrow{
 	{"router/payload", []string{"app/bank"}, "what messages say, as JSON, whatever carries them"},
 	{"router/repair", []string{"app/bank", "app/ops", "handlers", "router"},
 		"it tries again what waits for handlers, whatever stores it"},
+	{"router/herald", []string{"app/bank", "app/ops", "handlers/push"},
+		"it tells live clients what becomes of what failed, wherever that stands and however they listen"},
 	{"router/relay", []string{"app", "app/bank", "handlers", "router"},
 		"it moves messages from the log to a broker, whichever that is"},
 	{"router/mirror", []string{"app/bank", "router", "router/rebuild", "router/relay"},

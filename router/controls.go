@@ -90,7 +90,7 @@ func (o *obeying) look(ctx context.Context) {
 			w.cap(ctx)
 		}
 	}
-	if time.Since(o.reported) >= reportEvery {
+	if time.Since(o.reported) >= reportEvery || o.moved() {
 		o.report(ctx)
 	}
 }
@@ -107,6 +107,16 @@ func (o *obeying) tell(w *worker, c *Control) {
 	resumed := o.known != 0 && c.Resumed[w.Name] != o.resumed[w.Name]
 	o.resumed[w.Name] = c.Resumed[w.Name]
 	w.standing.order(paused, why, resumed)
+}
+
+// moved reports whether a handler is doing something else than was said of it.
+func (o *obeying) moved() bool {
+	for _, w := range o.r.workers {
+		if said, ok := o.said[w.Name]; ok && said.State != w.standing.is() {
+			return true
+		}
+	}
+	return false
 }
 
 // report says where the handlers stand.

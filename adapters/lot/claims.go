@@ -133,7 +133,7 @@ const (
 	ungroupAll = `UPDATE parked_account SET fingerprint = '' WHERE fingerprint <> '' AND message =
 		(SELECT head FROM parked_sequence WHERE handler = $1 AND key = $2)`
 	emptySequence = `UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0,
-		rebuild = '', class = '', fingerprint = '', failed_at = 0 WHERE handler = $1 AND key = $2`
+		rebuild = '', class = '', fingerprint = '', failed_at = 0, tried_at = 0 WHERE handler = $1 AND key = $2`
 	healed = `DELETE FROM diverged WHERE handler = $1 AND key = $2`
 )
 
@@ -192,7 +192,7 @@ func (l *Lot) Anew(ctx context.Context, handler string, at time.Time) (keys int,
 		{`UPDATE parked_message SET status = 'resolved', ended_at = $2, ended_by = 'rebuild'
 			WHERE handler = $1 AND ended_at IS NULL`, []any{at.UnixMicro()}},
 		{`UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0, rebuild = '',
-			class = '', fingerprint = '', failed_at = 0 WHERE handler = $1`, nil},
+			class = '', fingerprint = '', failed_at = 0, tried_at = 0 WHERE handler = $1`, nil},
 		{`DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0`, nil},
 		{`DELETE FROM diverged WHERE handler = $1`, nil},
 	} {

@@ -92,6 +92,14 @@ const silent = time.Minute
 
 // Handlers returns all handlers.
 func (l *Lot) Handlers(ctx context.Context) ([]ops.Handler, error) {
+	return l.handlers(
+		ctx, l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readGroups, l.readDiverged)
+}
+
+// handlers returns what the readings know of handlers, in the order of their names.
+func (l *Lot) handlers(
+	ctx context.Context, readings ...func(context.Context, func(string) *ops.Handler) error,
+) ([]ops.Handler, error) {
 	all := map[string]*ops.Handler{}
 	of := func(name string) *ops.Handler {
 		if all[name] == nil {
@@ -99,9 +107,7 @@ func (l *Lot) Handlers(ctx context.Context) ([]ops.Handler, error) {
 		}
 		return all[name]
 	}
-	for _, read := range []func(context.Context, func(string) *ops.Handler) error{
-		l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readGroups, l.readDiverged,
-	} {
+	for _, read := range readings {
 		if err := read(ctx, of); err != nil {
 			return nil, err
 		}

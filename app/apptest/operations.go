@@ -21,10 +21,11 @@ type OperationsStore interface {
 	repair.Store
 	router.Fronts
 	ops.Lot
+	ops.Changes
 }
 
-// Operations checks the contracts of repair.Store, router.Controls, router.Fronts and ops.Lot on an empty store, and
-// says what is wrong with it.
+// Operations checks the contracts of repair.Store, router.Controls, router.Fronts, ops.Lot and ops.Changes on an empty
+// store, and says what is wrong with it.
 func Operations(ctx context.Context, s OperationsStore) error {
 	for _, c := range []struct {
 		name  string
@@ -42,6 +43,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"groups", (*desk).checkGroups},
 		{"many at once", (*desk).checkFront},
 		{"lists", (*desk).checkLists},
+		{"changes", (*desk).checkChanges},
 	} {
 		d := &desk{s: s, handler: c.name, ctx: ctx, now: time.UnixMicro(1_800_000_000_000_000).UTC()}
 		// A handler that has come somewhere is known.

@@ -9,6 +9,7 @@ import (
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app/apptest"
+	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/router"
 	"bankforge/router/repair"
@@ -37,6 +38,10 @@ type (
 	stuck    struct{ sound } // a rebuild leaves what waits
 	backward struct{ sound } // has many at once in another order
 	partial  struct{ sound } // ends one fewer than it says
+	secret   struct{ sound } // does not tell that something was ended
+	gossip   struct{ sound } // tells what was known before
+	silent   struct{ sound } // does not tell that an act has come to its end
+	sleepy   struct{ sound } // does not see that a handler is paused
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -147,6 +152,29 @@ func (b partial) ResolveFront(
 	return drained, err
 }
 
+func (b secret) ChangedFailures(ctx context.Context, since time.Time, limit int) ([]ops.Failure, error) {
+	all, err := b.sound.ChangedFailures(ctx, since, limit)
+	return slices.DeleteFunc(all, func(f ops.Failure) bool { return !f.Status.Waits() }), err
+}
+
+func (b gossip) ChangedFailures(ctx context.Context, _ time.Time, limit int) ([]ops.Failure, error) {
+	return b.sound.ChangedFailures(ctx, time.UnixMicro(1), limit)
+}
+
+func (b silent) ChangedActs(
+	ctx context.Context, after bank.Seq, since time.Time, limit int,
+) ([]ops.Executed, error) {
+	return b.sound.ChangedActs(ctx, after, since.Add(100_000*time.Hour), limit)
+}
+
+func (b sleepy) Standings(ctx context.Context) ([]ops.Standing, error) {
+	all, err := b.sound.Standings(ctx)
+	for i := range all {
+		all[i].State = "running"
+	}
+	return all, err
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -189,6 +217,10 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
 		"many in disorder":        func(s sound) apptest.OperationsStore { return backward{s} },
 		"leaves some of many":     func(s sound) apptest.OperationsStore { return partial{s} },
+		"hides what was ended":    func(s sound) apptest.OperationsStore { return secret{s} },
+		"tells old changes":       func(s sound) apptest.OperationsStore { return gossip{s} },
+		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
+		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

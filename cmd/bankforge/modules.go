@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bankforge/router"
+	"bankforge/router/herald"
 	"bankforge/router/relay"
 	"bankforge/router/repair"
 )
@@ -33,7 +34,7 @@ var modules = []module{
 	{"transaction-query", false, true, runHandlers("transaction-query")}, // history
 	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
 	{"monitoring", false, true, runHandlers("monitoring")},               // operators: what they see and want
-	{"push", false, true, runHandlers("push")},                           // live updates to browsers
+	{"push", false, true, runPush},                                       // live updates to browsers
 	{"console", false, false, nil},                                       // the web page
 }
 
@@ -64,6 +65,22 @@ func runRelay(ctx context.Context, b *bankProcess) error {
 	parts.Go(func() error { return errors.Join(r.Run(ctx), publisher.Close()) })
 	parts.Go(func() error { return b.stores.Broker.Mirror(ctx) })
 	return parts.Wait()
+}
+
+// runPush tells clients here what happens: to accounts, as it comes from the log, and to what handlers fail at.
+func runPush(ctx context.Context, b *bankProcess) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	told := make(chan struct{})
+	h := herald.New(herald.Config{Store: b.stores.Writes.Operations, Hub: b.hub, Log: b.log})
+	go func() {
+		defer close(told)
+		h.Run(ctx)
+	}()
+	err := runHandlers("push")(ctx, b)
+	cancel()
+	<-told
+	return err
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one

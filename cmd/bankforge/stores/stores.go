@@ -89,6 +89,7 @@ type Writes struct {
 // Operations is what operators see and want of handlers, and what executes it.
 type Operations interface {
 	ops.Lot
+	ops.Changes
 	router.Controls
 	repair.Store
 }
