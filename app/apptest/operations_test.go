@@ -2,6 +2,7 @@ package apptest_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -35,6 +36,7 @@ type (
 	lax      struct{ sound } // discards what is no head
 	whole    struct{ sound } // tries all of a sequence where its head is wanted
 	stuck    struct{ sound } // a rebuild leaves what waits
+	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -129,6 +131,10 @@ func (b whole) Due(ctx context.Context, handlers []string, now time.Time, limit 
 
 func (b stuck) Rebuilt(context.Context, string, string, time.Time) (int, error) { return 1, nil }
 
+func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
+	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -169,6 +175,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"takes any for the head":  func(s sound) apptest.OperationsStore { return lax{s} },
 		"more than the head":      func(s sound) apptest.OperationsStore { return whole{s} },
 		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
+		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -223,6 +223,7 @@ func (b *bankProcess) routeFacts() {
 	reactions.Push = push.Func(b.hub)
 	reactions.Operations = repair.Executor(b.stores.Writes.Operations)
 	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
+	b.routing.Versions = b.stores.Lookup
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey

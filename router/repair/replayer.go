@@ -153,9 +153,13 @@ func (w *worker) sequences(ctx context.Context, work <-chan Due) {
 			continue // somebody else has it, or it comes again
 		}
 		w.kept = now
-		if d.Rebuild {
+		switch {
+		case d.Rebuild:
 			w.rebuild(ctx, &d)
-		} else if w.stillDue(ctx, &d) {
+		case !w.stillDue(ctx, &d):
+		case d.Rebuild: // by now
+			w.rebuild(ctx, &d)
+		default:
 			w.until(ctx, &d, func() bool { return true })
 		}
 		// Also when ctx has ended: others need not wait for the claim to run out.
