@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -139,9 +140,9 @@ func (c *counter) someAccount(random *rand.Rand) string {
 func TestActsKeepTheOrderOfWhatStandsInRedis(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			c, random := openCounter(t), rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // the same each time
+			c, random := openCounter(t), rand.New(rand.NewPCG(seed, 2))
 			touched := map[string]bool{}
 			c.goOn(60)
 			for len(c.events) > 0 {

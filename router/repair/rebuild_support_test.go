@@ -35,7 +35,7 @@ type annals struct {
 }
 
 func newAnnals(seed uint64, commands int) *annals {
-	source := rand.New(rand.NewPCG(seed, 11)) //nolint:gosec // the same each time
+	source := rand.New(rand.NewPCG(seed, 11))
 	return &annals{all: apptest.RandomHistory(source.IntN, commands), hints: router.NewHints()}
 }
 
@@ -80,7 +80,7 @@ func (l *annals) Versions(_ context.Context, subject string, after bank.Version,
 // seat is where handlers keep their views.
 type seat struct {
 	store
-	views interface {
+	views interface { //nolint:interfacebloat // it is one thing that many read and write
 		app.Balances
 		app.History
 		projection.Store

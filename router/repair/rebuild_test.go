@@ -75,6 +75,7 @@ func (s *scene) onlyKey(key string) {
 func TestAFailureIsRepairedByARebuild(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, seat *seat, view string) {
+		t.Helper()
 		s := newScene(seat, newAnnals(3, 400))
 		s.start(t, "process")
 		p := s.broken(t, view)
@@ -99,6 +100,7 @@ func TestAFailureIsRepairedByARebuild(t *testing.T) {
 func TestADiscardIsRepairedByARebuild(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, seat *seat, view string) {
+		t.Helper()
 		s := newScene(seat, newAnnals(4, 400))
 		s.start(t, "process")
 		p := s.broken(t, view)
@@ -135,6 +137,7 @@ func TestADiscardIsRepairedByARebuild(t *testing.T) {
 func TestARebuildOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, seat *seat, view string) {
+		t.Helper()
 		s := newScene(seat, newAnnals(5, 300))
 		var first *process
 		died := make(chan struct{})
@@ -255,7 +258,7 @@ func TestWhateverIsRebuiltTheViewsAreRight(t *testing.T) {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprint(name, "/", seed), func(t *testing.T) {
 				t.Parallel()
-				tellStory(t, newScene(open(t), newAnnals(seed, 500)), rand.New(rand.NewPCG(seed, 5))) //nolint:gosec // the same
+				tellStory(t, newScene(open(t), newAnnals(seed, 500)), rand.New(rand.NewPCG(seed, 5)))
 			})
 		}
 	}

@@ -153,11 +153,10 @@ func (w *worker) sequences(ctx context.Context, work <-chan Due) {
 			continue // somebody else has it, or it comes again
 		}
 		w.kept = now
+		due := d.Rebuild || w.stillDue(ctx, &d)
 		switch {
-		case d.Rebuild:
-			w.rebuild(ctx, &d)
-		case !w.stillDue(ctx, &d):
-		case d.Rebuild: // by now
+		case !due:
+		case d.Rebuild: // maybe only by now
 			w.rebuild(ctx, &d)
 		default:
 			w.until(ctx, &d, func() bool { return true })
