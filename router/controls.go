@@ -104,6 +104,7 @@ func (o *obeying) tell(w *worker, c *Control) {
 	}
 	w.rules.Store(policy)
 	why, paused := c.Paused[w.Name]
+	paused = paused && w.Name != OperationsHandler // nothing could resume it
 	resumed := o.known != 0 && c.Resumed[w.Name] != o.resumed[w.Name]
 	o.resumed[w.Name] = c.Resumed[w.Name]
 	w.standing.order(paused, why, resumed)
@@ -170,7 +171,7 @@ func (w *worker) cap(ctx context.Context) {
 
 // halt pauses the handler in all processes until an operator resumes it. Where there are no operators, it only waits.
 func (w *worker) halt(ctx context.Context, why error) {
-	if w.controls == nil {
+	if w.controls == nil || w.Name == OperationsHandler { // nothing could resume that one: it only waits
 		return
 	}
 	w.log.ErrorContext(ctx, "handler pauses", "handler", w.Name, "reason", why)

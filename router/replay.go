@@ -152,45 +152,6 @@ func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handl
 	}
 }
 
-// ErrNoRebuild means that the handler's view of one key cannot be written anew.
-var ErrNoRebuild = errors.New("the view of one key of this handler cannot be written anew; rebuild the whole view")
-
-// Rebuild writes the handler's view of a key anew from the log, up to where its checkpoint is, in one transaction. In
-// it lock is called first, to see that nobody else works on the key, and whether it is wanted still; and in the end
-// done, which ends the waiting of what is parked of the key.
-func (r *Router) Rebuild(
-	ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
-	done func(context.Context) error,
-) error {
-	w := r.worker(handler)
-	if w == nil || w.Again == nil {
-		return ErrNoRebuild
-	}
-	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
-		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) error {
-			partition := 0
-			if w.partitions > 0 {
-				partition = PartitionOf(key, w.partitions)
-			}
-			at, err := w.Store.Checkpoint(ctx, w.stream(partition))
-			if err != nil {
-				return err
-			}
-			if wanted, err := lock(ctx); err != nil || !wanted {
-				return err
-			}
-			if err := w.Again(ctx, key, at); err != nil {
-				return err
-			}
-			return done(ctx)
-		})
-	}))
-	if _, err := step(message.NewMessageWithContext(ctx, "rebuild", nil)); err != nil {
-		return &ReplayError{w.class(err), err}
-	}
-	return nil
-}
-
 // again handles the head of the sequence within a transaction.
 func (w *worker) again(ctx context.Context, key string, by By) (Parked, error) {
 	head, fact, err := w.parkedFirst(ctx, key)

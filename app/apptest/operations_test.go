@@ -2,6 +2,7 @@ package apptest_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -42,6 +43,7 @@ type (
 	gossip   struct{ sound } // tells what was known before
 	silent   struct{ sound } // does not tell that an act has come to its end
 	sleepy   struct{ sound } // does not see that a handler is paused
+	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -175,6 +177,10 @@ func (b sleepy) Standings(ctx context.Context) ([]ops.Standing, error) {
 	return all, err
 }
 
+func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
+	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -221,6 +227,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"tells old changes":       func(s sound) apptest.OperationsStore { return gossip{s} },
 		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
 		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
+		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

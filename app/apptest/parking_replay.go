@@ -305,3 +305,63 @@ func (d *desk) front(limit int, want []bank.Seq, drained []string) error {
 	}
 	return nil
 }
+
+// checkRebuildBeside has a key rebuilt that is wanted tried as well: whatever happens meanwhile, it still is to be
+// rebuilt; and in the end nothing is pending.
+func (d *desk) checkRebuildBeside() error {
+	var acts [3]string
+	err := errors.Join(d.fail("k", 1, "broken", time.Time{}), d.block("k", 2))
+	for i, kind := range []string{ops.SequenceRetry, ops.SequenceRebuild, ops.SequenceRebuild} {
+		if err == nil {
+			acts[i], err = d.act(repair.Act{Kind: kind, Handler: d.handler, Key: "k"}, ops.ActPending, "")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for i, failed := range []bool{true, false, false} { // what was tried already
+		if err := d.tries("k", acts[0], failed, time.Time{}); err != nil {
+			return err
+		}
+		all, err := d.due(d.now, "k")
+		if err != nil || !all[0].Rebuild {
+			return fmt.Errorf("after try %d: %+v, %w", i+1, all, orNil(err))
+		}
+	}
+	if err := errors.Join(d.flows("k", false), d.rebuilt("k"), d.flows("k", true)); err != nil {
+		return err
+	}
+	err = errors.Join(d.became(acts[0], ops.ActFailed, ops.FailedAgain), d.became(acts[1], ops.ActDone, ""),
+		d.became(acts[2], ops.ActDone, ""), d.fail("l", 3, "broken", time.Time{}))
+	for i, kind := range []string{ops.SequenceRetry, ops.SequenceRebuild} {
+		if err == nil {
+			acts[i], err = d.act(repair.Act{Kind: kind, Handler: d.handler, Key: "l"}, ops.ActPending, "")
+		}
+	}
+	if err == nil {
+		err = d.s.Refuse(d.ctx, d.handler, "l", ops.RefusedNoRebuild, "no", d.now)
+	}
+	if err != nil {
+		return err
+	}
+	all, err := d.due(d.now, "l")
+	if err != nil || all[0].Rebuild || all[0].Cause != acts[0] {
+		return fmt.Errorf("after it was refused: %+v, %w", all, orNil(err))
+	}
+	if err := d.became(acts[1], ops.ActFailed, ops.RefusedNoRebuild); err != nil {
+		return err
+	}
+	_, err = d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "l"}, ops.ActPending, "")
+	return errors.Join(err, d.rebuilt("l"), d.became(acts[0], ops.ActDone, ""))
+}
+
+// rebuilt ends what waits of a key as a rebuild does.
+func (d *desk) rebuilt(key string) error {
+	return d.tx(func(ctx context.Context) error {
+		if _, ok, err := d.s.Lock(ctx, d.handler, key); err != nil || !ok {
+			return fmt.Errorf("nobody wants %q rebuilt, %w", key, orNil(err))
+		}
+		_, err := d.s.Rebuilt(ctx, d.handler, key, d.now)
+		return err
+	})
+}

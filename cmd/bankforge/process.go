@@ -228,6 +228,7 @@ func (b *bankProcess) routeFacts() {
 		reactions.MongoEntries = failing(reactions.MongoEntries, broken)
 	}
 	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
+	b.routing.Versions = b.stores.Lookup
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey

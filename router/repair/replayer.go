@@ -155,9 +155,12 @@ func (w *worker) sequences(ctx context.Context, work <-chan Due) {
 			continue // somebody else has it, or it comes again
 		}
 		w.kept = now
-		if d.Rebuild {
+		due := d.Rebuild || w.stillDue(ctx, &d)
+		switch {
+		case !due:
+		case d.Rebuild: // maybe only by now
 			w.rebuild(ctx, &d)
-		} else if w.stillDue(ctx, &d) {
+		default:
 			w.until(ctx, &d, func() bool { return true })
 		}
 		// Also when ctx has ended: others need not wait for the claim to run out.
