@@ -85,14 +85,15 @@ func (l *Lot) lockFront(
 		return nil
 	}, l.locking(`SELECT key, waiting FROM parked_sequence WHERE handler = $1 AND `+among("key", 2, asked)+`
 		AND head > 0 AND paused = 0 AND alone = 0 AND rebuild = '' AND cause NOT LIKE 'act!_%' ESCAPE '!'
-		ORDER BY key`), append([]any{handler}, asked...)...)
+		ORDER BY key`),
+		append([]any{handler}, asked...)...)
 	return waiting, chosen, err
 }
 
 // The rest of a sequence goes on behind the last one that was handled.
 const nextFront = `UPDATE parked_sequence SET waiting = waiting - $3, tries = 0, class = '', fingerprint = '',
-	failed_at = 0, tried_at = 0, head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1 AND m.key = $2
-		AND m.id > $4 AND m.ended_at IS NULL), 0) WHERE handler = $1 AND key = $2`
+	failed_at = 0, tried_at = 0, head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1
+		AND m.key = $2 AND m.id > $4 AND m.ended_at IS NULL), 0) WHERE handler = $1 AND key = $2`
 
 // ResolveFront ends the waiting of what Front has returned.
 func (l *Lot) ResolveFront(
