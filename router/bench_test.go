@@ -3,7 +3,7 @@ package router_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 
 	"bankforge/app/bank"
@@ -61,7 +61,7 @@ func (*free) Blocked(context.Context, string, []string) ([]string, error) { retu
 // BenchmarkChain is what all steps cost a healthy message, with a transaction and a handler that cost nothing.
 func BenchmarkChain(b *testing.B) {
 	for _, together := range []int{1, 1000} {
-		b.Run(fmt.Sprint(together), func(b *testing.B) {
+		b.Run(strconv.Itoa(together), func(b *testing.B) {
 			l, s := newLedger(), &free{}
 			r, err := router.New("", []router.Route{{
 				Name: handlerName, Topic: bank.AccountsTopic, Store: s,
@@ -102,6 +102,7 @@ func BenchmarkChain(b *testing.B) {
 func BenchmarkOneFailingKey(b *testing.B) {
 	const keys, rounds = 10_000, 10
 	flow := func(b *testing.B, fails bool) {
+		b.Helper()
 		l, progress := newLedger(), router.NewProgress()
 		for i := range keys * rounds {
 			l.credit(i % keys)

@@ -26,7 +26,9 @@ const DeadLetter = "bankforge.dead_letter"
 // Topics are those of the AsyncAPI document, without any prefix.
 func Topics(tb testing.TB) (all []string) {
 	tb.Helper()
-	var doc struct{ Channels map[string]struct{ Address string } }
+	var doc struct {
+		Channels map[string]struct{ Address string }
+	}
 	if err := yaml.Unmarshal(api.AsyncAPI, &doc); err != nil {
 		tb.Fatal(err)
 	}

@@ -20,6 +20,11 @@ type OperationsStore interface {
 	router.Controls
 	repair.Store
 	router.Fronts
+	seen
+}
+
+// seen is what operators see of it.
+type seen interface {
 	ops.Lot
 	ops.Changes
 }

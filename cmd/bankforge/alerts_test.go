@@ -218,11 +218,11 @@ func figure(t *testing.T, m *metrics, name string, labels ...string) float64 {
 			continue
 		}
 		for _, series := range family.Metric {
-			said := ""
+			var said []byte
 			for _, l := range series.Label {
-				said += fmt.Sprintf("%s=%q ", l.GetName(), l.GetValue())
+				said = fmt.Appendf(said, "%s=%q ", l.GetName(), l.GetValue())
 			}
-			if !slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(said, l) }) {
+			if !slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(string(said), l) }) {
 				found, value = found+1, series.Gauge.GetValue()
 			}
 		}

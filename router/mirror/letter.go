@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 		class, text = blockedClass, blockedError
 	}
 	class = classPrefix + class
-	for name, value := range map[string]string{
+	maps.Copy(msg.Metadata, map[string]string{
 		keyName:             l.Key,
 		headerTopic:         prefix + string(l.Topic),
 		headerPartition:     string(binary.BigEndian.AppendUint32(nil, uint32(partition))),
@@ -90,9 +91,7 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 		headerStack:         strings.TrimSuffix(class+": "+text+"\n"+l.Stack, "\n"),
 		headerFailure:       l.Parked.ID(),
 		headerStatus:        string(l.Status),
-	} {
-		msg.Metadata[name] = value
-	}
+	})
 	if partition >= partitions { // there are fewer than there were
 		partition = router.PartitionOf(l.Key, partitions)
 	}

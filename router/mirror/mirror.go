@@ -75,8 +75,8 @@ func (m *Mirror) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err, pause := m.round(ctx), m.c.Poll
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil: // the end, and no failure
+			continue
 		case err == nil && failing:
 			m.c.Log.InfoContext(ctx, "what is parked is shown in the broker again")
 		case err != nil:
