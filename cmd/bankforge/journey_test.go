@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a journey waits for what must happen soon, on a slow machine with the race detector.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // TestMain lets the test binary be the program: a script that runs bankforge runs a process of its own.
 func TestMain(m *testing.M) {
