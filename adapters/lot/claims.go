@@ -178,17 +178,13 @@ func errUnlessOK(ok bool) error {
 	return errors.New("nobody wants the key rebuilt")
 }
 
-// TakenIn is Anew, as of now: rebuild.Store's.
+// TakenIn ends the waiting of all that is parked of a handler, and that keys of it have diverged: its view has been
+// built anew. Keys that are paused stay so. It returns how many keys waited.
 func (l *Lot) TakenIn(ctx context.Context, handler string) (keys int, err error) {
-	return l.Anew(ctx, handler, time.Now())
-}
-
-// Anew ends the waiting of all that is parked of a handler, and that keys of it have diverged: its view has been built
-// anew. Keys that are paused stay so. It returns how many keys waited.
-func (l *Lot) Anew(ctx context.Context, handler string, at time.Time) (keys int, err error) {
 	if err := l.db.Tx(ctx); err != nil {
 		return 0, err
 	}
+	now := time.Now().UnixMicro()
 	_, err = l.one(ctx, []any{&keys}, `SELECT count(*) FROM parked_sequence WHERE handler = $1 AND waiting > 0`, handler)
 	if err != nil {
 		return 0, err
@@ -201,9 +197,9 @@ func (l *Lot) Anew(ctx context.Context, handler string, at time.Time) (keys int,
 			(SELECT head FROM parked_sequence WHERE handler = $1)`, nil},
 		{`UPDATE act SET status = 'done', detail = 'the whole view was built anew', ended_at = $2 WHERE status = 'pending'
 			AND id IN (SELECT cause FROM parked_sequence WHERE handler = $1
-				UNION SELECT rebuild FROM parked_sequence WHERE handler = $1)`, []any{at.UnixMicro()}},
+				UNION SELECT rebuild FROM parked_sequence WHERE handler = $1)`, []any{now}},
 		{`UPDATE parked_message SET status = 'resolved', ended_at = $2, ended_by = 'rebuild'
-			WHERE handler = $1 AND ended_at IS NULL`, []any{at.UnixMicro()}},
+			WHERE handler = $1 AND ended_at IS NULL`, []any{now}},
 		{`UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0, rebuild = '',
 			class = '', fingerprint = '', failed_at = 0, tried_at = 0 WHERE handler = $1`, nil},
 		{`DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0`, nil},

@@ -108,18 +108,15 @@ func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 		if err := l.exec(ctx, `UPDATE parked_message SET status = 'scheduled' WHERE id = $1`, id); err != nil {
 			return result{}, err
 		}
-		return pending, l.exec(ctx, wish, handler, key2(l, key), b.At.UnixMicro(), a.ID, 0)
+		return pending, l.exec(ctx, wish, handler, l.db.Key(string(key)), b.At.UnixMicro(), a.ID, 0)
 	case ops.FailureRetry:
 		if p.Paused {
 			return refused(ops.RefusedPaused, "the key is paused"), nil
 		}
-		return pending, l.exec(ctx, wish, handler, key2(l, key), a.At.UnixMicro(), a.ID, 1)
+		return pending, l.exec(ctx, wish, handler, l.db.Key(string(key)), a.At.UnixMicro(), a.ID, 1)
 	}
 	return result{}, errors.ErrUnsupported
 }
-
-// key2 is a key that was read, as it is stored.
-func key2(l *Lot, key []byte) any { return l.db.Key(string(key)) }
 
 // discard gives up the head: what waits behind it goes on, and the view of the key lacks something.
 func (l *Lot) discard(ctx context.Context, a *repair.Act, p *router.Parked) (result, error) {
