@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/handlers"
 )
@@ -19,6 +20,7 @@ type worker struct {
 	rules    atomic.Pointer[Policy]
 	controls Controls
 	parked   atomic.Bool // something, since the cap of the handler was looked at
+	known    atomic.Pointer[app.Head]
 	feed     facts
 	from     *bank.Seq // of Config
 	standing *standing

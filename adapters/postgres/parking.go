@@ -11,6 +11,7 @@ import (
 
 	"bankforge/adapters/lot"
 	"bankforge/app/bank"
+	"bankforge/app/fault"
 	"bankforge/handlers"
 	"bankforge/router"
 	"bankforge/router/mirror"
@@ -96,7 +97,7 @@ func (h *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Ch
 // who holds the checkpoint makes a sequence of one of these keys.
 func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) (blocked []string, err error) {
 	q, ask := h.s.querier(ctx), lockSequences
-	if _, err := h.s.tx(ctx); err != nil {
+	if _, err := h.s.tx(ctx); err != nil || fault.Planted(fault.NoRowLock) {
 		ask = askSequences
 	}
 	var some bool
@@ -190,4 +191,4 @@ func (d lotDB) Key(key string) any { return []byte(key) }
 func (d lotDB) Text(text string) string { return storable(text) }
 
 // Locks is true: transactions are beside one another.
-func (d lotDB) Locks() bool { return true }
+func (d lotDB) Locks() bool { return !fault.Planted(fault.NoRowLock) }

@@ -1,0 +1,104 @@
+// Package faults lets handlers and replayers fail at random, kills them in the middle, and puts poison on the topics
+// that they read. Then it counts what became of each message: in a bank in files, which is one process, or in one on
+// PostgreSQL and Kafka, where several processes share the work.
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
+	"bankforge/cmd/drill/teller"
+)
+
+// Config is what a run is told.
+type Config struct {
+	Bankforge string // the program
+	Script    string // that starts servers
+	Servers   bool   // PostgreSQL and Kafka; else one process on files
+	Messages  int    // at least
+	Plant     string // an order that every process gets
+	Dir       string
+	Seed      uint64
+	Noted     func(format string, args ...any) // for the table
+}
+
+// handlers are those that are made to fail: whether they are told of accounts, or else of transactions.
+var handlers = map[string]bool{"balances": true, "history": true, "transactions": false}
+
+// Of so many messages there is one kill; and at about every so manyth message a handler fails, again and again.
+const (
+	messagesPerKill = 2_500
+	failsAtEvery    = 150
+	fewestKills     = 4
+)
+
+// Run makes a bank, and has it handle messages under faults. The error is about an attack that could not be made; what
+// became of the messages is in the tally.
+func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
+	b, err := open(ctx, c)
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err == nil {
+		err = b.setUp(ctx)
+	}
+	if err != nil {
+		return t, err
+	}
+	operator := b.operate(ctx)
+	if c.Servers {
+		err = b.forge(ctx)
+	}
+	kills := max(c.Messages/messagesPerKill, fewestKills)
+	for range kills {
+		if err == nil {
+			err = b.disturb(ctx, c.Messages/kills)
+		}
+	}
+	if err == nil {
+		err = b.calm(ctx)
+	}
+	waits, failed := operator.rest(ctx, err == nil)
+	if err = errors.Join(err, failed); err != nil {
+		return t, err
+	}
+	return b.tally(ctx, operator, waits)
+}
+
+// disturb has a share of the messages made, while somebody is killed.
+func (b *bank) disturb(ctx context.Context, messages int) error {
+	var all sync.WaitGroup
+	var failed error
+	all.Go(func() { failed = b.move(ctx, messages) })
+	err := b.killSomebody(ctx)
+	if err == nil && b.conf.Servers {
+		err = b.poison(ctx)
+	}
+	all.Wait()
+	return errors.Join(err, failed)
+}
+
+// lifetime is how long it is from one kill to the next: where a group of consumers has to notice a death, longer.
+func (b *bank) lifetime() time.Duration {
+	if b.conf.Servers {
+		return 500*time.Millisecond + time.Duration(b.random.Int64N(int64(4*time.Second)))
+	}
+	return 300*time.Millisecond + time.Duration(b.random.Int64N(int64(1200*time.Millisecond)))
+}
+
+// calm lets everybody live, and waits until all is handled that can be.
+func (b *bank) calm(ctx context.Context) error {
+	for _, m := range b.members {
+		if err := m.calm(ctx); err != nil {
+			return err
+		}
+	}
+	err := teller.Until(ctx, 4*process.Patience, func() bool { return b.caughtUp(ctx) })
+	if err != nil {
+		return check.Wrong(fmt.Errorf("handlers do not come to the end of the log: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
+	"bankforge/cmd/drill/teller"
+)
+
+// sequence is what waits of one key.
+type sequence struct {
+	Handler     string  `json:"handler"`
+	Key         string  `json:"key"`
+	Waiting     int     `json:"waiting"`
+	Head        *string `json:"head_id"`
+	Class       *string `json:"class"`
+	Error       *string `json:"error"`
+	Fingerprint *string `json:"fingerprint"`
+	Next        *string `json:"next_attempt_at"`
+}
+
+// strange reports whether the handler could not read it: no handler was made to fail.
+func (s *sequence) strange() bool {
+	return s.Class != nil && *s.Class == "poison" && s.Error != nil && !strings.Contains(*s.Error, "the drill:")
+}
+
+// given is what an operator gave up.
+type given struct{ handler, key, position string }
+
+// operator has what waits tried again, in every way that there is, and gives up what nobody can read.
+type operator struct {
+	bank   *bank
+	random *rand.Rand
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+
+	acts, refused int // that were done, and that were not
+	seen, planned int // messages that nobody can read; replays
+	gaveUp        map[given]bool
+	failed        error
+}
+
+// operate has an operator at work until rest.
+func (b *bank) operate(ctx context.Context) *operator {
+	o := &operator{bank: b, gaveUp: map[given]bool{}}
+	o.random = rand.New(rand.NewPCG(b.conf.Seed, 2)) //nolint:gosec // replayed
+	working, stop := context.WithCancel(ctx)
+	o.stop = stop
+	o.ended.Go(func() {
+		for working.Err() == nil && o.failed == nil {
+			o.look(working)
+			_ = teller.Rest(working, 150*time.Millisecond) // the loop sees when it has ended
+		}
+	})
+	return o
+}
+
+// rest ends the work: once nothing waits, or nothing more comes of it. What still waits is returned.
+func (o *operator) rest(ctx context.Context, orderly bool) (waits []sequence, err error) {
+	if orderly {
+		patience := 3 * process.Patience
+		if o.bank.conf.Plant != "" {
+			patience = process.Patience / 2 // what is stuck, is stuck
+		}
+		err = teller.Until(ctx, patience, func() bool {
+			var all error
+			waits, all = o.bank.waiting(ctx)
+			return all == nil && len(waits) == 0 || teller.Rest(ctx, 200*time.Millisecond) != nil
+		})
+		if len(waits) > 0 {
+			err = nil // it is told for what it is
+		}
+	}
+	o.stop()
+	o.ended.Wait()
+	return waits, errors.Join(err, o.failed)
+}
+
+// waiting is all that does.
+func (b *bank) waiting(ctx context.Context) ([]sequence, error) {
+	var page struct {
+		Data []sequence `json:"data"`
+	}
+	var err error
+	for _, m := range b.handling() {
+		if err = m.client.GetInto(ctx, "/ops/v1/sequences?limit=200", &page); err == nil {
+			return page.Data, nil
+		}
+	}
+	return nil, err
+}
+
+// look has something done about what waits.
+func (o *operator) look(ctx context.Context) {
+	all, err := o.bank.waiting(ctx)
+	if err != nil {
+		return // they are being killed
+	}
+	o.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if o.random.IntN(2) == 0 {
+		o.replay(ctx)
+	}
+	const atOnce = 6
+	acted := 0
+	for i := range all {
+		s := &all[i]
+		switch {
+		case s.Head == nil || acted == atOnce:
+		case s.strange():
+			o.giveUp(ctx, s)
+			acted++
+		case s.Next == nil:
+			o.again(ctx, s)
+			acted++
+		}
+	}
+}
+
+// again has one sequence tried.
+func (o *operator) again(ctx context.Context, s *sequence) {
+	switch kind := o.random.IntN(4); {
+	case kind == 0:
+		o.act(ctx, "/failures/"+*s.Head+"/retry", "", nil)
+	case kind == 1 && s.Fingerprint != nil:
+		o.act(ctx, "/failure-groups/"+*s.Fingerprint+"/retry", "", nil)
+	case kind == 2:
+		at := time.Now().Add(300 * time.Millisecond).UTC().Format(time.RFC3339Nano)
+		o.act(ctx, "/failures/"+*s.Head+"/schedule", fmt.Sprintf(`,"at":%q`, at), nil)
+	default:
+		o.act(ctx, "/sequences/"+s.Handler+"/"+s.Key+"/retry", "", nil)
+	}
+}
+
+// replay has all tried that waits, of one handler or of all.
+func (o *operator) replay(ctx context.Context) {
+	filter := ""
+	for name := range handlers {
+		if o.random.IntN(2) == 0 {
+			filter = fmt.Sprintf(`"handler":%q`, name)
+		}
+	}
+	var planned struct {
+		ID string `json:"id"`
+	}
+	more := fmt.Sprintf(`,"filter":{%s},"concurrency":%d`, filter, 1+o.random.IntN(8))
+	if o.act(ctx, "/replays", more, &planned) && o.act(ctx, "/replays/"+planned.ID+"/start", "", nil) {
+		o.planned++
+	}
+}
+
+// giveUp discards what nobody can read, and notes what the handler does not get by that.
+func (o *operator) giveUp(ctx context.Context, s *sequence) {
+	var failure struct {
+		Position string `json:"position"`
+	}
+	err := o.door().GetInto(ctx, "/ops/v1/failures/"+*s.Head, &failure)
+	if err != nil || !o.act(ctx, "/failures/"+*s.Head+"/discard", "", nil) {
+		return
+	}
+	o.seen++
+	o.gaveUp[given{s.Handler, s.Key, failure.Position}] = true
+}
+
+// door is one of the processes that tell operators something.
+func (o *operator) door() *teller.Client {
+	doors := o.bank.handling()
+	return doors[o.random.IntN(len(doors))].client
+}
+
+// act reports whether an act was done, or will be.
+func (o *operator) act(ctx context.Context, path, more string, into any) bool {
+	body := `{"reason":"the drill"` + more + `}`
+	key := fmt.Sprintf("act-%016x", o.random.Uint64())
+	reply, err := o.door().Post(ctx, &teller.Command{Path: "/ops/v1" + path, Body: body, Key: key})
+	switch {
+	case err != nil:
+		return false
+	case reply.Status >= http.StatusBadRequest:
+		o.refused++
+		if reply.Status == http.StatusBadRequest || reply.Status == http.StatusForbidden {
+			o.failed = check.Wrong(fmt.Errorf("%s %s: %d %s", path, body, reply.Status, reply.Body))
+		}
+		return false
+	}
+	o.acts++
+	if into != nil {
+		err = json.Unmarshal(reply.Body, into)
+	}
+	return err == nil
+}
