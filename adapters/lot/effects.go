@@ -16,6 +16,7 @@ const (
 		n BIGINT NOT NULL, PRIMARY KEY (handler, key))`
 	countEffects = `INSERT INTO drill_count (handler, key, n) VALUES ($1, $2, $3)
 		ON CONFLICT (handler, key) DO UPDATE SET n = drill_count.n + excluded.n RETURNING n`
+	forgetEffects = `DELETE FROM drill_effect WHERE handler = $1 AND key = $2`
 	insertEffect  = `INSERT INTO drill_effect (handler, key, nth, version) VALUES ($1, $2, $3, $4)`
 	selectEffects = `SELECT handler, key, version FROM drill_effect ORDER BY handler, key, nth`
 )
@@ -51,6 +52,11 @@ func (l *Lot) Effected(ctx context.Context, handler string, versions map[string]
 		}
 	}
 	return nil
+}
+
+// Unaffected forgets what was noted of a key, in the transaction that ctx carries: its view is written anew.
+func (l *Lot) Unaffected(ctx context.Context, handler, key string) error {
+	return l.exec(ctx, forgetEffects, handler, key)
 }
 
 // Effects calls tell with everything that was noted, each key's in order.

@@ -14,12 +14,6 @@ type Effects struct {
 	Versions []uint64 `json:"versions"`
 }
 
-// Given is a message that an operator gave up for a handler.
-type Given struct {
-	Handler, Key string
-	Version      uint64
-}
-
 // Tally is what became of messages.
 type Tally struct {
 	Messages   int // that the log tells
@@ -28,14 +22,13 @@ type Tally struct {
 	Doubled    int // effects behind the first of the same message
 	Disordered int // effects behind that of a later message of the same key
 	Stuck      int // messages that wait in the end, for nothing
-	GivenUp    int // messages that an operator gave up, which had no effect
 	worst      []string
 }
 
 // String is it in a few words.
 func (t *Tally) String() string {
-	return fmt.Sprintf("%d messages, %d effects: %d lost, %d doubled, %d out of order, %d stuck, %d given up",
-		t.Messages, t.Effects, t.Lost, t.Doubled, t.Disordered, t.Stuck, t.GivenUp)
+	return fmt.Sprintf("%d messages, %d effects: %d lost, %d doubled, %d out of order, %d stuck",
+		t.Messages, t.Effects, t.Lost, t.Doubled, t.Disordered, t.Stuck)
 }
 
 // Broken is a *BrokenError when there was any damage.
@@ -61,7 +54,7 @@ func (t *Tally) Wait(messages int, format string, args ...any) {
 
 // Tally holds the effects of handlers against the log: of each version of each key that they are told of, they must
 // have had one, in order. handlers says whether a handler is told of accounts, or else of transactions.
-func (l *Log) Tally(handlers map[string]bool, all []Effects, given []Given) (t Tally) {
+func (l *Log) Tally(handlers map[string]bool, all []Effects) (t Tally) {
 	t.Messages = total(l.Versions()) + total(l.ids)
 	had := map[string]map[string][]uint64{}
 	for _, e := range all {
@@ -70,10 +63,6 @@ func (l *Log) Tally(handlers map[string]bool, all []Effects, given []Given) (t T
 		}
 		had[e.Handler][e.Key] = append(had[e.Handler][e.Key], e.Versions...)
 	}
-	up := map[Given]bool{}
-	for _, g := range given {
-		up[g] = true
-	}
 	for _, handler := range sorted(handlers) {
 		want := l.ids
 		if handlers[handler] {
@@ -81,7 +70,7 @@ func (l *Log) Tally(handlers map[string]bool, all []Effects, given []Given) (t T
 		}
 		t.Effects += total(want)
 		for _, key := range sorted(want) {
-			t.key(handler, key, want[key], had[handler][key], up)
+			t.key(handler, key, want[key], had[handler][key])
 			delete(had[handler], key)
 		}
 		for _, key := range sorted(had[handler]) {
@@ -92,7 +81,7 @@ func (l *Log) Tally(handlers map[string]bool, all []Effects, given []Given) (t T
 	return t
 }
 
-func (t *Tally) key(handler, key string, want uint64, versions []uint64, up map[Given]bool) {
+func (t *Tally) key(handler, key string, want uint64, versions []uint64) {
 	seen := map[uint64]bool{}
 	var last uint64
 	for _, v := range versions {
@@ -107,11 +96,7 @@ func (t *Tally) key(handler, key string, want uint64, versions []uint64, up map[
 		seen[v], last = true, max(last, v)
 	}
 	for v := uint64(1); v <= want; v++ {
-		switch {
-		case seen[v]:
-		case up[Given{handler, key, v}]:
-			t.GivenUp++
-		default:
+		if !seen[v] {
 			t.Lost++
 			t.note("%s: version %d of %s had no effect, the last was %d of %d", handler, v, key, last, want)
 		}

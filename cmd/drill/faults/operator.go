@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -33,9 +34,6 @@ func (s *sequence) strange() bool {
 	return s.Class != nil && *s.Class == "poison" && s.Error != nil && !strings.Contains(*s.Error, "the drill:")
 }
 
-// given is what an operator gave up.
-type given struct{ handler, key, position string }
-
 // operator has what waits tried again, in every way that there is, and gives up what nobody can read.
 type operator struct {
 	bank   *bank
@@ -43,15 +41,15 @@ type operator struct {
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 
-	acts, refused int // that were done, and that were not
-	seen, planned int // messages that nobody can read; replays
-	gaveUp        map[given]bool
+	acts, refused int                // that were done, and that were not
+	planned       int                // replays
+	discarded     map[[2]string]bool // by handler and key
 	failed        error
 }
 
 // operate has an operator at work until rest.
 func (b *bank) operate(ctx context.Context) *operator {
-	o := &operator{bank: b, gaveUp: map[given]bool{}}
+	o := &operator{bank: b, discarded: map[[2]string]bool{}}
 	o.random = rand.New(rand.NewPCG(b.conf.Seed, 2)) //nolint:gosec // replayed
 	working, stop := context.WithCancel(ctx)
 	o.stop = stop
@@ -116,7 +114,7 @@ func (o *operator) look(ctx context.Context) {
 		switch {
 		case s.Head == nil || acted == atOnce:
 		case s.strange():
-			o.giveUp(ctx, s)
+			o.repair(ctx, s)
 			acted++
 		case s.Next == nil:
 			o.again(ctx, s)
@@ -136,7 +134,7 @@ func (o *operator) again(ctx context.Context, s *sequence) {
 		at := time.Now().Add(300 * time.Millisecond).UTC().Format(time.RFC3339Nano)
 		o.act(ctx, "/failures/"+*s.Head+"/schedule", fmt.Sprintf(`,"at":%q`, at), nil)
 	default:
-		o.act(ctx, "/sequences/"+s.Handler+"/"+s.Key+"/retry", "", nil)
+		o.act(ctx, s.path()+"/retry", "", nil)
 	}
 }
 
@@ -157,18 +155,37 @@ func (o *operator) replay(ctx context.Context) {
 	}
 }
 
-// giveUp discards what nobody can read, and notes what the handler does not get by that.
-func (o *operator) giveUp(ctx context.Context, s *sequence) {
-	var failure struct {
-		Position string `json:"position"`
+// repair is about what no handler can take: the first that nobody can read is given up, and what comes behind it does not
+// follow then, until the view of the key is written anew from the log.
+func (o *operator) repair(ctx context.Context, s *sequence) {
+	of := [2]string{s.Handler, s.Key}
+	switch {
+	case o.discarded[of]:
+		o.act(ctx, s.path()+"/rebuild", "", nil)
+	case o.act(ctx, "/failures/"+*s.Head+"/discard", "", nil):
+		o.discarded[of] = true
 	}
-	err := o.door().GetInto(ctx, "/ops/v1/failures/"+*s.Head, &failure)
-	if err != nil || !o.act(ctx, "/failures/"+*s.Head+"/discard", "", nil) {
-		return
-	}
-	o.seen++
-	o.gaveUp[given{s.Handler, s.Key, failure.Position}] = true
 }
+
+// rebuild has all views written anew that lack something still.
+func (o *operator) rebuild(ctx context.Context) error {
+	for of := range o.discarded {
+		s := sequence{Handler: of[0], Key: of[1]}
+		whole := func() bool {
+			r, err := o.door().Get(ctx, "/ops/v1"+s.path())
+			return err == nil && r.Status == http.StatusNotFound
+		}
+		err := teller.Until(ctx, process.Patience, func() bool {
+			return whole() || o.act(ctx, s.path()+"/rebuild", "", nil) && whole()
+		})
+		if err != nil {
+			return check.Wrong(fmt.Errorf("%s is not whole again: %w", s.path(), err))
+		}
+	}
+	return nil
+}
+
+func (s *sequence) path() string { return "/sequences/" + s.Handler + "/" + url.PathEscape(s.Key) }
 
 // door is one of the processes that tell operators something.
 func (o *operator) door() *teller.Client {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,13 +14,14 @@ import (
 
 	"bankforge/cmd/drill/check"
 	"bankforge/cmd/drill/process"
-	"bankforge/cmd/drill/teller"
 )
 
 // tally counts what became of all messages, and lets the bank check itself.
 func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t check.Tally, err error) {
-	up, err := b.readLog(ctx, o.gaveUp)
-	if err != nil {
+	if err := o.rebuild(ctx); err != nil && b.conf.Plant == "" {
+		return t, err
+	}
+	if err := b.readLog(ctx); err != nil {
 		return t, err
 	}
 	if !b.conf.Servers { // the files are for one process alone
@@ -33,7 +33,7 @@ func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t chec
 	if err != nil {
 		return t, err
 	}
-	t = b.log.Tally(handlers, all, up)
+	t = b.log.Tally(handlers, all)
 	for _, s := range waits {
 		t.Wait(max(s.Waiting, 1), "%d messages of %s wait for %s", s.Waiting, s.Key, s.Handler)
 	}
@@ -42,16 +42,13 @@ func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t chec
 		b.lives.killed, b.lives.inHandler, b.lives.ended)
 	b.conf.Noted("%d acts, %d refused, %d replays", o.acts, o.refused, o.planned)
 	if b.conf.Servers {
-		b.conf.Noted("%d times poison, %d of it parked and discarded", b.poisoned, o.seen)
+		b.conf.Noted("%d times poison, %d of it in a handler's way: discarded, and its view rebuilt", b.poisoned, len(o.discarded))
 	}
 	if err := check.Broken(b.log.Findings()); err != nil {
 		return t, err
 	}
 	if t.Broken() != nil {
 		return t, nil // the views are as they are
-	}
-	if err := b.rebuild(ctx, o); err != nil {
-		return t, err
 	}
 	out, err := process.Command(ctx, b.conf.Bankforge, slices.Concat([]string{"verify"}, b.found())...)
 	if err != nil {
@@ -87,8 +84,8 @@ func (b *bank) effects(ctx context.Context) (all []check.Effects, err error) {
 	return all, nil
 }
 
-// readLog reads all of it, and finds what an operator gave up.
-func (b *bank) readLog(ctx context.Context, gaveUp map[given]bool) (up []check.Given, err error) {
+// readLog reads all of it.
+func (b *bank) readLog(ctx context.Context) error {
 	const page = 200
 	for {
 		r, err := b.shows().Get(ctx, fmt.Sprintf("/v1/events?after_seq=%d&limit=%d", b.log.Seq, page))
@@ -96,49 +93,19 @@ func (b *bank) readLog(ctx context.Context, gaveUp map[given]bool) (up []check.G
 			err = errors.New(string(r.Body))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the log: %w", err)
+			return fmt.Errorf("read the log: %w", err)
 		}
 		n := 0
 		for line := range bytes.Lines(r.Body) {
 			var e check.Event
 			if err := json.Unmarshal(line, &e); err != nil {
-				return nil, fmt.Errorf("read the log behind event %d: %w", b.log.Seq, err)
+				return fmt.Errorf("read the log behind event %d: %w", b.log.Seq, err)
 			}
 			b.log.Take(&e)
 			n++
-			for i, leg := range e.Data.Legs {
-				for handler := range handlers {
-					if gaveUp[given{handler, leg.Account, fmt.Sprintf("%d.%d", e.Seq, i)}] {
-						up = append(up, check.Given{Handler: handler, Key: leg.Account, Version: leg.After.Version})
-					}
-				}
-			}
 		}
 		if n < page {
-			return up, nil
+			return nil
 		}
 	}
-}
-
-// rebuild has the views of those keys built anew of which something was given up.
-func (b *bank) rebuild(ctx context.Context, o *operator) error {
-	done := map[string]bool{}
-	for of := range o.gaveUp {
-		path := "/sequences/" + of.handler + "/" + url.PathEscape(of.key)
-		if done[path] || !slices.Contains(b.accounts, of.key) {
-			continue // or the key is nobody's
-		}
-		done[path] = true
-		err := teller.Until(ctx, process.Patience, func() bool { return o.act(ctx, path+"/rebuild", "", nil) })
-		if err == nil {
-			err = teller.Until(ctx, process.Patience, func() bool {
-				r, err := o.door().Get(ctx, "/ops/v1"+path)
-				return err == nil && r.Status == http.StatusNotFound
-			})
-		}
-		if err != nil {
-			return check.Wrong(fmt.Errorf("%s is not rebuilt: %w", path, err))
-		}
-	}
-	return nil
 }
