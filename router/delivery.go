@@ -191,19 +191,19 @@ func Facts(msg *message.Message) (facts []handlers.Fact, err error) {
 	return facts, nil
 }
 
-// believe decides whether the log can have a message where a record says that it stands. broken: it cannot be decoded. An
-// error says nothing about the record.
+// believe decides whether the log can have a message where a record says that it stands. broken: it cannot be decoded.
+// An error says nothing about the record.
 type believe func(h *headers, broken bool) (bool, error)
 
 // anything is for who has no log to ask.
 func anything(*headers, bool) (bool, error) { return true, nil }
 
-// errUnheard means that it could not be found out whether records are true.
-type errUnheard struct{ error }
+// unheardError means that it could not be found out whether records are true.
+type unheardError struct{ error }
 
 // open is what a message brings, decoded if need be: one delivery, or more where what it carries has gaps. The error is
 // about messages that do not say where they stand, or say what is not so, which are left out; a fact that cannot be
-// decoded otherwise is kept as broken. An errUnheard is about the message as a whole.
+// decoded otherwise is kept as broken. An unheardError is about the message as a whole.
 func open(msg *message.Message, told believe) ([]*Delivery, error) {
 	if d := deliveryOf(msg); d != nil {
 		return []*Delivery{d}, nil
@@ -278,7 +278,7 @@ func assemble(r Records, from Origins, told believe) (all []*Delivery, err error
 		}
 		switch ok, ill := told(&h, bad != nil); {
 		case ill != nil:
-			return nil, errUnheard{ill}
+			return nil, unheardError{ill}
 		case !ok:
 			err = poison("the log has no message of %s at %s", clip(h.key), h.position)
 			continue

@@ -57,7 +57,7 @@ func (w *worker) traced(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		began := time.Now()
 		all, err := open(msg, w.believe(msg.Context()))
-		if unheard, is := errors.AsType[errUnheard](err); is {
+		if unheard, is := errors.AsType[unheardError](err); is {
 			w.log.WarnContext(msg.Context(), "cannot ask the log", "handler", w.Name, "error", err)
 			return nil, unheard
 		}

@@ -263,10 +263,10 @@ func (w *worker) place(ctx context.Context, d *Delivery) {
 // only is the partition of the log's messages.
 func (w *worker) only(i int) partition { return partition{i, w.partitions} }
 
-// believe asks the log about records of a broker, to which others may write as well. What says that it stands behind the
-// log's end, or in a partition that is not its key's, would have all that comes after it taken for handled; and what cannot
-// be decoded must at least be about what the log has there. What decodes is not compared with the log: whoever forges that
-// means to, and has the broker.
+// believe asks the log about records of a broker, to which others may write as well. What says that it stands behind
+// the log's end, or in a partition that is not its key's, would have all that comes after it taken for handled; and
+// what cannot be decoded must at least be about what the log has there. What decodes is not compared with the log:
+// whoever forges that means to, and has the broker.
 func (w *worker) believe(ctx context.Context) believe {
 	return func(h *headers, broken bool) (bool, error) {
 		if at, ok := PartitionIn(ctx); ok && w.partitions > 0 && at != PartitionOf(h.key, w.partitions) {

@@ -31,7 +31,8 @@ func (l *Lot) MakeEffects(ctx context.Context) error {
 	})
 }
 
-// Effected notes that a handler has taken in versions of keys, each key's in order, in the transaction that ctx carries.
+// Effected notes that a handler has taken in versions of keys, each key's in order, in the transaction that ctx
+// carries.
 func (l *Lot) Effected(ctx context.Context, handler string, versions map[string][]uint64) error {
 	keys := make([]string, 0, len(versions))
 	for key := range versions {

@@ -73,7 +73,8 @@ func (o *orders) take(words []string) (err error) {
 		}
 		return err
 	}
-	return fmt.Errorf("it is none of kill:STEP:N, plant:GUARD, clock:OFFSET:…, fail:SEED:N; steps are %v, guards %v", steps, guards)
+	return fmt.Errorf("it is none of kill:STEP:N, plant:GUARD, clock:OFFSET:…, fail:SEED:N; steps are %v, guards %v",
+		steps, guards)
 }
 
 // lastBreath is how long the rest of the process goes on, while whoever has come to the step stands still.

@@ -16,8 +16,8 @@ func TestOrdersAreUnderstood(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if o.step != AfterCommit || o.after != 17 || o.planted != NoUndo || len(o.offsets) != 2 || o.offsets[0] != -time.Hour ||
-		o.seed != 7 || o.every != 150 {
+	if o.step != AfterCommit || o.after != 17 || o.planted != NoUndo || len(o.offsets) != 2 ||
+		o.offsets[0] != -time.Hour || o.seed != 7 || o.every != 150 {
 		t.Errorf("understood %+v", &o)
 	}
 	for _, words := range [][]string{{"kill", "nowhere", "1"}, {"kill", AfterCommit, "x"}, {"plant", "x"}, {"clock", "x"},

@@ -48,7 +48,7 @@ type CLI struct {
 	Failures operator.Failures `cmd:"" help:"See what failed to be handled, and have it tried again or given up."`
 	Handlers operator.Handlers `cmd:"" help:"See handlers, pause them, and say how they treat failures."`
 
-	drillCommands
+	Drill drillCommands `embed:""`
 }
 
 // Serve are the settings of a running bank.

@@ -14,6 +14,7 @@ import (
 	"os"
 	"sync"
 
+	"bankforge/app"
 	"bankforge/app/fault"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/handlers"
@@ -76,7 +77,8 @@ func (EffectsCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 	})
 }
 
-// disturbed has handlers fail at some messages, at three of four tries, if that was ordered, and write down in their transactions what they have done.
+// disturbed has handlers fail at some messages, at three of four tries, if that was ordered, and write down in their
+// transactions what they have done.
 func disturbed(ctx context.Context, routes []router.Route, store stores.Operations) ([]router.Route, error) {
 	seed, every := fault.Failing()
 	at, ok := store.(effects)
@@ -88,12 +90,27 @@ func disturbed(ctx context.Context, routes []router.Route, store stores.Operatio
 	}
 	for i := range routes {
 		r := &routes[i]
+		if r.Name == app.BalancesHandler {
+			routes = append(routes, witness(*r))
+			break
+		}
+	}
+	for i := range routes {
+		r := &routes[i]
 		if r.Kind == router.Kept && r.Outside == nil && r.Name != router.OperationsHandler {
 			s := &saboteur{name: r.Name, seed: seed, every: every, at: at, next: r.Handler, before: r.Forget}
 			r.Handler, r.Forget = s.handle, s.forget
 		}
 	}
 	return routes, nil
+}
+
+// witness is a handler beside another one that takes in whatever comes: views would refuse what does not follow.
+func witness(r router.Route) router.Route {
+	r.Name = "witness"
+	r.Handler = func(context.Context, []handlers.Fact) error { return nil }
+	r.Forget = func(context.Context, string) (bool, error) { return true, nil }
+	return r
 }
 
 // saboteur is a handler that fails at some messages, again and again until it does not.
@@ -115,8 +132,8 @@ func (s *saboteur) forget(ctx context.Context, key string) (known bool, err erro
 	return known, err
 }
 
-// failing finds a fact at which the handler fails now. Of a view that is written anew, there are too many facts for each
-// of them to have its turn.
+// failing finds a fact at which the handler fails now. Of a view that is written anew, there are too many facts for
+// each of them to have its turn.
 func (s *saboteur) failing(facts []handlers.Fact) func() error {
 	const most = 1000 // that are handed to who writes anew at once
 	if next, ok := s.anew.LoadAndDelete(facts[0].Key()); ok && next == uint64(facts[0].Version()) {

@@ -105,7 +105,7 @@ func (t *Tally) key(handler, key string, want uint64, versions []uint64) {
 
 func total(versions map[string]uint64) (n int) {
 	for _, v := range versions {
-		n += int(v) //nolint:gosec // of one run
+		n += int(v)
 	}
 	return n
 }

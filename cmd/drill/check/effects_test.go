@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -29,7 +30,7 @@ func TestTheTallySeesWhatHandlersDid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := append(c.more, Effects{"h", "a", c.a}, Effects{"h", "b", c.b}, Effects{"g", "t", []uint64{1}})
+			all := slices.Concat(c.more, []Effects{{"h", "a", c.a}, {"h", "b", c.b}, {"g", "t", []uint64{1}}})
 			got := l.Tally(map[string]bool{"h": true, "g": false}, all)
 			want := c.want
 			want.Messages, want.Effects = 6, 6

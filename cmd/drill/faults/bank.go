@@ -131,7 +131,7 @@ func (b *bank) killSomebody(ctx context.Context) error {
 	m := of[b.random.IntN(len(of))]
 	switch {
 	case m.process.Ended(): // in a handler's transaction, as it was ordered to
-	case b.random.IntN(6) == 0:
+	case !m.doomed && b.random.IntN(3) == 0:
 		b.lives.ended++
 		if err := m.process.Term(); err != nil {
 			return check.Wrong(err)

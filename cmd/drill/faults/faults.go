@@ -27,8 +27,9 @@ type Config struct {
 	Noted     func(format string, args ...any) // for the table
 }
 
-// handlers are those that are made to fail: whether they are told of accounts, or else of transactions.
-var handlers = map[string]bool{"balances": true, "history": true, "transactions": false}
+// handlers are those that are made to fail: whether they are told of accounts, or else of transactions. The witness is
+// only there under a drill, and takes in whatever comes; the others refuse what does not follow.
+var handlers = map[string]bool{"balances": true, "history": true, "transactions": false, "witness": true}
 
 // Of so many messages there is one kill; and at about every so manyth message a handler fails, again and again.
 const (
@@ -65,7 +66,10 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	if err = errors.Join(err, failed); err != nil {
 		return t, err
 	}
-	return b.tally(ctx, operator, waits)
+	if t, err = b.tally(ctx, operator, waits); err == nil && t.Broken() == nil {
+		err = b.verify(ctx)
+	}
+	return t, err
 }
 
 // disturb has a share of the messages made, while somebody is killed.

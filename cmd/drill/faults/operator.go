@@ -155,8 +155,8 @@ func (o *operator) replay(ctx context.Context) {
 	}
 }
 
-// repair is about what no handler can take: the first that nobody can read is given up, and what comes behind it does not
-// follow then, until the view of the key is written anew from the log.
+// repair is about what no handler can take: the first that nobody can read is given up, and what comes behind it does
+// not follow then, until the view of the key is written anew from the log.
 func (o *operator) repair(ctx context.Context, s *sequence) {
 	of := [2]string{s.Handler, s.Key}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"bankforge/cmd/drill/check"
@@ -21,10 +22,9 @@ const (
 
 // topics are what is known of Kafka's.
 type topics struct {
-	sample servers.Record    // one of the relay's
-	last   map[int]string    // the position of the last message of accounts, by partition
-	at     map[string]int    // partitions of accounts
-	of     map[string]string // headers of an account's message
+	sample servers.Record // one of the relay's
+	last   map[int]string // the position of the last message of accounts, by partition
+	at     map[string]int // partitions of accounts
 }
 
 // broken are bytes that nobody can read.
@@ -57,7 +57,7 @@ func (b *bank) forge(ctx context.Context) error {
 			r := servers.Record{Key: e.Account, Headers: maps.Clone(b.topics.sample.Headers)}
 			r.Headers["key"], r.Headers["ce_subject"], r.Headers["prev"] = e.Account, e.Account, b.topics.last[at]
 			r.Headers["position"] = fmt.Sprintf("%d.%d", made.Seq, n)
-			r.Headers["account_version"] = fmt.Sprint(e.Version)
+			r.Headers["account_version"] = strconv.FormatUint(e.Version, 10)
 			if err := b.put(ctx, accountsTopic, &r); err != nil {
 				return err
 			}
@@ -94,8 +94,8 @@ func (b *bank) put(ctx context.Context, topic string, r *servers.Record) error {
 	return b.servers.Produce(ctx, topic, r)
 }
 
-// poison puts something on a topic that is not the relay's, under a key in use or a strange one. Nothing may come of it,
-// whatever it says of itself.
+// poison puts something on a topic that is not the relay's, under a key in use or a strange one. Nothing may come of
+// it, whatever it says of itself.
 func (b *bank) poison(ctx context.Context) error {
 	var head struct {
 		Seq         uint64 `json:"seq"`

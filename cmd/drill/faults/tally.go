@@ -16,7 +16,7 @@ import (
 	"bankforge/cmd/drill/process"
 )
 
-// tally counts what became of all messages, and lets the bank check itself.
+// tally counts what became of all messages.
 func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t check.Tally, err error) {
 	if err := o.rebuild(ctx); err != nil && b.conf.Plant == "" {
 		return t, err
@@ -42,19 +42,18 @@ func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t chec
 		b.lives.killed, b.lives.inHandler, b.lives.ended)
 	b.conf.Noted("%d acts, %d refused, %d replays", o.acts, o.refused, o.planned)
 	if b.conf.Servers {
-		b.conf.Noted("%d times poison, %d of it in a handler's way: discarded, and its view rebuilt", b.poisoned, len(o.discarded))
+		b.conf.Noted("%d times poison, parked and discarded for %d keys of handlers, rebuilt", b.poisoned, len(o.discarded))
 	}
-	if err := check.Broken(b.log.Findings()); err != nil {
-		return t, err
-	}
-	if t.Broken() != nil {
-		return t, nil // the views are as they are
-	}
+	return t, check.Broken(b.log.Findings())
+}
+
+// verify lets the bank check itself.
+func (b *bank) verify(ctx context.Context) error {
 	out, err := process.Command(ctx, b.conf.Bankforge, slices.Concat([]string{"verify"}, b.found())...)
 	if err != nil {
-		return t, check.Wrong(fmt.Errorf("verify: %w: %s", err, process.FirstLines(out)))
+		return check.Wrong(fmt.Errorf("verify: %w: %s", err, process.FirstLines(out)))
 	}
-	return t, nil
+	return nil
 }
 
 // found is how commands find the bank.
