@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"time"
 
 	"bankforge/app"
 	"bankforge/app/fault"
@@ -77,8 +78,8 @@ func (EffectsCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 	})
 }
 
-// disturbed has handlers fail at some messages, at three of four tries, if that was ordered, and write down in their
-// transactions what they have done.
+// disturbed has handlers fail at some messages for a while, if that was ordered, and write down in their transactions
+// what they have done.
 func disturbed(ctx context.Context, routes []router.Route, store stores.Operations) ([]router.Route, error) {
 	seed, every := fault.Failing()
 	at, ok := store.(effects)
@@ -121,6 +122,7 @@ type saboteur struct {
 	next        handlers.Func
 	before      router.Forget
 	anew        sync.Map // keys whose views are written anew → the version that comes next
+	first       sync.Map // the hash of a fact → when it failed first in this process
 }
 
 // forget takes away what was noted with what the view has.
@@ -146,16 +148,28 @@ func (s *saboteur) failing(facts []handlers.Fact) func() error {
 		return nil
 	}
 	for i := range facts {
-		if s.hash(&facts[i])%s.every == 0 && rand.IntN(4) > 0 { //nolint:gosec // no secret
+		if h := s.hash(&facts[i]); h%s.every == 0 && s.ill(h) {
 			return s.failed(&facts[i])
 		}
 	}
 	return nil
 }
 
+// ill is true for a while from when it is asked first of a fact, and rarely after that. What holds a handler is gone soon.
+func (s *saboteur) ill(hash uint64) bool {
+	long := 300*time.Millisecond + time.Duration(hash>>32%1500)*time.Millisecond
+	if s.kind(hash) == handlers.Unavailable {
+		long = 50 * time.Millisecond
+	}
+	since, _ := s.first.LoadOrStore(hash, time.Now())
+	began, _ := since.(time.Time)
+	return time.Since(began) < long || rand.IntN(8) == 0 //nolint:gosec // no secret
+}
+
 func (s *saboteur) handle(ctx context.Context, facts []handlers.Fact) error {
 	failure := s.failing(facts)
-	late := rand.IntN(2) == 0 //nolint:gosec // what was written must be undone
+	const few = 32
+	late := len(facts) <= few && rand.IntN(2) == 0 //nolint:gosec // what was written must be undone
 	if failure != nil && !late {
 		return failure()
 	}
@@ -184,11 +198,17 @@ func (s *saboteur) hash(f *handlers.Fact) uint64 {
 
 // failed is how the handler fails at a fact.
 func (s *saboteur) failed(f *handlers.Fact) func() error {
-	classes := []handlers.Class{handlers.Unknown, handlers.Transient, handlers.Poison, handlers.Unavailable}
-	kind := s.hash(f) / s.every % uint64(len(classes)+1)
+	class := s.kind(s.hash(f))
 	err := fmt.Errorf("the drill: %s does not take version %d of %s", s.name, f.Version(), f.Key())
-	if kind == uint64(len(classes)) {
+	if class == handlers.Rejected { // it would be done with; so this stands for a panic
 		return func() error { panic(err) }
 	}
-	return func() error { return handlers.As(classes[kind], err) }
+	return func() error { return handlers.As(class, err) }
+}
+
+func (s *saboteur) kind(hash uint64) handlers.Class {
+	classes := []handlers.Class{
+		handlers.Unknown, handlers.Transient, handlers.Poison, handlers.Unavailable, handlers.Rejected,
+	}
+	return classes[hash/s.every%uint64(len(classes))]
 }

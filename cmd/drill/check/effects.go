@@ -20,7 +20,7 @@ type Tally struct {
 	Effects    int // that handlers had to have of them
 	Lost       int // had no effect
 	Doubled    int // effects behind the first of the same message
-	Disordered int // effects behind that of a later message of the same key
+	Disordered int // effects that do not follow upon the message before, of the same key
 	Stuck      int // messages that wait in the end, for nothing
 	worst      []string
 }
@@ -89,11 +89,11 @@ func (t *Tally) key(handler, key string, want uint64, versions []uint64) {
 		case seen[v] || v == 0 || v > want:
 			t.Doubled++
 			t.note("%s: version %d of %s once more, behind %d", handler, v, key, last)
-		case v < last:
+		case v != last+1:
 			t.Disordered++
 			t.note("%s: version %d of %s behind %d", handler, v, key, last)
 		}
-		seen[v], last = true, max(last, v)
+		seen[v], last = true, v
 	}
 	for v := uint64(1); v <= want; v++ {
 		if !seen[v] {

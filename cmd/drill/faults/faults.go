@@ -100,7 +100,9 @@ func (b *bank) calm(ctx context.Context) error {
 			return err
 		}
 	}
-	err := teller.Until(ctx, 4*process.Patience, func() bool { return b.caughtUp(ctx) })
+	err := teller.Until(ctx, 8*process.Patience, func() bool {
+		return b.caughtUp(ctx) || teller.Rest(ctx, 100*time.Millisecond) != nil
+	})
 	if err != nil {
 		return check.Wrong(fmt.Errorf("handlers do not come to the end of the log: %w", err))
 	}
