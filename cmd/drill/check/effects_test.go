@@ -18,7 +18,7 @@ func TestTheTallySeesWhatHandlersDid(t *testing.T) {
 		want Tally
 	}{
 		"all is well":        {a: []uint64{1, 2, 3}, b: []uint64{1, 2}},
-		"one is lost":         {a: []uint64{1, 3}, b: []uint64{1, 2}, want: Tally{Lost: 1, Disordered: 1}},
+		"one is lost":        {a: []uint64{1, 3}, b: []uint64{1, 2}, want: Tally{Lost: 1, Disordered: 1}},
 		"the last is lost":   {a: []uint64{1, 2}, b: []uint64{1, 2}, want: Tally{Lost: 1}},
 		"a key is lost":      {b: []uint64{1, 2}, want: Tally{Lost: 3}},
 		"one comes twice":    {a: []uint64{1, 2, 3}, b: []uint64{1, 1, 2}, want: Tally{Doubled: 1}},
