@@ -11,13 +11,13 @@ import (
 
 // hints are the channels that only say that there is something to load again, and who may hear them.
 var hints = map[string][]Role{
-	"ops":      {RoleOperator, RoleAuditor},
-	"failures": {RoleOperator, RoleAuditor},
+	"ops":      operating,
+	"failures": operating,
 	"fraud":    {RoleFraud, RoleAuditor},
 }
 
-// replayers may watch how a replay of parked messages goes.
-var replayers = []Role{RoleOperator, RoleAuditor}
+// operating may watch what fails and what operators do about it.
+var operating = []Role{RoleOperator, RoleAdmin, RoleAuditor}
 
 // maxReplayID is how long the id of a replay may be.
 const maxReplayID = 64
@@ -47,7 +47,7 @@ func (a *App) MaySubscribe(ctx context.Context, p Principal, channel string) (bo
 		customer, err := bank.ParseID[bank.Customer](id)
 		return err == nil && p.MayRead(customer), nil
 	case "replay":
-		return id != "" && len(id) <= maxReplayID && p.Has(replayers...), nil
+		return id != "" && len(id) <= maxReplayID && p.Has(operating...), nil
 	default:
 		return false, nil
 	}

@@ -25,6 +25,7 @@ func TestWhoMayWatchWhat(t *testing.T) {
 		}
 		role := func(r app.Role) app.Principal { return app.Principal{Subject: string(r), Roles: []app.Role{r}} }
 		auditor, operator, fraud := role(app.RoleAuditor), role(app.RoleOperator), role(app.RoleFraud)
+		admin := role(app.RoleAdmin)
 		shared, anns := "transaction:"+done.Transaction.ID.String(), "transaction:"+own.Transaction.ID.String()
 		for _, c := range []struct {
 			channel string
@@ -37,10 +38,10 @@ func TestWhoMayWatchWhat(t *testing.T) {
 			{shared, []app.Principal{h.ann, h.bob, teller}, []app.Principal{operator, {}}},
 			{anns, []app.Principal{h.ann, teller}, []app.Principal{h.bob}},
 			{"customer:" + h.ann.Customer.String(), []app.Principal{h.ann, teller}, []app.Principal{h.bob, operator}},
-			{"ops", []app.Principal{operator, auditor}, []app.Principal{h.ann, teller, fraud}},
-			{"failures", []app.Principal{operator, auditor}, []app.Principal{h.ann, teller, fraud}},
+			{"ops", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
+			{"failures", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
 			{"fraud", []app.Principal{fraud, auditor}, []app.Principal{h.ann, teller, operator}},
-			{"replay:rpl_1", []app.Principal{operator, auditor}, []app.Principal{h.ann, teller}},
+			{"replay:rpl_1", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
 		} {
 			for _, p := range c.yes {
 				if ok, err := h.MaySubscribe(t.Context(), p, c.channel); err != nil || !ok {

@@ -2,6 +2,8 @@ package router_test
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"testing"
 
 	"bankforge/app/bank"
@@ -35,6 +37,106 @@ func BenchmarkDelivery(b *testing.B) {
 		b.Fatalf("%d facts of %d events", facts, b.N)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// free is a store whose transactions cost nothing.
+type free struct {
+	router.Store
+	at router.Checkpoint
+}
+
+func (*free) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+
+func (s *free) Checkpoint(context.Context, router.Stream) (router.Checkpoint, error) {
+	return s.at, nil
+}
+
+func (s *free) Advance(_ context.Context, _ router.Stream, c router.Checkpoint) error {
+	s.at = c
+	return nil
+}
+
+func (*free) Blocked(context.Context, string, []string) ([]string, error) { return nil, nil }
+
+// BenchmarkChain is what all steps cost a healthy message, with a transaction and a handler that cost nothing.
+func BenchmarkChain(b *testing.B) {
+	for _, together := range []int{1, 1000} {
+		b.Run(strconv.Itoa(together), func(b *testing.B) {
+			l, s := newLedger(), &free{}
+			r, err := router.New("", []router.Route{{
+				Name: handlerName, Topic: bank.AccountsTopic, Store: s,
+				Handler: func(context.Context, []handlers.Fact) error { return nil },
+			}}, router.Config{Source: l, Hints: l.hints, Progress: router.NewProgress()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			chain, facts := r.Chain(handlerName), make([]handlers.Fact, together)
+			for i := range facts {
+				l.credit(i)
+				facts[i] = handlers.Fact{Change: l.events[i].Changes()[0], Incarnation: l.incarnation}
+			}
+			var seq bank.Seq
+			b.ReportAllocs()
+			for b.Loop() {
+				prev := s.at.Position
+				for i := range facts {
+					seq++
+					facts[i].Seq = seq
+				}
+				msg := router.NewMessage(b.Context(), &router.Delivery{
+					Incarnation: l.incarnation, Prev: prev, Through: facts[together-1].Position(), Facts: facts,
+				})
+				if _, err := chain(msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if s.at.Position != facts[together-1].Position() {
+				b.Fatalf("the checkpoint is at %v", s.at)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*together), "ns/message")
+		})
+	}
+}
+
+// BenchmarkOneFailingKey is how the rest flows while one of 10,000 keys fails, and from its first failure on is parked.
+func BenchmarkOneFailingKey(b *testing.B) {
+	const keys, rounds = 10_000, 10
+	flow := func(b *testing.B, fails bool) {
+		b.Helper()
+		l, progress := newLedger(), router.NewProgress()
+		for i := range keys * rounds {
+			l.credit(i % keys)
+		}
+		bad := account(77).String()
+		handle := func(_ context.Context, facts []handlers.Fact) error {
+			for i := range facts {
+				if fails && facts[i].Key() == bad {
+					return errors.New("it is broken")
+				}
+			}
+			return nil
+		}
+		s := openStore(b)
+		r, err := router.New("", []router.Route{{
+			Name: handlerName, Topic: bank.AccountsTopic, Store: s, Handler: handle,
+		}}, router.Config{Source: l, Hints: l.hints, Progress: progress, Batch: 1000})
+		if err != nil {
+			b.Fatal(err)
+		}
+		run := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
+		b.ResetTimer()
+		stop := run.start(b)
+		run.await(b)
+		b.StopTimer()
+		stop()
+		blocked, err := s.Blocked(b.Context(), handlerName, []string{bad})
+		if err != nil || (len(blocked) > 0) != fails {
+			b.Errorf("parked are %v, %v", blocked, err)
+		}
+		b.ReportMetric(keys*rounds/b.Elapsed().Seconds(), "messages/s")
+	}
+	b.Run("healthy", func(b *testing.B) { flow(b, false) })
+	b.Run("failing", func(b *testing.B) { flow(b, true) })
 }
 
 // BenchmarkEncoder is what a message of a transfer costs until it can be sent.

@@ -90,7 +90,7 @@ func (o *obeying) look(ctx context.Context) {
 			w.cap(ctx)
 		}
 	}
-	if time.Since(o.reported) >= reportEvery {
+	if time.Since(o.reported) >= reportEvery || o.moved() {
 		o.report(ctx)
 	}
 }
@@ -104,9 +104,20 @@ func (o *obeying) tell(w *worker, c *Control) {
 	}
 	w.rules.Store(policy)
 	why, paused := c.Paused[w.Name]
+	paused = paused && w.Name != OperationsHandler // nothing could resume it
 	resumed := o.known != 0 && c.Resumed[w.Name] != o.resumed[w.Name]
 	o.resumed[w.Name] = c.Resumed[w.Name]
 	w.standing.order(paused, why, resumed)
+}
+
+// moved reports whether a handler is doing something else than was said of it.
+func (o *obeying) moved() bool {
+	for _, w := range o.r.workers {
+		if said, ok := o.said[w.Name]; ok && said.State != w.standing.is() {
+			return true
+		}
+	}
+	return false
 }
 
 // report says where the handlers stand.
@@ -160,7 +171,7 @@ func (w *worker) cap(ctx context.Context) {
 
 // halt pauses the handler in all processes until an operator resumes it. Where there are no operators, it only waits.
 func (w *worker) halt(ctx context.Context, why error) {
-	if w.controls == nil {
+	if w.controls == nil || w.Name == OperationsHandler { // nothing could resume that one: it only waits
 		return
 	}
 	w.log.ErrorContext(ctx, "handler pauses", "handler", w.Name, "reason", why)

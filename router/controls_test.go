@@ -19,10 +19,15 @@ import (
 // controlled is a bench whose handler does what operators want.
 func controlled(t *testing.T, l *ledger, s *bookStore, p router.Policy) *bench {
 	t.Helper()
-	b := &bench{name: handlerName, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
+	return controlledAs(t, handlerName, l, s, p)
+}
+
+func controlledAs(t *testing.T, name string, l *ledger, s *bookStore, p router.Policy) *bench {
+	t.Helper()
+	b := &bench{name: name, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
 	var err error
 	b.Router, err = router.New("", []router.Route{
-		{Name: handlerName, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
+		{Name: name, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
 	}, router.Config{
 		Source: l, Hints: l.hints, Progress: b.progress, Policy: p, Batch: 16, Controls: s, Process: "process",
 	})
@@ -94,6 +99,35 @@ func TestOperatorsPauseAHandlerInEveryProcess(t *testing.T) {
 	three.await(t)
 	if at := one.book.at(t, 1); at != 2 {
 		t.Errorf("version %d after it was resumed", at)
+	}
+}
+
+// Paused, nothing could resume it: neither a cap nor what stands in the store does that.
+func TestNothingPausesWhoExecutesActs(t *testing.T) {
+	t.Parallel()
+	l, s := newLedger(), openControlled(t)
+	if err := s.Halt(t.Context(), router.OperationsHandler, "somehow", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	b := controlledAs(t, router.OperationsHandler, l, s, quick())
+	b.start(t)
+	l.credit(1)
+	b.await(t)
+
+	l, s = newLedger(), openControlled(t)
+	p := quick()
+	p.PerKey, p.Hold = 2, router.Backoff{First: time.Hour, Most: time.Hour}
+	b = controlledAs(t, router.OperationsHandler, l, s, p)
+	b.book.fail = failing(1, 1, errBoom)
+	b.start(t)
+	for range 4 {
+		l.credit(1)
+	}
+	b.awaitState(t, router.Held)
+	l.hints.Wake()
+	c, err := s.Controls(t.Context(), 0)
+	if err != nil || len(c.Paused) > 0 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

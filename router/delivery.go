@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -22,6 +23,8 @@ type Delivery struct {
 	Facts       []handlers.Fact   // may be empty: the topic is silent up to Through
 	more        bool              // it is as long as can be: much more waits behind it
 	bad         map[int]broken    // by the index of facts that could not be read; those have only a position
+	from        Origins           // where the facts were in a broker; nil: they are not from one, or it does not say
+	nth         []int32           // by the index of facts: which of from they are
 }
 
 // broken is a message that cannot be decoded, as it came.
@@ -45,17 +48,31 @@ func (d *Delivery) key(i int) string {
 	return d.Facts[i].Key()
 }
 
-// stored is the i-th fact as a message.
+// stored is the i-th fact as a message, and where the broker had it.
 func (d *Delivery) stored(i int) (raw, error) {
+	var out raw
 	if b, ok := d.bad[i]; ok {
-		return b.raw, nil
+		out = b.raw
+	} else {
+		msg, err := Encode(&d.Facts[i], handlers.Position{})
+		if err != nil {
+			return raw{}, err
+		}
+		out = raw{msg.Metadata, msg.Payload}
 	}
-	msg, err := Encode(&d.Facts[i], handlers.Position{})
-	if err != nil {
-		return raw{}, err
+	if d.from != nil {
+		offset, at := d.from.Origin(int(d.nth[i]))
+		out.metadata[OriginOffset] = strconv.FormatInt(offset, 10)
+		out.metadata[OriginTime] = at.UTC().Format(time.RFC3339Nano)
 	}
-	return raw{msg.Metadata, msg.Payload}, nil
+	return out, nil
 }
+
+// Metadata of what is parked that a broker brought: where it had the message in its partition, and since when.
+const (
+	OriginOffset = "origin_offset"
+	OriginTime   = "origin_time"
+)
 
 // poison is why the first unreadable fact is unreadable; nil when all can be read.
 func (d *Delivery) poison() error {
@@ -70,7 +87,7 @@ func (d *Delivery) poison() error {
 // filter keeps the facts that keep says, in order.
 func (d *Delivery) filter(keep func(i int) bool) *Delivery {
 	out := *d
-	out.Facts, out.bad = make([]handlers.Fact, 0, len(d.Facts)), nil
+	out.Facts, out.bad, out.nth = make([]handlers.Fact, 0, len(d.Facts)), nil, nil
 	for i := range d.Facts {
 		if !keep(i) {
 			continue
@@ -80,6 +97,9 @@ func (d *Delivery) filter(keep func(i int) bool) *Delivery {
 				out.bad = map[int]broken{}
 			}
 			out.bad[len(out.Facts)] = b
+		}
+		if d.from != nil {
+			out.nth = append(out.nth, d.nth[i])
 		}
 		out.Facts = append(out.Facts, d.Facts[i])
 	}
@@ -107,7 +127,10 @@ func (d *Delivery) split() []*Delivery {
 		to := min(from+size, len(d.Facts))
 		one := &Delivery{
 			Incarnation: d.Incarnation, Partition: d.Partition, Prev: prev, Through: d.Facts[to-1].Position(),
-			Facts: d.Facts[from:to:to],
+			Facts: d.Facts[from:to:to], from: d.from,
+		}
+		if d.from != nil {
+			one.nth = d.nth[from:to:to]
 		}
 		for i := from; i < to && len(d.bad) > 0; i++ {
 			if b, ok := d.bad[i]; ok {
@@ -176,7 +199,8 @@ func open(msg *message.Message) ([]*Delivery, error) {
 		return []*Delivery{d}, nil
 	}
 	if r, ok := RecordsIn(msg); ok {
-		return assemble(r)
+		origins, _ := r.(Origins)
+		return assemble(r, origins)
 	}
 	parts := carried{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
 	if msg.Metadata.Get(headerContentType) == batchType {
@@ -185,7 +209,8 @@ func open(msg *message.Message) ([]*Delivery, error) {
 			return nil, poison("a batch of messages: %w", err)
 		}
 	}
-	return assemble(parts)
+	origins, _ := msg.Context().Value(originsKey{}).(Origins)
+	return assemble(parts, origins)
 }
 
 // Records are messages of one partition as a broker brought them, in order. They must not change as long as their
@@ -194,6 +219,19 @@ type Records interface {
 	Len() int
 	// Record calls header with each header of the i-th, and returns its payload.
 	Record(i int, header func(name, value []byte)) (payload []byte)
+}
+
+// Origins know where a broker had what a message carries. Records may be ones.
+type Origins interface {
+	// Origin is where in its partition the i-th is, and since when.
+	Origin(i int) (offset int64, at time.Time)
+}
+
+type originsKey struct{}
+
+// WithOrigins says where the broker had the one message that is made with this context.
+func WithOrigins(ctx context.Context, o Origins) context.Context {
+	return context.WithValue(ctx, originsKey{}, o)
 }
 
 type recordsKey struct{}
@@ -213,7 +251,7 @@ func RecordsIn(msg *message.Message) (Records, bool) {
 
 // assemble makes deliveries of records: a new one begins where something is missing before a record. A relay
 // that crashed sends again what it has sent, so positions may also go back: what is there already is left out.
-func assemble(r Records) (all []*Delivery, err error) {
+func assemble(r Records, from Origins) (all []*Delivery, err error) {
 	var d *Delivery
 	for i := range r.Len() {
 		var h headers
@@ -225,8 +263,11 @@ func assemble(r Records) (all []*Delivery, err error) {
 		at := h.fact.Position()
 		switch {
 		case d == nil || d.Incarnation != h.fact.Incarnation || d.Through.Before(h.prev):
-			d = &Delivery{Incarnation: h.fact.Incarnation, Prev: h.prev}
+			d = &Delivery{Incarnation: h.fact.Incarnation, Prev: h.prev, from: from}
 			d.Facts = make([]handlers.Fact, 0, r.Len()-i)
+			if from != nil {
+				d.nth = make([]int32, 0, r.Len()-i)
+			}
 			all = append(all, d)
 		case !d.Through.Before(at):
 			continue
@@ -241,6 +282,9 @@ func assemble(r Records) (all []*Delivery, err error) {
 			h.fact = handlers.Fact{Change: bank.Change{Seq: at.Seq, N: at.N}}
 		}
 		d.Facts = append(d.Facts, h.fact)
+		if from != nil {
+			d.nth = append(d.nth, int32(i))
+		}
 	}
 	if r.Len() == 0 {
 		err = poison("a batch without messages")

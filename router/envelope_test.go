@@ -134,6 +134,9 @@ func TestTheAsyncAPIDocumentDescribesEveryMessage(t *testing.T) {
 	}
 	var kinds []string
 	for address, c := range doc.Channels {
+		if strings.HasSuffix(c.Address, ".dlt") {
+			continue // what was parked is shown there as it came
+		}
 		for key, m := range c.Messages {
 			described, ok := doc.Components.Messages[strings.TrimPrefix(m.Ref, "#/components/messages/")]
 			if !ok || described.Name != "bankforge."+key {

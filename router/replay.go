@@ -70,6 +70,73 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) err
 	return &ReplayError{class, err}
 }
 
+// Fronts is what a Lot may be besides: messages of several sequences that end together. It belongs into a transaction.
+type Fronts interface {
+	// Front returns the first messages that wait in the sequences of these keys, each one's in order from its head, and
+	// locks the sequences until the transaction ends. They are all of a sequence, as many sequences as have at most limit
+	// messages together; or the first limit of one that has more. Sequences that are paused, that are wanted otherwise or
+	// have gone are left out.
+	Front(ctx context.Context, handler string, keys []string, limit int) ([]Fronted, error)
+	// ResolveFront ends the waiting of all that Front has returned, as Resolve does of one. It returns the keys of which
+	// none waits any more.
+	ResolveFront(ctx context.Context, handler string, all []Fronted, e Ending) (drained []string, err error)
+}
+
+// Fronted is a message that waits, with what the Lot knows it by.
+type Fronted struct {
+	Parked
+	ID      int64
+	Waiting int // in its sequence
+}
+
+// frontSize is how many messages are replayed in one transaction at most.
+const frontSize = 128
+
+// ReplayFront handles messages from the heads of several sequences on, as ReplayHead does one, in one transaction for
+// all: either all of them end, or none. It returns how many did, and which of the keys have nothing left. An error says
+// nothing about any of them, and nothing of it is recorded: ReplayHead finds out which one fails. It may also leave all
+// to that.
+func (r *Router) ReplayFront(
+	ctx context.Context, handler string, keys []string, by By,
+) (handled int, drained []string, err error) {
+	w := r.worker(handler)
+	if w == nil || w.Kind == Newest || w.Outside != nil {
+		return 0, nil, nil
+	}
+	fronts, ok := w.Store.(Fronts)
+	if !ok {
+		return 0, nil, nil
+	}
+	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
+		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) (err error) {
+			handled, drained, err = w.front(ctx, fronts, keys, by)
+			return err
+		})
+	}))
+	if _, err := step(message.NewMessageWithContext(ctx, "replay", nil)); err != nil {
+		return 0, nil, err
+	}
+	return handled, drained, nil
+}
+
+func (w *worker) front(ctx context.Context, fronts Fronts, keys []string, by By) (int, []string, error) {
+	all, err := fronts.Front(ctx, w.Name, keys, frontSize)
+	if err != nil || len(all) == 0 {
+		return 0, nil, err
+	}
+	facts := make([]handlers.Fact, len(all))
+	for i := range all {
+		if facts[i], err = today.decode(all[i].Metadata, all[i].Payload); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := w.Handler(ctx, facts); err != nil {
+		return 0, nil, err
+	}
+	drained, err := fronts.ResolveFront(ctx, w.Name, all, w.ending(by))
+	return len(all), drained, err
+}
+
 // ReplaySequence replays the key's messages in their order, until none waits or one fails. It
 // returns how many were handled.
 func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handled int, err error) {
@@ -83,45 +150,6 @@ func (r *Router) ReplaySequence(ctx context.Context, handler, key string) (handl
 		}
 		handled++
 	}
-}
-
-// ErrNoRebuild means that the handler's view of one key cannot be written anew.
-var ErrNoRebuild = errors.New("the view of one key of this handler cannot be written anew; rebuild the whole view")
-
-// Rebuild writes the handler's view of a key anew from the log, up to where its checkpoint is, in one transaction. In
-// it lock is called first, to see that nobody else works on the key, and whether it is wanted still; and in the end
-// done, which ends the waiting of what is parked of the key.
-func (r *Router) Rebuild(
-	ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
-	done func(context.Context) error,
-) error {
-	w := r.worker(handler)
-	if w == nil || w.Again == nil {
-		return ErrNoRebuild
-	}
-	step := w.timed(w.recovered(func(msg *message.Message) ([]*message.Message, error) {
-		return nil, w.Store.InTx(msg.Context(), func(ctx context.Context) error {
-			partition := 0
-			if w.partitions > 0 {
-				partition = PartitionOf(key, w.partitions)
-			}
-			at, err := w.Store.Checkpoint(ctx, w.stream(partition))
-			if err != nil {
-				return err
-			}
-			if wanted, err := lock(ctx); err != nil || !wanted {
-				return err
-			}
-			if err := w.Again(ctx, key, at); err != nil {
-				return err
-			}
-			return done(ctx)
-		})
-	}))
-	if _, err := step(message.NewMessageWithContext(ctx, "rebuild", nil)); err != nil {
-		return &ReplayError{w.class(err), err}
-	}
-	return nil
 }
 
 // again handles the head of the sequence within a transaction.

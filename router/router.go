@@ -35,6 +35,7 @@ type Config struct {
 	Log      *slog.Logger  // default: discarded
 	Controls Controls      // what operators want, looked at while handlers run; nil: nobody wants anything
 	Process  string        // this process, as operators see it
+	Versions Versions      // of keys whose views are to be written anew; nil: none can be
 	// From is the event behind which newest routes start: the last one when the process opened its doors. nil: the
 	// last one when their router starts, which may be later.
 	From *bank.Seq

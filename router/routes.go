@@ -18,12 +18,17 @@ type Route struct {
 	Store   Store // of the file that the handler writes to
 	Kind    Kind
 	Outside Marks // of a handler that writes elsewhere than in Store: nil, if it does not
-	Again   Again // writes the view of one key anew; nil: nobody can
+	// Forget has the handler's view of one key be written anew by the handler itself; nil: that cannot be done.
+	Forget Forget
 }
 
-// Again writes a handler's view of one key anew from the log, as the handler would have left it at the checkpoint, in
-// the transaction that ctx carries.
-type Again func(ctx context.Context, key string, at Checkpoint) error
+// Forget takes away all that a view has of a key, in the transaction that ctx carries. known is false when the view can
+// have nothing of such a key, whatever the log holds. Of a route with Marks it has no transaction; it may leave what is
+// right as far as it goes, and what is written then is added to that.
+type Forget func(ctx context.Context, key string) (known bool, err error)
+
+// Forgets are those of the views in a store.
+type Forgets struct{ Balances, Entries, Transactions, RedisBalances Forget }
 
 // Kind is what a route promises.
 type Kind uint8
@@ -63,7 +68,8 @@ const (
 
 // Stores are the places that handlers write to.
 type Stores struct {
-	Views Store // can be rebuilt
+	Views  Store // can be rebuilt
+	Forget Forgets
 
 	RedisBalances Marks
 	MongoHistory  Marks
@@ -73,11 +79,12 @@ type Stores struct {
 func Routes(r Reactions, s Stores) []Route {
 	const accounts, transactions = bank.AccountsTopic, bank.TransactionsTopic // each ordered by its own ids
 	const mongoTransactions = MongoTransactionsHandler
+	f := s.Forget
 	all := []Route{
-		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil, nil},
-		{"account-query", RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances, nil},
-		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil, nil},
-		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil, nil},
+		{"account-query", app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil, f.Balances},
+		{"account-query", RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances, f.RedisBalances},
+		{"transaction-query", app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil, f.Entries},
+		{"transaction-query", app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil, f.Transactions},
 		{"transaction-query", MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, s.MongoHistory, nil},
 		{"transaction-query", mongoTransactions, transactions, r.MongoTransactions, s.Views, Kept, s.MongoHistory, nil},
 		{"monitoring", OperationsHandler, bank.OpsTopic, r.Operations, s.Views, Kept, nil, nil},

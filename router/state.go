@@ -84,6 +84,13 @@ func (s *standing) state() State {
 	}
 }
 
+// is what the handler is doing.
+func (s *standing) is() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state()
+}
+
 func (s *standing) pause() { s.change(func() { s.paused = true }) }
 
 // resume ends a pause, forgets what looked like an outage, and makes a held handler try at once.

@@ -288,7 +288,7 @@ func (r *reader) message(ctx context.Context, records []*sarama.ConsumerMessage)
 	if len(records) == 1 {
 		msg, err := wmkafka.DefaultMarshaler{}.Unmarshal(first) // takes everything, and so never fails
 		if err == nil {
-			msg.SetContext(ctx)
+			msg.SetContext(router.WithOrigins(ctx, batch(records)))
 			return msg
 		}
 	}
@@ -296,7 +296,7 @@ func (r *reader) message(ctx context.Context, records []*sarama.ConsumerMessage)
 	return router.NewBatch(ctx, id, batch(records))
 }
 
-// batch is router.Records.
+// batch is router.Records, which know their origin.
 type batch []*sarama.ConsumerMessage
 
 // Len is how many there are.
@@ -309,3 +309,6 @@ func (b batch) Record(i int, header func(name, value []byte)) []byte {
 	}
 	return b[i].Value
 }
+
+// Origin is where Kafka has the i-th, and since when.
+func (b batch) Origin(i int) (offset int64, at time.Time) { return b[i].Offset, b[i].Timestamp }

@@ -14,17 +14,24 @@ import (
 
 // in is a condition on several texts, the first of which is the n-th placeholder.
 func in(column string, n int, texts []string) (condition string, args []any) {
+	for _, text := range texts {
+		args = append(args, text)
+	}
+	return among(column, n, args), args
+}
+
+// among is a condition on one of several values, the first of which is the n-th placeholder.
+func among(column string, n int, values []any) string {
 	var b strings.Builder
 	b.WriteString(column + " IN (")
-	for i, text := range texts {
+	for i := range values {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "$%d", n+i)
-		args = append(args, text)
 	}
 	b.WriteString(")")
-	return b.String(), args
+	return b.String()
 }
 
 // free leaves out what is claimed at $1.
@@ -126,8 +133,16 @@ const (
 	ungroupAll = `UPDATE parked_account SET fingerprint = '' WHERE fingerprint <> '' AND message =
 		(SELECT head FROM parked_sequence WHERE handler = $1 AND key = $2)`
 	emptySequence = `UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0,
-		rebuild = '', class = '', fingerprint = '', failed_at = 0 WHERE handler = $1 AND key = $2`
+		rebuild = '', class = '', fingerprint = '', failed_at = 0, tried_at = 0 WHERE handler = $1 AND key = $2`
 	healed = `DELETE FROM diverged WHERE handler = $1 AND key = $2`
+	// All that was wanted of the key is done with it.
+	finishAll = `UPDATE act SET status = 'done', code = '', detail = $3, ended_at = $4 WHERE status = 'pending'
+		AND (handler = $1 AND key = $2 OR id = (SELECT cause FROM parked_sequence WHERE handler = $1 AND key = $2))`
+	refuseAll = `UPDATE act SET status = 'failed', code = $3, detail = $4, ended_at = $5 WHERE status = 'pending'
+		AND kind = 'sequence.rebuild' AND handler = $1 AND key = $2`
+	// What wanted it tried, still does.
+	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause = '' THEN 0 ELSE due_at END
+		WHERE handler = $1 AND key = $2`
 )
 
 // Rebuilt ends the waiting of all messages of a key.
@@ -144,12 +159,16 @@ func (l *Lot) Rebuilt(ctx context.Context, handler, key string, at time.Time) (r
 	if err != nil {
 		return 0, err
 	}
+	what := fmt.Sprintf("%d messages that waited are in the view", n)
+	if err := l.exec(ctx, finishAll, handler, k, what, at.UnixMicro()); err != nil {
+		return 0, err
+	}
 	for _, statement := range []string{emptySequence, endSequence, healed} {
 		if err := l.exec(ctx, statement, handler, k); err != nil {
 			return 0, err
 		}
 	}
-	return int(n), l.finish(ctx, act, "done", "", fmt.Sprintf("%d messages that waited are in the view", n), at)
+	return int(n), nil
 }
 
 func errUnlessOK(ok bool) error {
@@ -177,11 +196,12 @@ func (l *Lot) TakenIn(ctx context.Context, handler string) (keys int, err error)
 		{`UPDATE parked_account SET fingerprint = '' WHERE fingerprint <> '' AND message IN
 			(SELECT head FROM parked_sequence WHERE handler = $1)`, nil},
 		{`UPDATE act SET status = 'done', detail = 'the whole view was built anew', ended_at = $2 WHERE status = 'pending'
-			AND id IN (SELECT cause FROM parked_sequence WHERE handler = $1)`, []any{now}},
+			AND id IN (SELECT cause FROM parked_sequence WHERE handler = $1
+				UNION SELECT rebuild FROM parked_sequence WHERE handler = $1)`, []any{now}},
 		{`UPDATE parked_message SET status = 'resolved', ended_at = $2, ended_by = 'rebuild'
 			WHERE handler = $1 AND ended_at IS NULL`, []any{now}},
 		{`UPDATE parked_sequence SET waiting = 0, head = 0, tries = 0, due_at = 0, cause = '', alone = 0, rebuild = '',
-			class = '', fingerprint = '', failed_at = 0 WHERE handler = $1`, nil},
+			class = '', fingerprint = '', failed_at = 0, tried_at = 0 WHERE handler = $1`, nil},
 		{`DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0`, nil},
 		{`DELETE FROM diverged WHERE handler = $1`, nil},
 	} {
@@ -195,19 +215,18 @@ func (l *Lot) TakenIn(ctx context.Context, handler string) (keys int, err error)
 // Refuse ends a wish to rebuild.
 func (l *Lot) Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error {
 	return l.within(ctx, func(ctx context.Context) error {
-		act, ok, err := l.Lock(ctx, handler, key)
+		_, ok, err := l.Lock(ctx, handler, key)
 		if err != nil || !ok {
 			return err
 		}
-		err = l.exec(ctx, `UPDATE parked_sequence SET rebuild = '', due_at = 0, cause = '' WHERE handler = $1 AND key = $2`,
-			handler, l.db.Key(key))
-		if err != nil {
+		k := l.db.Key(key)
+		if err := l.exec(ctx, refuseSequence, handler, k); err != nil {
 			return err
 		}
-		if err := l.exec(ctx, endSequence, handler, l.db.Key(key)); err != nil {
+		if err := l.exec(ctx, endSequence, handler, k); err != nil {
 			return err
 		}
-		return l.finish(ctx, act, "failed", code, why, at)
+		return l.exec(ctx, refuseAll, handler, k, code, l.db.Text(why), at.UnixMicro())
 	})
 }
 

@@ -23,6 +23,8 @@ func refused(code, detail string) result { return result{ops.ActRefused, code, d
 var (
 	done    = result{as: ops.ActDone}
 	pending = result{as: ops.ActPending}
+	// needed refuses what would leave nobody to undo it.
+	needed = refused(ops.RefusedState, "it executes what operators want: paused, nothing could resume it")
 )
 
 const (
@@ -139,6 +141,9 @@ func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 	if a.Handler == "" || a.Key == "" {
 		return refused(ops.RefusedNotFound, "a sequence has a handler and a key"), nil
 	}
+	if a.Kind == ops.SequencePause && a.Handler == router.OperationsHandler {
+		return needed, nil
+	}
 	if a.Kind == ops.SequencePause || a.Kind == ops.SequenceRebuild {
 		known, err := l.knows(ctx, a.Handler)
 		if err != nil || !known {
@@ -157,8 +162,9 @@ func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 	case ops.SequencePause:
 		return done, l.exec(ctx, `UPDATE parked_sequence SET paused = 1 WHERE handler = $1 AND key = $2`, a.Handler, key)
 	case ops.SequenceRebuild:
-		return pending, l.exec(ctx, `UPDATE parked_sequence SET rebuild = $4, due_at = $3, cause = $4, alone = 0
-			WHERE handler = $1 AND key = $2`, a.Handler, key, a.At.UnixMicro(), a.ID)
+		// What wanted the sequence tried, wants it still if this cannot be done.
+		return pending, l.exec(ctx, `UPDATE parked_sequence SET rebuild = $4, due_at = $3 WHERE handler = $1 AND key = $2`,
+			a.Handler, key, a.At.UnixMicro(), a.ID)
 	case ops.SequenceResume:
 		if !p.Paused {
 			return refused(ops.RefusedNotPaused, "the key is not paused"), nil
@@ -210,6 +216,9 @@ func (l *Lot) retryGroup(ctx context.Context, a *repair.Act) (result, error) {
 }
 
 func (l *Lot) onHandler(ctx context.Context, a *repair.Act) (result, error) {
+	if a.Kind == ops.HandlerPause && a.Handler == router.OperationsHandler {
+		return needed, nil
+	}
 	known, err := l.knows(ctx, a.Handler)
 	if err != nil || !known {
 		return refused(ops.RefusedNotFound, "there is no such handler"), err

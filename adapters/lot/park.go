@@ -189,8 +189,10 @@ func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (int64, error) {
 const (
 	failHead = `UPDATE parked_message SET status = 'parked', class = $2, error = $3, fingerprint = $4,
 		attempts = attempts + 1 WHERE id = $1`
-	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5, due_at = $6,
-		cause = 'backoff', alone = 0, rebuild = '', tries = tries + 1 WHERE handler = $1 AND key = $2`
+	// A rebuild that is wanted still is.
+	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5,
+		due_at = CASE WHEN rebuild <> '' THEN due_at ELSE CAST($6 AS bigint) END,
+		cause = 'backoff', alone = 0, tries = tries + 1, tried_at = $7 WHERE handler = $1 AND key = $2`
 	groupAccounts = `UPDATE parked_account SET fingerprint = $2 WHERE message = $1`
 )
 
@@ -217,11 +219,13 @@ func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, 
 	if err := l.group(ctx, p.Handler, &a); err != nil {
 		return err
 	}
-	err = l.exec(ctx, failSequence, p.Handler, l.db.Key(p.Key), class, a.Fingerprint, a.At.UnixMicro(), micros(next))
+	ended := a.At.Add(a.Took)
+	err = l.exec(ctx, failSequence, p.Handler, l.db.Key(p.Key), class, a.Fingerprint, a.At.UnixMicro(), micros(next),
+		ended.UnixMicro())
 	if err != nil {
 		return err
 	}
-	return l.finish(ctx, a.By, ops.ActFailed, ops.FailedAgain, a.Error, a.At.Add(a.Took))
+	return l.finish(ctx, a.By, ops.ActFailed, ops.FailedAgain, a.Error, ended)
 }
 
 const (
@@ -231,9 +235,11 @@ const (
 	ungroupHead = `UPDATE parked_account SET fingerprint = '' WHERE message = $1 AND fingerprint <> ''`
 	// What waits behind a head has not failed itself.
 	nextHead = `UPDATE parked_sequence SET waiting = waiting - 1, tries = 0, class = '', fingerprint = '', failed_at = 0,
+		tried_at = 0,
 		head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
 			AND m.ended_at IS NULL), 0),
-		due_at = CASE WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4 WHEN alone = 1 THEN 0 ELSE due_at END,
+		due_at = CASE WHEN rebuild <> '' THEN due_at WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4
+			WHEN alone = 1 THEN 0 ELSE due_at END,
 		cause = CASE WHEN waiting = 1 THEN '' WHEN CAST($4 AS bigint) > 0 THEN $5 WHEN alone = 1 THEN '' ELSE cause END,
 		alone = 0 WHERE handler = $1 AND key = $2 RETURNING waiting, cause`
 	endSequence = `DELETE FROM parked_sequence

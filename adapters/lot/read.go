@@ -212,9 +212,15 @@ func (l *Lot) Acts(ctx context.Context, f ops.ActFilter) ([]ops.Executed, error)
 	return l.acts(ctx, &q, f.Page)
 }
 
-func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) (out []ops.Executed, err error) {
-	question := `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at FROM act` +
-		q.page(p, "at", "id")
+func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) ([]ops.Executed, error) {
+	page := q.page(p, "at", "id")
+	return l.readActs(ctx, page, q.args...)
+}
+
+const selectActs = `SELECT id, seq, kind, handler, key, target, reason, actor, status, code, detail, at, ended_at
+	FROM act`
+
+func (l *Lot) readActs(ctx context.Context, which string, args ...any) (out []ops.Executed, err error) {
 	err = l.db.Each(ctx, func(scan func(...any) error) error {
 		var a ops.Executed
 		var seq, at, ended int64
@@ -226,7 +232,7 @@ func (l *Lot) acts(ctx context.Context, q *query, p ops.Page) (out []ops.Execute
 		a.At, a.EndedAt = timeOf(at), timeOf(ended)
 		out = append(out, a)
 		return err
-	}, question, q.args...)
+	}, selectActs+which, args...)
 	return out, err
 }
 

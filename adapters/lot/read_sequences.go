@@ -92,6 +92,14 @@ const silent = time.Minute
 
 // Handlers returns all handlers.
 func (l *Lot) Handlers(ctx context.Context) ([]ops.Handler, error) {
+	return l.handlers(
+		ctx, l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readGroups, l.readDiverged)
+}
+
+// handlers returns what the readings know of handlers, in the order of their names.
+func (l *Lot) handlers(
+	ctx context.Context, readings ...func(context.Context, func(string) *ops.Handler) error,
+) ([]ops.Handler, error) {
 	all := map[string]*ops.Handler{}
 	of := func(name string) *ops.Handler {
 		if all[name] == nil {
@@ -99,9 +107,7 @@ func (l *Lot) Handlers(ctx context.Context) ([]ops.Handler, error) {
 		}
 		return all[name]
 	}
-	for _, read := range []func(context.Context, func(string) *ops.Handler) error{
-		l.readRuns, l.readPlaces, l.readControls, l.readPolicies, l.readCounts, l.readDiverged,
-	} {
+	for _, read := range readings {
 		if err := read(ctx, of); err != nil {
 			return nil, err
 		}
@@ -210,6 +216,17 @@ func (l *Lot) readCounts(ctx context.Context, of func(string) *ops.Handler) erro
 	}, `SELECT handler, CAST(sum(CASE WHEN waiting > 0 THEN 1 ELSE 0 END) AS bigint), CAST(sum(waiting) AS bigint),
 		CAST(sum(CASE WHEN class <> '' THEN 1 ELSE 0 END) AS bigint),
 		coalesce(min(CASE WHEN waiting > 0 THEN since END), 0) FROM parked_sequence GROUP BY handler`)
+}
+
+func (l *Lot) readGroups(ctx context.Context, of func(string) *ops.Handler) error {
+	return l.db.Each(ctx, func(scan func(...any) error) error {
+		var name string
+		var n int
+		err := scan(&name, &n)
+		of(name).Groups = n
+		return err
+	}, `SELECT handler, count(*) FROM (SELECT DISTINCT handler, fingerprint FROM parked_sequence WHERE fingerprint <> '') t
+		GROUP BY handler`)
 }
 
 func (l *Lot) readDiverged(ctx context.Context, of func(string) *ops.Handler) error {

@@ -2,14 +2,18 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"bankforge/adapters/lot"
+	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
+	"bankforge/router/mirror"
 )
 
 // HandlerStore is the router.Store of handlers that write to a schema: their checkpoints and parked messages stand
@@ -110,6 +114,45 @@ func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []strin
 		return err
 	}, ask, handler, asked)
 	return blocked, err
+}
+
+const (
+	selectUnmirrored = `SELECT m.id, m.handler, m.topic, m.partition, m.key, m.incarnation, m.position, m.status,
+		m.parked_at, m.class, m.error, coalesce(a.stack, ''), m.metadata, m.payload FROM parked_message m
+		LEFT JOIN LATERAL (SELECT stack FROM parked_attempt WHERE message = m.id ORDER BY n DESC LIMIT 1) a ON true
+		WHERE NOT m.mirrored ORDER BY m.id LIMIT $1`
+	markMirrored = `UPDATE parked_message SET mirrored = true WHERE id = ANY ($1)`
+)
+
+var _ mirror.Store = (*HandlerStore)(nil)
+
+// Unmirrored returns messages that were parked and not noted as mirrored. Ids of one key ascend as they were committed:
+// whoever parks has its checkpoint locked.
+func (h *HandlerStore) Unmirrored(ctx context.Context, limit int) (out []mirror.Letter, err error) {
+	err = each(ctx, h.s.querier(ctx), func(scan func(...any) error) error {
+		var l mirror.Letter
+		var topic, status string
+		var key, metadata []byte
+		var offset, at int64
+		err := scan(&l.ID, &l.Handler, &topic, &l.Partition, &key, &l.Incarnation, &offset, &status, &at, &l.Class,
+			&l.Error, &l.Stack, &metadata, &l.Payload)
+		if err != nil {
+			return err
+		}
+		l.Topic, l.Key, l.Status = bank.Topic(topic), string(key), router.Status(status)
+		l.Position, l.At = handlers.PositionAt(offset), time.UnixMicro(at).UTC()
+		out = append(out, l)
+		return json.Unmarshal(metadata, &out[len(out)-1].Metadata)
+	}, selectUnmirrored, limit)
+	return out, err
+}
+
+// Mirrored notes that they are.
+func (h *HandlerStore) Mirrored(ctx context.Context, ids []int64) error {
+	return h.InTx(ctx, func(ctx context.Context) error {
+		_, err := h.s.exec(ctx, markMirrored, ids)
+		return err
+	})
 }
 
 // storable is a text without what PostgreSQL refuses in one: errors may quote anything.

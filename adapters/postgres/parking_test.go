@@ -3,14 +3,18 @@ package postgres
 import (
 	"context"
 	"errors"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"bankforge/adapters/lot"
 	"bankforge/app/apptest"
+	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
+	"bankforge/router/mirror"
 )
 
 func TestHandlerStoreKeepsItsContract(t *testing.T) {
@@ -131,4 +135,63 @@ func TestTheSuiteNoticesAMissingRowLock(t *testing.T) {
 			t.Log(err)
 		})
 	}
+}
+
+// What is parked is to be mirrored until that is noted, in the order of each key, whatever becomes of it meanwhile.
+func TestWhatIsParkedIsToBeMirroredOnce(t *testing.T) {
+	t.Parallel()
+	ctx, s := t.Context(), NewHandlerStore(openDB(t).Derived())
+	park := func(seq int, tries ...router.Attempt) router.Parked {
+		p := router.Parked{
+			Stream: router.Stream{Handler: "h", Topic: bank.AccountsTopic, Partition: 3}, Key: "k\x00\xff", Incarnation: "i",
+			Position: handlers.Position{Seq: bank.Seq(seq)}, Status: router.Waiting, At: time.UnixMicro(int64(1000 + seq)).UTC(),
+			Metadata: map[string]string{"key": "k", "n": strconv.Itoa(seq)}, Payload: []byte{0, byte(seq)},
+		}
+		if len(tries) > 0 {
+			p.Status = router.Failed
+		}
+		if err := s.InTx(ctx, func(ctx context.Context) error {
+			_, err := s.Park(ctx, p, tries)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	failed := router.Attempt{At: time.UnixMicro(5), Class: handlers.Poison, Error: "bad", Stack: "main.f", By: "stream"}
+	all := []router.Parked{park(1, failed, failed), park(2), park(3)}
+	unmirrored := func(limit, from, to int) []int64 {
+		t.Helper()
+		got, err := s.Unmirrored(ctx, limit)
+		if err != nil || len(got) != to-from {
+			t.Fatalf("%d are to be mirrored, %v; want %d", len(got), err, to-from)
+		}
+		var ids []int64
+		for i, l := range got {
+			want := mirror.Letter{ID: l.ID, Parked: all[from+i]}
+			if want.Status == router.Failed {
+				want.Class, want.Error, want.Stack = "poison", "bad", "main.f"
+			}
+			if !reflect.DeepEqual(l, want) {
+				t.Errorf("letter %d is\n%+v\nwant\n%+v", i, l, want)
+			}
+			ids = append(ids, l.ID)
+		}
+		return ids
+	}
+	ids := unmirrored(10, 0, 3)
+	unmirrored(2, 0, 2)
+	if err := s.Mirrored(ctx, ids[:1]); err != nil {
+		t.Fatal(err)
+	}
+	unmirrored(10, 1, 3)
+	all = append(all, park(4))
+	if err := s.Mirrored(ctx, ids); err != nil {
+		t.Fatal(err)
+	}
+	unmirrored(10, 3, 4)
+	if err := s.Forget(ctx, "h"); err != nil {
+		t.Fatal(err)
+	}
+	unmirrored(10, 4, 4)
 }

@@ -158,3 +158,30 @@ func (b *builder) put(ctx context.Context, tx pgx.Tx, p *place, through bank.Seq
 	}
 	return err
 }
+
+// Forgets take away what one key has in a view, so that its handler can write it anew.
+func (v *Views) Forgets() router.Forgets {
+	return router.Forgets{
+		Balances: forget(v, bank.ParseID[bank.Account], `DELETE FROM account WHERE id = $1`,
+			`DELETE FROM account_details WHERE account = $1`),
+		Entries: forget(v, bank.ParseID[bank.Account], `DELETE FROM entry WHERE account = $1`,
+			`DELETE FROM hold WHERE account = $1`),
+		Transactions: forget(v, bank.ParseID[bank.Transaction], `DELETE FROM txn WHERE id = $1`),
+	}
+}
+
+// forget takes the rows of an id away. Only poison has a key that is the text of none.
+func forget[ID textID](v *Views, parse func(string) (ID, error), statements ...string) router.Forget {
+	return func(ctx context.Context, key string) (known bool, err error) {
+		id, err := parse(key)
+		if known = err == nil && id.String() == key; !known {
+			return false, nil
+		}
+		for _, s := range statements {
+			if _, err := v.s.exec(ctx, s, key); err != nil {
+				return true, fmt.Errorf("%s: %w", s, err)
+			}
+		}
+		return true, nil
+	}
+}

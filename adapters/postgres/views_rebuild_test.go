@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"bankforge/app"
@@ -154,5 +155,57 @@ func TestRebuildThatFailsChangesNothing(t *testing.T) {
 	}
 	if _, err := RebuildViews(t.Context(), db, l, []string{"nothing"}, nil); err == nil {
 		t.Error("there is no such view")
+	}
+}
+
+// What one key has in views goes, all of it, and nothing else does.
+func TestForgettingTakesOneKeyAway(t *testing.T) {
+	t.Parallel()
+	db, l := openOnly(t, viewsSchema), someLog(300)
+	if err := l.feed(t.Context(), db, nil, bank.Seq(len(l.events)), ""); err != nil {
+		t.Fatal(err)
+	}
+	var account bank.AccountID
+	var transaction bank.TransactionID
+	of := map[string]bool{}
+	for i := range l.events {
+		if h := l.events[i].Hold; h != nil && (account.IsZero() || account == h.Account) {
+			account, of[h.ID.String()] = h.Account, true
+		}
+		if all := l.events[i].Transactions; len(all) > 0 {
+			transaction = all[0].ID
+		}
+	}
+	of[account.String()], of[transaction.String()] = true, true
+	forget := db.Views().Forgets()
+	for key, f := range map[string]func(context.Context, string) (bool, error){
+		account.String(): func(ctx context.Context, key string) (bool, error) {
+			_, err := forget.Balances(ctx, key)
+			known, worse := forget.Entries(ctx, key)
+			return known, errors.Join(err, worse)
+		},
+		transaction.String(): forget.Transactions,
+	} {
+		err := db.views.InTx(t.Context(), func(ctx context.Context) error {
+			known, err := f(ctx, key)
+			if poison, _ := f(ctx, "no id\xff"); poison || !known {
+				t.Errorf("%s: known %t, and what is no id: %t", key, known, poison)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := map[string]int{}
+	for _, d := range compared(t, db, l, nil) {
+		table, missing := strings.CutSuffix(d.What, " is missing")
+		table, _, _ = strings.Cut(table, ",")
+		if gone[table]++; !missing || !of[d.Subject] {
+			t.Errorf("%+v", d)
+		}
+	}
+	if gone["account"] != 1 || gone["txn"] != 1 || gone["hold"] != len(of)-2 || gone["entry"] < 2 {
+		t.Errorf("missing are %v", gone)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
+	"bankforge/app/codec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,6 +87,20 @@ func (m *memory) Head(context.Context) (app.Head, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return app.Head{Incarnation: m.incarnation, Seq: bank.Seq(len(m.events))}, nil
+}
+
+// Versions implements router.Versions.
+func (m *memory) Versions(_ context.Context, subject string, after bank.Version, limit int) (rows []app.Row, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		for _, c := range e.Changes() {
+			if c.Key() == subject && c.Version() > after && len(rows) < limit {
+				rows = append(rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e.Event, e.Meta)})
+			}
+		}
+	}
+	return rows, nil
 }
 
 func (m *memory) append(events ...app.Recorded) {

@@ -43,6 +43,12 @@ type branch struct {
 
 func newBranch(t *testing.T, url string) *branch {
 	t.Helper()
+	return newBranchWith(t, url, func(h handlers.Func) handlers.Func { return h })
+}
+
+// newBranchWith has something around the handler that writes to Redis.
+func newBranchWith(t *testing.T, url string, around func(handlers.Func) handlers.Func) *branch {
+	t.Helper()
 	source := rand.New(rand.NewPCG(7, 8)) // the same each time
 	b := &branch{
 		T: t, log: &memory{incarnation: "first"}, model: &apptest.MemoryViews{},
@@ -60,14 +66,14 @@ func newBranch(t *testing.T, url string) *branch {
 	})
 	view, kept := redis.NewView(db), b.handlers
 	routes := router.Routes(
-		router.Reactions{Balances: projection.Balances(views), RedisBalances: projection.Balances(view)},
-		router.Stores{Views: kept, RedisBalances: view})
+		router.Reactions{Balances: projection.Balances(views), RedisBalances: around(projection.Balances(view))},
+		router.Stores{Views: kept, RedisBalances: view, Forget: router.Forgets{RedisBalances: view.Anew}})
 	policy := router.DefaultPolicy()
 	policy.Hold = router.Backoff{First: time.Millisecond, Most: 20 * time.Millisecond}
 	var err error
 	b.router, err = router.New("", routes, router.Config{
 		Source: b.log, Progress: b.progress, Poll: 5 * time.Millisecond, Batch: 64, Policy: policy,
-		Classify: []router.Classifier{sqlite.Classify},
+		Classify: []router.Classifier{sqlite.Classify}, Versions: b.log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,9 @@ func (v *Views) NoteFrom(changes, open int) {
 	v.accounts.limits, v.ends.limits = limits, limits
 }
 
+// Settle writes down everything that is noted, in the transaction that ctx carries.
+func (v *Views) Settle(ctx context.Context) error { return v.settle(ctx) }
+
 // Path is where the file is.
 func (d *DB) Path() string { return d.path }
 

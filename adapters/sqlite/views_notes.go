@@ -70,6 +70,7 @@ type notes[V any] struct {
 	forget string // takes away those up to a number
 	of     string // the table of the rows
 	fields func(p *packing, row *V)
+	gone   func(row *V) bool // it says that there is no row any more
 	write  writer[V]
 	limits noteLimits
 
@@ -287,7 +288,7 @@ func (n *notes[V]) split(changes []changed[V], must func(i int, was *V) bool) (n
 	for i, c := range changes {
 		is, ok := n.known(c.key)
 		was := &is.row
-		if !ok {
+		if !ok || n.gone(was) {
 			was = nil
 		}
 		if must(i, was) {

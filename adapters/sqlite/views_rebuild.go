@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -123,4 +124,93 @@ func (p *place) replace(ctx context.Context, db *DB, incarnation string, through
 	}
 	return store.Advance(ctx, p.stream(),
 		router.Checkpoint{Incarnation: incarnation, Position: handlers.End(through)})
+}
+
+// Forgets take away what one key has in a view, so that its handler can write it anew.
+func (v *Views) Forgets() router.Forgets {
+	return router.Forgets{Balances: v.forgetAccount, Entries: v.forgetHistory, Transactions: v.forgetTransaction}
+}
+
+func (v *Views) forgetAccount(ctx context.Context, key string) (known bool, err error) {
+	id, ok := idIn(bank.ParseID[bank.Account], key)
+	if !ok {
+		return false, nil
+	}
+	v.db.recent.remove(id)
+	err = v.without(ctx, id, `DELETE FROM account WHERE id = ?`, forgetDetails)
+	if err == nil {
+		err = v.accounts.remove(ctx, id)
+	}
+	return true, err
+}
+
+// forgetHistory looks for entries where a list does.
+func (v *Views) forgetHistory(ctx context.Context, key string) (known bool, err error) {
+	id, ok := idIn(bank.ParseID[bank.Account], key)
+	if !ok {
+		return false, nil
+	}
+	tx, err := v.db.tx(ctx)
+	if err != nil {
+		return true, err
+	}
+	end, _, err := v.ends.peek(ctx, id)
+	if err != nil {
+		return true, err
+	}
+	segments, err := v.segmentsOf(ctx, id, end.seq)
+	if err == nil {
+		err = v.walk(ctx, entries, segments, func(i int) (bool, error) {
+			_, err := tx.ExecContext(ctx, `DELETE FROM entry WHERE slot >= ? AND slot < ? AND account = ?`,
+				segments[i].from, segments[i].to, id.String())
+			return true, err
+		})
+	}
+	if err == nil {
+		err = v.without(ctx, id, `DELETE FROM entry_end WHERE account = ?`, `DELETE FROM hold WHERE account = ?`)
+	}
+	if err == nil {
+		err = v.ends.remove(ctx, id)
+	}
+	return true, err
+}
+
+func (v *Views) forgetTransaction(ctx context.Context, key string) (known bool, err error) {
+	id, ok := idIn(bank.ParseID[bank.Transaction], key)
+	if !ok {
+		return false, nil
+	}
+	seq, was, err := v.stored(ctx, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	for _, row := range was.found(seq).appendTo(nil) {
+		if err := v.exec(ctx, forgetIndex, row); err != nil {
+			return true, err
+		}
+	}
+	return true, v.without(ctx, id, `DELETE FROM txn WHERE id = ?`)
+}
+
+// idIn is the id that a key is the text of. Only poison has another key.
+func idIn[ID fmt.Stringer](parse func(string) (ID, error), key string) (id ID, ok bool) {
+	id, err := parse(key)
+	return id, err == nil && id.String() == key
+}
+
+// without runs statements that take away rows of one id.
+func (v *Views) without(ctx context.Context, id fmt.Stringer, statements ...string) error {
+	tx, err := v.db.tx(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s, id.String()); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -20,7 +21,7 @@ const rememberedAccounts = 1 << 14
 // It is never ahead of the file: what a transaction changes gets in when it is committed. It is never behind it either:
 // while a transaction is being committed, nothing is answered from memory, and what was read before or meanwhile is not
 // remembered. Whatever the outcome of a commit is not known for, is forgotten altogether. This holds as long as
-// accounts are only written by SaveAccounts, or by those who call forget; and by one process, which has the
+// accounts are only written by SaveAccounts, or by those who call remove or forget; and by one process, which has the
 // directory's lock.
 type recent struct {
 	mu       sync.Mutex
@@ -30,6 +31,7 @@ type recent struct {
 
 	// Of the transaction that is under way; DB.writing sees to it that there is one at a time.
 	changed []projection.Update // without what is only lent
+	gone    []bank.AccountID    // were taken away, and may have come again
 	all     bool                // it changes more than it says
 
 	followers []follower // also remember what is committed
@@ -57,7 +59,7 @@ func newRecent() *recent {
 func (r *recent) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changed, r.all = r.changed[:0], false
+	r.changed, r.gone, r.all = r.changed[:0], r.gone[:0], false
 	for _, f := range r.followers {
 		f.begin()
 	}
@@ -70,6 +72,13 @@ func (r *recent) change(updates []projection.Update) {
 	for _, u := range updates {
 		r.changed = append(r.changed, projection.Update{Account: u.Account, State: u.State, UpdatedAt: u.UpdatedAt})
 	}
+}
+
+// remove tells what the transaction takes away.
+func (r *recent) remove(id bank.AccountID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = append(r.gone, id)
 }
 
 // forget says that the transaction writes more than it tells.
@@ -97,6 +106,9 @@ func (r *recent) committed(ok bool) {
 	if !ok || r.all {
 		r.accounts.Purge()
 		return
+	}
+	for _, id := range r.gone {
+		r.accounts.Remove(id)
 	}
 	for i := range r.changed {
 		u := &r.changed[i]
@@ -179,12 +191,19 @@ func (d *DB) notes() (*notes[accountRow], *notes[endRow]) {
 			db: d, table: "account_note", of: "account", limits: usualNotes,
 			forget: `DELETE FROM account_note WHERE n <= ?`,
 			fields: func(p *packing, row *accountRow) { row.fields(p) },
-			write:  func(ctx context.Context, rows []changed[accountRow]) error { return d.writeAccounts(ctx, rows, nil) },
+			gone:   func(row *accountRow) bool { return row.Version == 0 },
+		}
+		n.accounts.write = func(ctx context.Context, rows []changed[accountRow]) error {
+			return d.writeAccounts(ctx, n.accounts.there(rows), nil)
 		}
 		n.ends = &notes[endRow]{
 			db: d, table: "entry_end_note", of: "entry_end", limits: usualNotes,
 			forget: `DELETE FROM entry_end_note WHERE n <= ?`,
-			fields: func(p *packing, row *endRow) { row.fields(p) }, write: d.writeEnds,
+			fields: func(p *packing, row *endRow) { row.fields(p) },
+			gone:   func(row *endRow) bool { return row.Version == 0 },
+		}
+		n.ends.write = func(ctx context.Context, rows []changed[endRow]) error {
+			return d.writeEnds(ctx, n.ends.there(rows))
 		}
 		if d.recent != nil {
 			d.recent.follow(n.accounts)
@@ -246,6 +265,28 @@ func (n *notes[V]) drop() {
 	}
 	n.rows, n.complete = kept, false
 	n.drops++
+}
+
+// remove is told that a row has been taken out of the table. If something is noted of it, it is noted that it has gone:
+// notes of many rows stand together.
+func (n *notes[V]) remove(ctx context.Context, id bank.AccountID) error {
+	if err := n.start(ctx); err != nil {
+		return err
+	}
+	key := keyOf(id)
+	n.mu.RLock()
+	was, _ := n.known(key)
+	n.mu.RUnlock()
+	n.tx.rows[key] = known[V]{}
+	if was.note == 0 {
+		return nil
+	}
+	return n.note(ctx, []changed[V]{{key: key}})
+}
+
+// there leaves out the rows that have gone.
+func (n *notes[V]) there(rows []changed[V]) []changed[V] {
+	return slices.DeleteFunc(rows, func(c changed[V]) bool { return n.gone(&c.row) })
 }
 
 // settle writes down everything that is noted.

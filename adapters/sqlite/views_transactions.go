@@ -107,17 +107,8 @@ func (v *Views) missing(ctx context.Context, rows []transactionRow) ([]transacti
 // change writes a transaction that is there already. What it is found by changes too: the index rows that go, go
 // now; those that come are appended to added.
 func (v *Views) change(ctx context.Context, r *transactionRow, added []int64) ([]int64, error) {
-	s, err := v.stmt(ctx, selectFound)
+	seq, was, err := v.stored(ctx, r.id)
 	if err != nil {
-		return nil, err
-	}
-	var seq bank.Seq
-	var data []byte
-	if err := s.QueryRowContext(ctx, r.id.String()).Scan(&seq, &data); err != nil {
-		return nil, err
-	}
-	var was packedTransaction
-	if err := unpack(data, &was, nil); err != nil {
 		return nil, err
 	}
 	is := was
@@ -140,6 +131,19 @@ func (v *Views) change(ctx context.Context, r *transactionRow, added []int64) ([
 	}
 	return added, v.exec(ctx, updateTransaction, clamp(uint64(r.seq)), int64(r.time), versionOf(r.version),
 		pack(nil, &is), r.id.String())
+}
+
+// stored is a transaction as it stands in the view; sql.ErrNoRows: it does not.
+func (v *Views) stored(ctx context.Context, id bank.TransactionID) (seq bank.Seq, t packedTransaction, err error) {
+	s, err := v.stmt(ctx, selectFound)
+	if err != nil {
+		return 0, t, err
+	}
+	var data []byte
+	if err := s.QueryRowContext(ctx, id.String()).Scan(&seq, &data); err != nil {
+		return 0, t, err
+	}
+	return seq, t, unpack(data, &t, nil)
 }
 
 // transactionRow is a transaction as it is written.

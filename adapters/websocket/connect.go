@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/centrifugal/centrifuge"
 
@@ -57,6 +58,7 @@ func (h *Hub) subscribe(ctx context.Context, p app.Principal, channel string, an
 			Options: centrifuge.SubscribeOptions{EnablePositioning: true, EnableRecovery: true},
 		}, nil)
 	default:
+		h.hinted.Store(time.Now().UnixNano())
 		answer(centrifuge.SubscribeReply{}, nil)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,6 +96,7 @@ type Hub struct {
 	gates [256]sync.RWMutex // see gate
 
 	open    atomic.Int64 // sockets and followers
+	hinted  atomic.Int64 // when somebody last came to a channel without a history; 0: long ago, and all have gone
 	closing chan struct{}
 	once    sync.Once
 
@@ -151,6 +153,26 @@ func (h *Hub) Watched(channel string) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return len(h.followers[channel]) > 0
+}
+
+// lately is how long somebody who has come to a channel is reckoned to be on the way there.
+const lately = time.Minute
+
+// Watching returns the channels without a history that sockets here watch and whose names begin so.
+func (h *Hub) Watching(prefix string) (out []string) {
+	last := h.hinted.Load()
+	if last == 0 {
+		return nil // without looking through the channels of accounts
+	}
+	for _, channel := range h.node.Hub().Channels() {
+		if strings.HasPrefix(channel, prefix) && !hasHistory(channel) {
+			out = append(out, channel)
+		}
+	}
+	if len(out) == 0 && time.Since(time.Unix(0, last)) > lately {
+		h.hinted.CompareAndSwap(last, 0)
+	}
+	return out
 }
 
 // Publish hands p to everybody here who watches its channel. Publications of one channel must come in the order of

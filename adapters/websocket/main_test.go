@@ -110,7 +110,8 @@ func (d doors) MaySubscribe(_ context.Context, _ app.Principal, channel string) 
 	if channel == "account:broken" {
 		return false, errors.New("the store is down")
 	}
-	return channel == own || strings.HasPrefix(channel, "account:other") || channel == "ops", nil
+	return channel == own || strings.HasPrefix(channel, "account:other") || channel == "ops" ||
+		strings.HasPrefix(channel, "replay:"), nil
 }
 
 // house is a server with a hub.

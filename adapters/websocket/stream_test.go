@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -186,6 +187,34 @@ func TestHintsHaveNoHistory(t *testing.T) {
 	h.Publish(push.Publication{Channel: "ops", Data: []byte(`{"hint":1}`)})
 	if r := c.next(); r.Push == nil || string(r.Push.Pub.Data) != `{"hint":1}` {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestItIsKnownWhichHintsAreWatched(t *testing.T) {
+	t.Parallel()
+	h := open(t, websocket.Config{})
+	if got := h.Watching("replay:"); len(got) > 0 || h.Watched("ops") {
+		t.Errorf("nobody is there, and %v are watched", got)
+	}
+	c := h.connect(t, "good")
+	for _, channel := range []string{own, "ops", "replay:rpl_1", "replay:rpl_2"} {
+		if r := c.subscribe(channel, -1, ""); r.Subscribe == nil {
+			t.Fatalf("subscribing to %s was answered %+v", channel, r)
+		}
+	}
+	got := h.Watching("replay:")
+	if slices.Sort(got); !slices.Equal(got, []string{"replay:rpl_1", "replay:rpl_2"}) || !h.Watched("ops") {
+		t.Errorf("%v are watched", got)
+	}
+	if got := h.Watching("account:"); len(got) > 0 {
+		t.Errorf("%v have a history", got)
+	}
+	c.send(`{"id":3,"unsubscribe":{"channel":"replay:rpl_1"}}`)
+	for c.next().ID != 3 {
+		continue
+	}
+	if got := h.Watching("replay:"); !slices.Equal(got, []string{"replay:rpl_2"}) {
+		t.Errorf("%v are watched", got)
 	}
 }
 

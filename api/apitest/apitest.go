@@ -4,6 +4,7 @@ package apitest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,25 @@ import (
 type Message struct {
 	Topic            string // without any prefix
 	Headers, Payload *jsonschema.Schema
+}
+
+// DeadLetter is what the document says of messages that were parked, on each of the topics where those are shown.
+const DeadLetter = "bankforge.dead_letter"
+
+// Topics are those of the AsyncAPI document, without any prefix.
+func Topics(tb testing.TB) (all []string) {
+	tb.Helper()
+	var doc struct {
+		Channels map[string]struct{ Address string }
+	}
+	if err := yaml.Unmarshal(api.AsyncAPI, &doc); err != nil {
+		tb.Fatal(err)
+	}
+	for _, channel := range doc.Channels {
+		all = append(all, channel.Address)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // ref points to something in the document.

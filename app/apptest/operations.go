@@ -19,11 +19,18 @@ type OperationsStore interface {
 	router.Store
 	router.Controls
 	repair.Store
-	ops.Lot
+	router.Fronts
+	seen
 }
 
-// Operations checks the contracts of repair.Store, router.Controls and ops.Lot on an empty store, and says what is
-// wrong with it.
+// seen is what operators see of it.
+type seen interface {
+	ops.Lot
+	ops.Changes
+}
+
+// Operations checks the contracts of repair.Store, router.Controls, router.Fronts, ops.Lot and ops.Changes on an empty
+// store, and says what is wrong with it.
 func Operations(ctx context.Context, s OperationsStore) error {
 	for _, c := range []struct {
 		name  string
@@ -35,11 +42,14 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"an act alone", (*desk).checkAlone},
 		{"paused keys", (*desk).checkPause},
 		{"discarding and rebuilding", (*desk).checkDiscard},
+		{"a rebuild beside other wishes", (*desk).checkRebuildBeside},
 		{"replays", (*desk).checkReplays},
 		{"the pace of replays", (*desk).checkPace},
 		{"controls", (*desk).checkControls},
 		{"groups", (*desk).checkGroups},
+		{"many at once", (*desk).checkFront},
 		{"lists", (*desk).checkLists},
+		{"changes", (*desk).checkChanges},
 	} {
 		d := &desk{s: s, handler: c.name, ctx: ctx, now: time.UnixMicro(1_800_000_000_000_000).UTC()}
 		// A handler that has come somewhere is known.
@@ -251,6 +261,8 @@ func (d *desk) checkActs() error {
 		{repair.Act{Kind: ops.SequenceResume, Handler: d.handler, Key: "k"}, ops.RefusedNotPaused},
 		{repair.Act{Kind: ops.SequencePause, Handler: "no such", Key: "k"}, ops.RefusedNotFound},
 		{repair.Act{Kind: ops.HandlerPause, Handler: "no such"}, ops.RefusedNotFound},
+		{repair.Act{Kind: ops.HandlerPause, Handler: router.OperationsHandler}, ops.RefusedState},
+		{repair.Act{Kind: ops.SequencePause, Handler: router.OperationsHandler, Key: "k"}, ops.RefusedState},
 		{repair.Act{Kind: ops.HandlerPolicy, Handler: d.handler, Body: []byte(`{"timeout_ms":0}`)}, ops.RefusedInvalid},
 		{repair.Act{Kind: ops.FailureSchedule, Target: fail(1), Body: []byte(`{}`)}, ops.RefusedInvalid},
 		{repair.Act{Kind: ops.GroupRetry, Target: "fp_none"}, ops.RefusedNotFound},

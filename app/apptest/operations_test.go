@@ -2,6 +2,7 @@ package apptest_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"bankforge/adapters/sqlite"
 	"bankforge/app/apptest"
+	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/router"
 	"bankforge/router/repair"
@@ -35,6 +37,13 @@ type (
 	lax      struct{ sound } // discards what is no head
 	whole    struct{ sound } // tries all of a sequence where its head is wanted
 	stuck    struct{ sound } // a rebuild leaves what waits
+	backward struct{ sound } // has many at once in another order
+	partial  struct{ sound } // ends one fewer than it says
+	secret   struct{ sound } // does not tell that something was ended
+	gossip   struct{ sound } // tells what was known before
+	silent   struct{ sound } // does not tell that an act has come to its end
+	sleepy   struct{ sound } // does not see that a handler is paused
+	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -129,6 +138,49 @@ func (b whole) Due(ctx context.Context, handlers []string, now time.Time, limit 
 
 func (b stuck) Rebuilt(context.Context, string, string, time.Time) (int, error) { return 1, nil }
 
+func (b backward) Front(ctx context.Context, handler string, keys []string, limit int) ([]router.Fronted, error) {
+	all, err := b.sound.Front(ctx, handler, keys, limit)
+	slices.Reverse(all)
+	return all, err
+}
+
+func (b partial) ResolveFront(
+	ctx context.Context, handler string, all []router.Fronted, e router.Ending,
+) ([]string, error) {
+	drained, err := b.sound.ResolveFront(ctx, handler, all[:max(1, len(all)-1)], e)
+	if last := all[len(all)-1]; len(all) > 1 && last.Waiting == 1 {
+		drained = append(drained, last.Key)
+	}
+	return drained, err
+}
+
+func (b secret) ChangedFailures(ctx context.Context, since time.Time, limit int) ([]ops.Failure, error) {
+	all, err := b.sound.ChangedFailures(ctx, since, limit)
+	return slices.DeleteFunc(all, func(f ops.Failure) bool { return !f.Status.Waits() }), err
+}
+
+func (b gossip) ChangedFailures(ctx context.Context, _ time.Time, limit int) ([]ops.Failure, error) {
+	return b.sound.ChangedFailures(ctx, time.UnixMicro(1), limit)
+}
+
+func (b silent) ChangedActs(
+	ctx context.Context, after bank.Seq, since time.Time, limit int,
+) ([]ops.Executed, error) {
+	return b.sound.ChangedActs(ctx, after, since.Add(100_000*time.Hour), limit)
+}
+
+func (b sleepy) Standings(ctx context.Context) ([]ops.Standing, error) {
+	all, err := b.sound.Standings(ctx)
+	for i := range all {
+		all[i].State = "running"
+	}
+	return all, err
+}
+
+func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
+	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -169,6 +221,13 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"takes any for the head":  func(s sound) apptest.OperationsStore { return lax{s} },
 		"more than the head":      func(s sound) apptest.OperationsStore { return whole{s} },
 		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
+		"many in disorder":        func(s sound) apptest.OperationsStore { return backward{s} },
+		"leaves some of many":     func(s sound) apptest.OperationsStore { return partial{s} },
+		"hides what was ended":    func(s sound) apptest.OperationsStore { return secret{s} },
+		"tells old changes":       func(s sound) apptest.OperationsStore { return gossip{s} },
+		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
+		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
+		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

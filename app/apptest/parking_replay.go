@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/handlers"
 	"bankforge/router"
+	"bankforge/router/repair"
 )
 
 // checkReplay lets a handler and a replayer work on one key at the same time, as the router does. Each
@@ -213,4 +217,151 @@ func rewind(ctx context.Context, s router.Store, handler string, to router.Check
 		return errors.Join(fmt.Errorf("the checkpoint is %+v, not %+v", c, to), err)
 	}
 	return nil
+}
+
+// checkFront ends many messages of several sequences at once.
+func (d *desk) checkFront() error {
+	for i, n := range []bank.Seq{2, 1, 5, 1} {
+		key, seq := fmt.Sprint("k", i), bank.Seq(10*i+1)
+		if err := d.fail(key, seq, []string{"late", "broken"}[i%2], time.Time{}); err != nil {
+			return err
+		}
+		for more := seq + 1; more < seq+n; more++ {
+			if err := d.block(key, more); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := d.act(repair.Act{Kind: ops.SequencePause, Handler: d.handler, Key: "k3"}, ops.ActDone, ""); err != nil {
+		return err
+	}
+	if h, _, err := d.s.Handler(d.ctx, d.handler); err != nil || h.Parked != 9 || h.Groups != 2 {
+		return fmt.Errorf("the handler has %d messages in %d groups, %w; want 9 in 2", h.Parked, h.Groups, orNil(err))
+	}
+	for i, c := range []struct {
+		limit   int
+		want    []bank.Seq
+		drained []string
+		left    []string
+		parked  int
+	}{
+		{3, []bank.Seq{1, 2, 11}, []string{"k0", "k1"}, []string{"k2", "k3"}, 6},
+		{3, []bank.Seq{21, 22, 23}, nil, []string{"k2", "k3"}, 3},
+		{100, []bank.Seq{24, 25}, []string{"k2"}, []string{"k3"}, 1},
+		{100, nil, nil, []string{"k3"}, 1},
+	} {
+		if err := d.front(c.limit, c.want, c.drained); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		h, _, err := d.s.Handler(d.ctx, d.handler)
+		if err != nil || h.Parked != c.parked || h.Keys != len(c.left) {
+			return fmt.Errorf("step %d: %d messages of %d keys wait, %w; want %d of %q", i, h.Parked, h.Keys, orNil(err),
+				c.parked, c.left)
+		}
+		blocked, err := d.s.Blocked(d.ctx, d.handler, []string{"k0", "k1", "k2", "k3"})
+		if slices.Sort(blocked); err != nil || !slices.Equal(blocked, c.left) {
+			return fmt.Errorf("step %d: parked are %q, %w; want %q", i, blocked, orNil(err), c.left)
+		}
+	}
+	return nil
+}
+
+// front expects which messages are the first, and ends them; but for the first time, which is undone.
+func (d *desk) front(limit int, want []bank.Seq, drained []string) error {
+	undone := errors.New("undone")
+	for _, end := range []error{undone, nil} {
+		err := d.tx(func(ctx context.Context) error {
+			all, err := d.s.Front(ctx, d.handler, []string{"k3", "k2", "k1", "k0", "none"}, limit)
+			if err != nil || len(all) == 0 && len(want) == 0 {
+				return err
+			}
+			var got []bank.Seq
+			for i := range all {
+				f := &all[i]
+				got = append(got, f.Position.Seq)
+				p := message(d.handler, f.Key, f.Position.Seq, f.Status)
+				if !reflect.DeepEqual(f.Parked, p) {
+					return fmt.Errorf("it is %+v, and was parked as %+v", f.Parked, p)
+				}
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("the first are %v, want %v", got, want)
+			}
+			gone, err := d.s.ResolveFront(ctx, d.handler, all, ending(router.Resolved))
+			if slices.Sort(gone); err != nil || !slices.Equal(gone, drained) {
+				return fmt.Errorf("drained are %q, %w; want %q", gone, orNil(err), drained)
+			}
+			return end
+		})
+		if err != nil && !errors.Is(err, undone) {
+			return err
+		}
+	}
+	for _, seq := range want {
+		f, ok, err := d.s.Failure(d.ctx, ops.FailureID(d.handler, "inc", seq, 1))
+		if err != nil || !ok || f.Status != ops.Resolved || f.EndedBy != ops.ByBackoff {
+			return fmt.Errorf("message %d: %v %+v, %w; want it resolved", seq, ok, f.Failure, orNil(err))
+		}
+	}
+	return nil
+}
+
+// checkRebuildBeside has a key rebuilt that is wanted tried as well: whatever happens meanwhile, it still is to be
+// rebuilt; and in the end nothing is pending.
+func (d *desk) checkRebuildBeside() error {
+	var acts [3]string
+	err := errors.Join(d.fail("k", 1, "broken", time.Time{}), d.block("k", 2))
+	for i, kind := range []string{ops.SequenceRetry, ops.SequenceRebuild, ops.SequenceRebuild} {
+		if err == nil {
+			acts[i], err = d.act(repair.Act{Kind: kind, Handler: d.handler, Key: "k"}, ops.ActPending, "")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for i, failed := range []bool{true, false, false} { // what was tried already
+		if err := d.tries("k", acts[0], failed, time.Time{}); err != nil {
+			return err
+		}
+		all, err := d.due(d.now, "k")
+		if err != nil || !all[0].Rebuild {
+			return fmt.Errorf("after try %d: %+v, %w", i+1, all, orNil(err))
+		}
+	}
+	if err := errors.Join(d.flows("k", false), d.rebuilt("k"), d.flows("k", true)); err != nil {
+		return err
+	}
+	err = errors.Join(d.became(acts[0], ops.ActFailed, ops.FailedAgain), d.became(acts[1], ops.ActDone, ""),
+		d.became(acts[2], ops.ActDone, ""), d.fail("l", 3, "broken", time.Time{}))
+	for i, kind := range []string{ops.SequenceRetry, ops.SequenceRebuild} {
+		if err == nil {
+			acts[i], err = d.act(repair.Act{Kind: kind, Handler: d.handler, Key: "l"}, ops.ActPending, "")
+		}
+	}
+	if err == nil {
+		err = d.s.Refuse(d.ctx, d.handler, "l", ops.RefusedNoRebuild, "no", d.now)
+	}
+	if err != nil {
+		return err
+	}
+	all, err := d.due(d.now, "l")
+	if err != nil || all[0].Rebuild || all[0].Cause != acts[0] {
+		return fmt.Errorf("after it was refused: %+v, %w", all, orNil(err))
+	}
+	if err := d.became(acts[1], ops.ActFailed, ops.RefusedNoRebuild); err != nil {
+		return err
+	}
+	_, err = d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "l"}, ops.ActPending, "")
+	return errors.Join(err, d.rebuilt("l"), d.became(acts[0], ops.ActDone, ""))
+}
+
+// rebuilt ends what waits of a key as a rebuild does.
+func (d *desk) rebuilt(key string) error {
+	return d.tx(func(ctx context.Context) error {
+		if _, ok, err := d.s.Lock(ctx, d.handler, key); err != nil || !ok {
+			return fmt.Errorf("nobody wants %q rebuilt, %w", key, orNil(err))
+		}
+		_, err := d.s.Rebuilt(ctx, d.handler, key, d.now)
+		return err
+	})
 }

@@ -13,19 +13,23 @@ type Handler struct {
 	Topic    bank.Topic // "": nobody has ever run it
 	Paused   bool
 	Why      string    // it is paused: the operator's reason, or which cap it is over
-	PausedBy string    // the act; "cap" when the handler paused itself
+	PausedBy string    // the act, or ByCap
 	PausedAt time.Time // zero: it is not
 	Policy   *Policy   // as an operator set it; nil: the default is in force
 	Version  int       // of the policy: 0 before the first
 	Parked   int       // messages that wait
 	Keys     int       // sequences
 	Failing  int       // sequences whose head has failed
+	Groups   int       // reasons why they have
 	Diverged int       // keys
 	Oldest   time.Time // since when the oldest message waits; zero: none
 	Outage   bool      // a process holds it because something that it needs is down
 	Places   []Place   // how far it is, by partition
 	Runs     []Run     // processes that run it, those that have been silent for a minute left out
 }
+
+// ByCap is Handler.PausedBy where the handler has paused itself, because it was over a cap.
+const ByCap = "cap"
 
 // Place is how far a handler has come in one partition of its topic. All before it are handled or parked.
 type Place struct {

@@ -60,6 +60,7 @@ type Serve struct {
 	InsecureHTTP bool     `name:"insecure-http" help:"Allow plain HTTP on other than loopback addresses."`
 	Origins      []string `help:"Pages that may open the WebSocket and use cookies." placeholder:"URL,…"`
 	Demo         bool     `help:"A bank with customers, accounts and a trickle of transactions, to look at."`
+	DemoFailures bool     `help:"With --demo: the history of every tenth account fails, until that is repaired."`
 
 	Advertise string        `help:"Where other processes reach this one (command modules)." placeholder:"URL"`
 	OwnerCA   string        `name:"owner-ca" help:"Who signs other processes' certificates (PEM)." placeholder:"FILE"`
@@ -240,6 +241,9 @@ func (s *Serve) Validate() error {
 	}
 	if s.TLSCert == "" && !s.InsecureHTTP && !loopback(s.HTTP) {
 		return fmt.Errorf("--http %s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http", s.HTTP)
+	}
+	if s.DemoFailures && !s.Demo {
+		return errors.New("--demo-failures is for --demo: give both or neither")
 	}
 	if err := s.validateOthers(); err != nil {
 		return err

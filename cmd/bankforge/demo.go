@@ -3,15 +3,20 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
 	"bankforge/app"
 	"bankforge/app/bank"
+	"bankforge/app/ops"
+	"bankforge/handlers"
 )
 
 const (
@@ -26,6 +31,7 @@ type demo struct {
 	bank     *app.App
 	log      *slog.Logger
 	decides  func() bool
+	fails    bool // there are accounts whose history fails
 	filled   bool
 	accounts []bank.AccountID
 	seq      int
@@ -82,9 +88,15 @@ func (d *demo) step(ctx context.Context) error {
 // notDecided are the refusals that say nothing about the command.
 var notDecided = map[bank.Code]bool{app.CodeUnavailable: true, app.CodeOutcomeUnknown: true, app.CodeOverloaded: true}
 
-// fill asks for everything under fixed keys, so that a second start finds what the first has made.
+// fill asks for everything under fixed keys, so that a second start finds what the first has made, and what was
+// repaired since stays so.
 func (d *demo) fill(ctx context.Context) error {
 	d.accounts = nil
+	if d.fails {
+		if err := d.breakHistory(ctx); err != nil {
+			return err
+		}
+	}
 	for i, c := range demoCustomers {
 		customer, err := d.customer(ctx, c.details)
 		if err != nil {
@@ -96,7 +108,82 @@ func (d *demo) fill(ctx context.Context) error {
 			}
 		}
 	}
+	if d.fails {
+		return d.openFailing(ctx)
+	}
 	return nil
+}
+
+func (d *demo) breakHistory(ctx context.Context) error {
+	body, err := ops.Canonical(ops.DemoBody{Enabled: true})
+	if err != nil {
+		return err
+	}
+	_, err = d.bank.Act(ctx, d.call("break history"),
+		bank.Act{Kind: bank.DemoFailuresSet, Body: body, Reason: "--demo-failures"})
+	return err
+}
+
+const (
+	demoFailing = 3   // accounts at least whose history fails
+	demoTenths  = 200 // accounts that are opened at most to get them
+)
+
+// openFailing opens accounts until some have a history that fails. Of the others no more is heard.
+func (d *demo) openFailing(ctx context.Context) error {
+	customer, err := d.customer(ctx, app.CustomerDetails{
+		Name: "Grace Hopper", Email: "grace@example.com", Locale: "en-US", ExternalID: "demo-grace",
+	})
+	if err != nil {
+		return err
+	}
+	failing := 0
+	for _, id := range d.accounts {
+		if everyTenth(id) {
+			failing++
+		}
+	}
+	for i := 1; failing < demoFailing && i <= demoTenths; i++ {
+		number := strconv.Itoa(i)
+		if err := d.open(ctx, customer, "demo-tenth-"+number, "EUR:current:Desk "+number); err != nil {
+			return err
+		}
+		last := len(d.accounts) - 1
+		if everyTenth(d.accounts[last]) {
+			failing++
+		} else {
+			d.accounts = d.accounts[:last]
+		}
+	}
+	return nil
+}
+
+// everyTenth is true for about one account in ten, and always for the same ones.
+func everyTenth(id bank.AccountID) bool {
+	sum := sha256.Sum256([]byte(id.String()))
+	return !bank.IsInternal(id) && binary.BigEndian.Uint32(sum[:])%10 == 0
+}
+
+// failing has a handler fail for every tenth account while broken says so. It is asked within the handler's
+// transaction, so that whoever tries again after the repair does not meet the failure once more.
+func failing(next handlers.Func, broken func(context.Context) (bool, error)) handlers.Func {
+	if next == nil {
+		return nil
+	}
+	return func(ctx context.Context, facts []handlers.Fact) error {
+		at := slices.IndexFunc(facts, func(f handlers.Fact) bool { return f.Leg != nil && everyTenth(f.Leg.Account) })
+		if at < 0 {
+			return next(ctx, facts)
+		}
+		switch fails, err := broken(ctx); {
+		case err != nil:
+			return err
+		case fails:
+			return fmt.Errorf("the view cannot take account %s: the column booked_on is null (--demo-failures)",
+				facts[at].Leg.Account)
+		}
+		return next(ctx, facts)
+	}
 }
 
 func (d *demo) customer(ctx context.Context, details app.CustomerDetails) (bank.CustomerID, error) {
@@ -173,8 +260,9 @@ func (*demo) principal() app.Principal {
 }
 
 func (d *demo) call(key string) app.Call {
+	name := sha256.Sum256([]byte(demoSubject + "\n" + key))
 	return app.Call{
-		Principal: d.principal(), Key: sha256.Sum256([]byte(demoSubject + "\n" + key)), IdempotencyKey: key,
-		Fingerprint: sha256.Sum256([]byte(key)), CorrelationID: "demo-" + strconv.Itoa(d.seq),
+		Principal: d.principal(), Key: name, IdempotencyKey: key, Fingerprint: sha256.Sum256([]byte(key)),
+		CorrelationID: "demo-" + hex.EncodeToString(name[:8]), // so that a trace shows this command alone
 	}
 }

@@ -52,9 +52,11 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	}
 	few := make(chan struct{}, 2) // sets at once: each is seven processes
 	cmds := manyCommands()
-	cmds["kafka"] = kafkaCommand                    // kafka own | stop | start: a Kafka of the script's own
-	cmds["kcat"] = kcatCommand(apitest.Messages(t)) // kcat: what is in the topics is as documented; how many of each type
-	cmds["lose"] = loseCommand                      // lose redis | mongo ID: what there is of it
+	cmds["kafka"] = kafkaCommand // kafka own | stop | start: a Kafka of the script's own
+	// kcat: what is in the topics is as documented; how many of each type
+	cmds["kcat"] = kcatCommand(apitest.Topics(t), apitest.Messages(t))
+	cmds["lose"] = loseCommand                  // lose redis | mongo ID: what there is of it
+	cmds["walkthrough"] = walkthroughCommand(t) // walkthrough: what docs/operations.md says of what fails
 	testscript.Run(t, testscript.Params{
 		Files: scripts, RequireExplicitExec: true, Cmds: cmds,
 		Setup: func(e *testscript.Env) error {

@@ -86,6 +86,8 @@ func journeyCommands() map[string]func(ts *testscript.TestScript, neg bool, args
 		"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
 		"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
 		"live":   liveCommand,   // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer
+		"listen": listenCommand, // listen CHANNEL: on a WebSocket, from now on
+		"heard":  heardCommand,  // [!] heard CHANNEL PATTERN: wait until that was told there
 		"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check | through NAME… | gap SECONDS
 		"tab":    tabCommand,    // tab open | state STATE | wait VERSION | check: a browser on the page
 		"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows

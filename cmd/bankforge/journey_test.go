@@ -47,6 +47,7 @@ type journey struct {
 	tab     *tab
 	many    map[string]*process // by their names
 	gateway *process
+	ears    map[string]*ear // by their channels
 }
 
 func setUpJourney(env *testscript.Env) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
+	"bankforge/cmd/bankforge/stores"
 	"bankforge/handlers"
 	"bankforge/ports"
 	"bankforge/router"
@@ -109,6 +112,9 @@ func (b *bankProcess) watch() {
 	m.watch("bankforge_log_seq", "The last event in the log.", nil,
 		func() float64 { return float64(b.tide.Committed()) })
 	m.watch("bankforge_live_clients", "Live connections.", nil, func() float64 { return float64(b.hub.Clients()) })
+	if b.conf.runs("monitoring") {
+		m.registry.MustRegister(newLotMetrics(b.stores.Writes.Operations, time.Now))
+	}
 	for _, g := range b.stores.Gauges {
 		m.watch(g.Name, g.Help, g.Labels, g.Value)
 	}
@@ -123,6 +129,104 @@ func (b *bankProcess) watch() {
 				return float64(max(head, at) - at)
 			})
 	}
+}
+
+// lotWithin bounds how long a scrape asks the parking lot.
+const lotWithin = 2 * time.Second
+
+// lotMetrics tell at each scrape what waits in the parking lot. It is one for all processes of a bank, and those with
+// the module monitoring tell of it.
+type lotMetrics struct {
+	lot      stores.Operations
+	now      func() time.Time
+	readable *prometheus.Desc
+	replays  *prometheus.Desc
+	paused   *prometheus.Desc
+	each     []lotMetric
+}
+
+// lotMetric is one figure of each handler.
+type lotMetric struct {
+	desc  *prometheus.Desc
+	value func(h *ops.Handler) float64
+}
+
+func newLotMetrics(lot stores.Operations, now func() time.Time) *lotMetrics {
+	m := &lotMetrics{
+		lot: lot, now: now,
+		readable: prometheus.NewDesc("bankforge_parking_lot_readable",
+			"0 where the parking lot could not be asked: then nothing else is told of it.", nil, nil),
+		replays: prometheus.NewDesc("bankforge_replays_running", "Replays that run.", nil, nil),
+		paused: prometheus.NewDesc("bankforge_handler_paused",
+			"1 where the handler is paused, by an operator or by a cap that it is over.", []string{"handler", "by"}, nil),
+	}
+	add := func(name, help string, value func(h *ops.Handler) float64) {
+		m.each = append(m.each, lotMetric{prometheus.NewDesc(name, help, []string{"handler"}, nil), value})
+	}
+	add("bankforge_parked_waiting_messages", "Messages that are parked and wait.",
+		func(h *ops.Handler) float64 { return float64(h.Parked) })
+	add("bankforge_parked_sequences", "Keys that have messages that wait.",
+		func(h *ops.Handler) float64 { return float64(h.Keys) })
+	add("bankforge_parked_failing_sequences", "Keys whose first message that waits has failed.",
+		func(h *ops.Handler) float64 { return float64(h.Failing) })
+	add("bankforge_parked_groups", "Reasons why they have failed.",
+		func(h *ops.Handler) float64 { return float64(h.Groups) })
+	add("bankforge_parked_oldest_seconds", "How long the oldest has waited; 0: none waits.", m.oldest)
+	add("bankforge_diverged_keys", "Keys whose view lacks what was discarded, until they are rebuilt.",
+		func(h *ops.Handler) float64 { return float64(h.Diverged) })
+	add("bankforge_handler_outage", "1 where a process holds the handler because something that it needs is down.",
+		func(h *ops.Handler) float64 { return one(h.Outage) })
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *lotMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{m.readable, m.replays, m.paused} {
+		to <- desc
+	}
+	for _, e := range m.each {
+		to <- e.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *lotMetrics) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), lotWithin)
+	defer cancel()
+	tell := func(desc *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	all, err := m.lot.Handlers(ctx)
+	running, again := m.lot.Running(ctx)
+	if err != nil || again != nil {
+		tell(m.readable, 0)
+		return
+	}
+	tell(m.readable, 1)
+	tell(m.replays, float64(len(running)))
+	for i := range all {
+		h := &all[i]
+		byCap := h.Paused && h.PausedBy == ops.ByCap
+		tell(m.paused, one(byCap), h.Name, "cap")
+		tell(m.paused, one(h.Paused && !byCap), h.Name, "operator")
+		for _, e := range m.each {
+			tell(e.desc, e.value(h), h.Name)
+		}
+	}
+}
+
+func (m *lotMetrics) oldest(h *ops.Handler) float64 {
+	if h.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, m.now().Sub(h.Oldest).Seconds())
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // fellBack counts a read that was not answered where views are fast.

@@ -7,7 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"bankforge/router"
+	"bankforge/router/herald"
 	"bankforge/router/relay"
 	"bankforge/router/repair"
 )
@@ -31,7 +34,7 @@ var modules = []module{
 	{"transaction-query", false, true, runHandlers("transaction-query")}, // history
 	{"event-store", false, false, runRelay},                              // reading the log, and bringing it to the broker
 	{"monitoring", false, true, runHandlers("monitoring")},               // operators: what they see and want
-	{"push", false, true, runHandlers("push")},                           // live updates to browsers
+	{"push", false, true, runPush},                                       // live updates to browsers
 	{"console", false, false, nil},                                       // the web page
 }
 
@@ -45,7 +48,8 @@ func (s *Serve) decides() bool {
 	return slices.ContainsFunc(modules, func(m module) bool { return m.decides && s.runs(m.name) })
 }
 
-// runRelay brings the log to the broker, if there is one: one process does at a time, others stand by.
+// runRelay brings the log to the broker, if there is one: one process does at a time, others stand by. It also shows
+// there what is parked.
 func runRelay(ctx context.Context, b *bankProcess) error {
 	if b.published == nil {
 		return nil
@@ -57,7 +61,26 @@ func runRelay(ctx context.Context, b *bankProcess) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Run(ctx), publisher.Close())
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return errors.Join(r.Run(ctx), publisher.Close()) })
+	parts.Go(func() error { return b.stores.Broker.Mirror(ctx) })
+	return parts.Wait()
+}
+
+// runPush tells clients here what happens: to accounts, as it comes from the log, and to what handlers fail at.
+func runPush(ctx context.Context, b *bankProcess) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	told := make(chan struct{})
+	h := herald.New(herald.Config{Store: b.stores.Writes.Operations, Hub: b.hub, Log: b.log})
+	go func() {
+		defer close(told)
+		h.Run(ctx)
+	}()
+	err := runHandlers("push")(ctx, b)
+	cancel()
+	<-told
+	return err
 }
 
 // runHandlers runs the handlers of a module in a Watermill Router of their own, so that a stuck one

@@ -222,7 +222,13 @@ func (b *bankProcess) routeFacts() {
 	reactions := b.stores.Writes.Reactions
 	reactions.Push = push.Func(b.hub)
 	reactions.Operations = repair.Executor(b.stores.Writes.Operations)
+	if b.conf.DemoFailures {
+		broken := b.stores.Writes.Operations.Demo
+		reactions.Entries = failing(reactions.Entries, broken)
+		reactions.MongoEntries = failing(reactions.MongoEntries, broken)
+	}
 	b.routing.Controls, b.routing.Process = b.stores.Writes.Operations, owner()
+	b.routing.Versions = b.stores.Lookup
 	b.routes = router.Routes(reactions, b.stores.Writes.Stores)
 	policy := router.DefaultPolicy()
 	policy.PerKey = b.conf.ParkedPerKey
@@ -278,7 +284,9 @@ func (b *bankProcess) doors() (http.Handler, error) {
 		App: b.app, Auth: b.tokens, Readiness: b.ready, Log: b.log, Observe: b.metrics.observe,
 		AsyncAPI: api.AsyncAPI, Epoch: b.head.Incarnation, Runs: b.conf.runs,
 		Rate: ports.Rate{PerSecond: b.conf.RateLimit, Burst: b.conf.RateBurst},
-		Ops:  &ports.Operations{Lot: b.stores.Writes.Operations, Check: router.Readable, Partition: b.partition},
+		Ops: &ports.Operations{
+			Lot: b.stores.Writes.Operations, Check: router.Readable, Partition: b.partition, Demo: b.conf.DemoFailures,
+		},
 	}
 	if b.owners != nil {
 		b.forward = forward.New(b.owners, b.conf.roots)

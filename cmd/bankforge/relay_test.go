@@ -46,6 +46,10 @@ func TestTheRelaysPublisherIsClosedAtTheEnd(t *testing.T) {
 			cancel()
 			return r, s, err
 		},
+		Mirror: func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		},
 	}}
 	if err := runRelay(ctx, b); err != nil {
 		t.Fatal(err)

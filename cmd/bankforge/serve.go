@@ -110,9 +110,11 @@ func (b *bankProcess) announce(stdout io.Writer, addr net.Addr) error {
 	if !b.conf.Demo {
 		return nil
 	}
-	token, err := b.stores.TokenKey.Sign(app.Principal{
-		Subject: demoSubject, Roles: []app.Role{app.RoleTeller, app.RoleFraud, app.RoleAuditor},
-	}, time.Now(), demoTokenLife)
+	roles := []app.Role{app.RoleTeller, app.RoleFraud, app.RoleAuditor}
+	if b.conf.DemoFailures {
+		roles = append(roles, app.RoleOperator)
+	}
+	token, err := b.stores.TokenKey.Sign(app.Principal{Subject: demoSubject, Roles: roles}, time.Now(), demoTokenLife)
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func (b *bankProcess) serve(ctx context.Context, public, admin net.Listener, doo
 		parts.Go(func() error { return app.Watch(reactions, b.watching()) })
 	}
 	if b.conf.Demo {
-		d := demo{bank: b.app, log: b.log, decides: b.decides}
+		d := demo{bank: b.app, log: b.log, decides: b.decides, fails: b.conf.DemoFailures}
 		parts.Go(func() error { return d.run(failed) })
 	}
 	server := ports.NewServer(doors)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,24 +29,35 @@ func TestTour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := tour(t, string(readme))
+	blocks := tour(t, string(readme), tourHeading)
 	addr, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	printed := runTour(t, blocks, "../..", append(os.Environ(),
 		"BANKFORGE_HTTP="+addr, "BANKFORGE_ADMIN=", "BANKFORGE_DATA="+t.TempDir()))
-	for i, b := range blocks {
-		if !sameText(printed[i], b.output) {
-			t.Errorf("the README says that\n%s\nprints\n%s\nand it printed\n%s", b.commands, b.output, printed[i])
-		}
+	for _, difference := range differences(blocks, printed) {
+		t.Error(difference)
 	}
 }
 
-// tour finds the blocks of the section "Five minutes with curl".
-func tour(t *testing.T, readme string) []block {
+// differences tells where blocks print something else than is said below them.
+func differences(blocks []block, printed []string) (out []string) {
+	for i, b := range blocks {
+		if !sameText(printed[i], b.output) {
+			out = append(out, fmt.Sprintf("it is said that\n%s\nprints\n%s\nand it printed\n%s",
+				b.commands, b.output, printed[i]))
+		}
+	}
+	return out
+}
+
+const tourHeading = "Five minutes with curl"
+
+// tour finds the blocks of a section.
+func tour(t *testing.T, document, heading string) []block {
 	t.Helper()
-	_, section, found := strings.Cut(readme, "\n## Five minutes with curl\n")
+	_, section, found := strings.Cut(document, "\n## "+heading+"\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var out []block
 	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(section, -1) {
@@ -56,7 +68,7 @@ func tour(t *testing.T, readme string) []block {
 		}
 	}
 	if !found || len(out) < 5 {
-		t.Fatalf("the README has no tour: %d blocks", len(out))
+		t.Fatalf("the document has no section %q to run: %d blocks", heading, len(out))
 	}
 	return out
 }
@@ -64,12 +76,20 @@ func tour(t *testing.T, readme string) []block {
 // runTour runs the blocks in one shell, and returns what each of them has printed.
 func runTour(t *testing.T, blocks []block, dir string, env []string) []string {
 	t.Helper()
+	printed, err := runBlocks(t.Context(), blocks, dir, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return printed
+}
+
+func runBlocks(ctx context.Context, blocks []block, dir string, env []string) ([]string, error) {
 	const mark = "=== end of a block of the tour ==="
 	var script strings.Builder
 	for _, b := range blocks {
 		script.WriteString(b.commands + "\necho '" + mark + "'\n")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), tourPatience)
+	ctx, cancel := context.WithTimeout(ctx, tourPatience)
 	defer cancel()
 	const clean = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
 	shell := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", clean+script.String())
@@ -79,9 +99,10 @@ func runTour(t *testing.T, blocks []block, dir string, env []string) []string {
 	shell.WaitDelay = 10 * time.Second
 	out, err := shell.Output()
 	if err != nil {
-		t.Fatalf("the tour failed: %v\n%s\n%s\n%s", err, out, stderr.String(), tail(filepath.Join(dir, "bin/bankforge.log")))
+		return nil, fmt.Errorf("the tour failed: %w\n%s\n%s\n%s", err, out, stderr.String(),
+			tail(filepath.Join(dir, "bin/bankforge.log")))
 	}
-	return strings.Split(string(out), mark+"\n")
+	return strings.Split(string(out), mark+"\n"), nil
 }
 
 // sameText compares line by line; "…" stands for anything.
@@ -93,7 +114,7 @@ func sameText(got, want string) bool {
 // TestTourCanFail shows that a wrong output would be noticed.
 func TestTourCanFail(t *testing.T) {
 	t.Parallel()
-	blocks := tour(t, "\n## Five minutes with curl\n"+strings.Repeat("```sh\necho 1 a\n```\n\n```text\n1 …\n```\n", 5))
+	blocks := tour(t, "\n## A\n"+strings.Repeat("```sh\necho 1 a\n```\n\n```text\n1 …\n```\n", 5), "A")
 	printed := runTour(t, blocks, t.TempDir(), os.Environ())
 	for _, want := range []string{"1 a", "1 …", "… a", "1 a\n"} {
 		if !sameText(printed[4], want) {

@@ -72,25 +72,8 @@ func HandlerOf(h *ops.Handler) Handler {
 			out.LastError, out.LastErrorAt = render.Maybe(r.Error), maybeClock(r.FailedAt)
 		}
 	}
-	out.State = state(h)
+	out.State = h.State()
 	return out
-}
-
-// state is that of all processes together.
-func state(h *ops.Handler) string {
-	running := false
-	for i := range h.Runs {
-		running = running || h.Runs[i].State == "running"
-	}
-	switch {
-	case h.Paused:
-		return "paused"
-	case h.Outage:
-		return "held"
-	case running:
-		return "running"
-	}
-	return "stopped"
 }
 
 // Handlers is a list that has only one page.

@@ -19,6 +19,8 @@ type Router interface {
 	Handlers() []string
 	// ReplayHead is router.Router's.
 	ReplayHead(ctx context.Context, handler, key string, by router.By) error
+	// ReplayFront is router.Router's.
+	ReplayFront(ctx context.Context, handler string, keys []string, by router.By) (n int, drained []string, err error)
 	// Rebuild is router.Router's.
 	Rebuild(ctx context.Context, handler, key string, lock func(context.Context) (bool, error),
 		done func(context.Context) error) error
@@ -153,9 +155,12 @@ func (w *worker) sequences(ctx context.Context, work <-chan Due) {
 			continue // somebody else has it, or it comes again
 		}
 		w.kept = now
-		if d.Rebuild {
+		due := d.Rebuild || w.stillDue(ctx, &d)
+		switch {
+		case !due:
+		case d.Rebuild: // maybe only by now
 			w.rebuild(ctx, &d)
-		} else if w.stillDue(ctx, &d) {
+		default:
 			w.until(ctx, &d, func() bool { return true })
 		}
 		// Also when ctx has ended: others need not wait for the claim to run out.

@@ -2,7 +2,10 @@ package repair
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"bankforge/router"
 )
 
 // takeAtOnce is how many sequences of a replay a worker claims together: many have only one message.
@@ -39,7 +42,7 @@ func (w *worker) replay(ctx context.Context, r Running) bool {
 	}
 	w.kept = now
 	pace := pace{w: w, r: r, ctx: ctx}
-	var settled []Settled
+	settled, all := w.together(ctx, all, &pace)
 	for i := range all {
 		empty, failed := w.until(ctx, &all[i], pace.next)
 		if empty || failed {
@@ -55,6 +58,35 @@ func (w *worker) replay(ctx context.Context, r Running) bool {
 		w.r.c.Log.WarnContext(ctx, "cannot settle sequences of a replay", "replay", r.ID, "error", err)
 	}
 	return true
+}
+
+// together tries many messages in one transaction, as long as all of them succeed and no rate has to be kept to. It
+// returns the sequences that are empty by that, and those that are left to be tried one by one.
+func (w *worker) together(ctx context.Context, all []Due, p *pace) (settled []Settled, left []Due) {
+	for len(all) > 0 && p.r.Rate == 0 && ctx.Err() == nil && p.next() && w.keepAll(ctx, all) {
+		first := all[0]
+		var keys []string
+		for _, d := range all {
+			if d.Handler == first.Handler {
+				keys = append(keys, d.Key)
+			}
+		}
+		n, drained, err := w.r.c.Router.ReplayFront(ctx, first.Handler, keys, router.By{Cause: first.Cause})
+		if err != nil || n == 0 {
+			break
+		}
+		for range n {
+			w.count(first.Handler, true)
+		}
+		all = slices.DeleteFunc(all, func(d Due) bool {
+			gone := d.Handler == first.Handler && slices.Contains(drained, d.Key)
+			if gone {
+				settled = append(settled, Settled{Due: d})
+			}
+			return gone
+		})
+	}
+	return settled, all
 }
 
 // keepAll prolongs the claims in time.

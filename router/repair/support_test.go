@@ -31,6 +31,7 @@ type store interface {
 	router.Store
 	router.Controls
 	repair.Store
+	router.Fronts
 	ops.Lot
 }
 
@@ -237,19 +238,24 @@ type process struct {
 
 // start begins a process.
 func start(l *ledger, b *book, s store, p router.Policy, owner string, claim time.Duration) (*process, error) {
-	out := &process{life: &mortal{store: s}, progress: router.NewProgress()}
-	var err error
-	out.Router, err = router.New("", []router.Route{
-		{Name: b.name, Topic: bank.AccountsTopic, Handler: b.handle, Store: out.life},
-	}, router.Config{
-		Source: l, Hints: l.hints, Progress: out.progress, Policy: p, Batch: 64, Poll: 20 * time.Millisecond,
-		Classify: []router.Classifier{sqlite.Classify, postgres.Classify}, Controls: s, Process: owner,
-	})
-	if err != nil {
+	return run(s, router.Config{Source: l, Hints: l.hints, Policy: p, Process: owner}, claim,
+		func(life *mortal) []router.Route {
+			return []router.Route{{Name: b.name, Topic: bank.AccountsTopic, Handler: b.handle, Store: life}}
+		})
+}
+
+// run begins a process with handlers that write to the store as long as it lives.
+func run(
+	s store, c router.Config, claim time.Duration, routes func(*mortal) []router.Route,
+) (out *process, err error) {
+	out = &process{life: &mortal{store: s}, progress: router.NewProgress()}
+	c.Progress, c.Batch, c.Poll, c.Controls = out.progress, 64, 20*time.Millisecond, s
+	c.Classify = []router.Classifier{sqlite.Classify, postgres.Classify}
+	if out.Router, err = router.New("", routes(out.life), c); err != nil {
 		return nil, err
 	}
 	again := repair.New(repair.Config{
-		Router: out.Router, Store: out.life, Owner: owner, Poll: 2 * time.Millisecond, Claim: claim, Workers: 2,
+		Router: out.Router, Store: out.life, Owner: c.Process, Poll: 2 * time.Millisecond, Claim: claim, Workers: 2,
 		Hold: 5 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

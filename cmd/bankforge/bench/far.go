@@ -135,7 +135,7 @@ func (f *far) messages() (out map[string]float64, err error) {
 	out = map[string]float64{}
 	for _, topic := range topics {
 		name, ours := strings.CutPrefix(topic, f.prefix+"bankforge.")
-		if !ours {
+		if !ours || strings.HasSuffix(name, ".dlt") {
 			continue
 		}
 		name, _, _ = strings.Cut(name, ".")

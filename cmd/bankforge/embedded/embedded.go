@@ -56,7 +56,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 			Reactions: router.Reactions{
 				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
 			},
-			Stores: router.Stores{Views: parked}, Operations: parked,
+			Stores: router.Stores{Views: parked, Forget: views.Forgets()}, Operations: parked,
 		},
 		Customers: sqlite.NewCustomers(f.state), MasterKey: f.masterKey, TokenKey: key,
 		Classify: []router.Classifier{sqlite.Classify}, Gauges: flushed,

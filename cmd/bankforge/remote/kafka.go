@@ -15,6 +15,7 @@ import (
 	"bankforge/app/bank"
 	"bankforge/cmd/bankforge/stores"
 	"bankforge/router"
+	"bankforge/router/mirror"
 	"bankforge/router/rebuild"
 	"bankforge/router/relay"
 )
@@ -61,6 +62,14 @@ func (b Bank) attachKafka(ctx context.Context, s *stores.Stores, db *postgres.DB
 			r, err := relay.New(c)
 			return r, c.Publisher, err
 		},
+		Mirror: func(ctx context.Context) error {
+			publisher := kafka.NewPublisher(kafka.PublisherConfig{Config: conf})
+			m := mirror.New(mirror.Config{
+				Store: postgres.NewHandlerStore(db.Derived()), Publisher: publisher, Topics: at, Partitions: partitions,
+				Prefix: conf.Prefix, Log: p.Log,
+			})
+			return errors.Join(m.Run(ctx), publisher.Close())
+		},
 	}
 	return nil
 }
@@ -91,6 +100,12 @@ func (b Bank) fillTopics(ctx context.Context, db *postgres.DB, renumbered bool) 
 		}
 		for _, topic := range topics {
 			if err := at.Delete(ctx, topic); err != nil {
+				return err
+			}
+			if !renumbered {
+				continue
+			}
+			if err := at.Delete(ctx, mirror.TopicOf(topic)); err != nil { // the relay's next process makes it
 				return err
 			}
 		}

@@ -62,6 +62,7 @@ func (o Outside) attachRedis(ctx context.Context, s *stores.Stores, p stores.Pro
 	}
 	view := redis.NewView(db)
 	s.Writes.Reactions.RedisBalances, s.Writes.Stores.RedisBalances = projection.Balances(view), view
+	s.Writes.Stores.Forget.RedisBalances = view.Anew
 	balances := redis.NewBalances(db, s.Balances, s.Progress, reasons(p, "balances"))
 	s.Balances = balances
 	return balances, nil

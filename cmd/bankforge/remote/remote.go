@@ -78,7 +78,7 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 			Reactions: router.Reactions{
 				Balances: projection.Balances(views), Entries: history.Entries(views), Transactions: history.Transactions(views),
 			},
-			Stores: router.Stores{Views: parked}, Operations: parked,
+			Stores: router.Stores{Views: parked, Forget: views.Forgets()}, Operations: parked,
 		},
 		Customers: db.Customers(), MasterKey: secrets.customers, TokenKey: secrets.tokens,
 		Classify: []router.Classifier{postgres.Classify},

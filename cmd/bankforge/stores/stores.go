@@ -75,6 +75,8 @@ type Broker struct {
 	Cursors router.Cursors
 	// Relay completes the settings of a relay with what belongs to the broker. Its publisher is closed once it has run.
 	Relay func(relay.Config) (r *relay.Relay, publisher io.Closer, err error)
+	// Mirror shows beside the topics what is parked of them, until ctx ends.
+	Mirror func(ctx context.Context) error
 }
 
 // Writes is what keeps the views, and where the checkpoints and the parked messages of that stand.
@@ -87,6 +89,7 @@ type Writes struct {
 // Operations is what operators see and want of handlers, and what executes it.
 type Operations interface {
 	ops.Lot
+	ops.Changes
 	router.Controls
 	repair.Store
 }
