@@ -116,7 +116,7 @@ func (o *operator) look(ctx context.Context) {
 		case s.strange():
 			o.repair(ctx, s)
 			acted++
-		case s.Next == nil:
+		case s.Next == nil || o.random.IntN(4) == 0: // or it waits for its time
 			o.again(ctx, s)
 			acted++
 		}
