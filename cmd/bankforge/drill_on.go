@@ -163,7 +163,7 @@ func (s *saboteur) ill(hash uint64) bool {
 	}
 	since, _ := s.first.LoadOrStore(hash, time.Now())
 	began, _ := since.(time.Time)
-	return time.Since(began) < long || rand.IntN(8) == 0 //nolint:gosec // no secret
+	return time.Since(began) < long || rand.IntN(50) == 0 //nolint:gosec // no secret
 }
 
 func (s *saboteur) handle(ctx context.Context, facts []handlers.Fact) error {

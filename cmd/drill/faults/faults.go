@@ -49,7 +49,7 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	if err != nil {
 		return t, err
 	}
-	operator := b.operate(ctx)
+	people := b.operate(ctx)
 	if c.Servers {
 		err = b.forge(ctx)
 	}
@@ -62,11 +62,11 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	if err == nil {
 		err = b.calm(ctx)
 	}
-	waits, failed := operator.rest(ctx, err == nil)
+	waits, failed := people.rest(ctx, err == nil)
 	if err = errors.Join(err, failed); err != nil {
 		return t, err
 	}
-	if t, err = b.tally(ctx, operator, waits); err == nil && t.Broken() == nil {
+	if t, err = b.tally(ctx, people, waits); err == nil && t.Broken() == nil {
 		err = b.verify(ctx)
 	}
 	return t, err

@@ -22,7 +22,7 @@ const (
 )
 
 // policy has handlers try again soon, so that a run does not wait for hours.
-const policy = `{"reason":"a drill","policy":{"again_ms":[50,200,1000],
+const policy = `{"reason":"a drill","policy":{"again_ms":[300,1000,3000],
 	"backoff":{"first_ms":2,"most_ms":20,"jitter_percent":50},"hold":{"first_ms":10,"most_ms":200,"jitter_percent":50}}}`
 
 // setUp opens accounts that have money, and says how handlers treat failures.

@@ -34,36 +34,48 @@ func (s *sequence) strange() bool {
 	return s.Class != nil && *s.Class == "poison" && s.Error != nil && !strings.Contains(*s.Error, "the drill:")
 }
 
-// operator has what waits tried again, in every way that there is, and gives up what nobody can read.
-type operator struct {
-	bank   *bank
-	random *rand.Rand
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
+// operators have what waits tried again, in every way that there is, and give up what nobody can read.
+type operators struct {
+	bank  *bank
+	stop  context.CancelFunc
+	ended sync.WaitGroup
 
+	mu            sync.Mutex
 	acts, refused int                // that were done, and that were not
 	planned       int                // replays
 	discarded     map[[2]string]bool // by handler and key
 	failed        error
 }
 
-// operate has an operator at work until rest.
-func (b *bank) operate(ctx context.Context) *operator {
-	o := &operator{bank: b, discarded: map[[2]string]bool{}}
-	o.random = rand.New(rand.NewPCG(b.conf.Seed, 2)) //nolint:gosec // replayed
+// operator is one of them.
+type operator struct {
+	*operators
+	random *rand.Rand
+}
+
+// operate has two operators at work until rest: one for what waits, key by key, and one for replays.
+func (b *bank) operate(ctx context.Context) *operators {
+	all := &operators{bank: b, discarded: map[[2]string]bool{}}
 	working, stop := context.WithCancel(ctx)
-	o.stop = stop
-	o.ended.Go(func() {
-		for working.Err() == nil && o.failed == nil {
-			o.look(working)
-			_ = teller.Rest(working, 150*time.Millisecond) // the loop sees when it has ended
-		}
-	})
-	return o
+	all.stop = stop
+	for i, does := range []func(*operator, context.Context){(*operator).look, (*operator).replay} {
+		o := all.operator(uint64(i))
+		all.ended.Go(func() {
+			for working.Err() == nil {
+				does(o, working)
+				_ = teller.Rest(working, 150*time.Millisecond) // the loop sees when it has ended
+			}
+		})
+	}
+	return all
+}
+
+func (o *operators) operator(n uint64) *operator {
+	return &operator{o, rand.New(rand.NewPCG(o.bank.conf.Seed, 2+n))} //nolint:gosec // replayed
 }
 
 // rest ends the work: once nothing waits, or nothing more comes of it. What still waits is returned.
-func (o *operator) rest(ctx context.Context, orderly bool) (waits []sequence, err error) {
+func (o *operators) rest(ctx context.Context, orderly bool) (waits []sequence, err error) {
 	if orderly {
 		patience := 3 * process.Patience
 		if o.bank.conf.Plant != "" {
@@ -104,9 +116,6 @@ func (o *operator) look(ctx context.Context) {
 		return // they are being killed
 	}
 	o.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	if o.random.IntN(2) == 0 {
-		o.replay(ctx)
-	}
 	const atOnce = 6
 	acted := 0
 	for i := range all {
@@ -151,7 +160,9 @@ func (o *operator) replay(ctx context.Context) {
 	}
 	more := fmt.Sprintf(`,"filter":{%s},"concurrency":%d`, filter, 1+o.random.IntN(8))
 	if o.act(ctx, "/replays", more, &planned) && o.act(ctx, "/replays/"+planned.ID+"/start", "", nil) {
+		o.mu.Lock()
 		o.planned++
+		o.mu.Unlock()
 	}
 }
 
@@ -168,15 +179,16 @@ func (o *operator) repair(ctx context.Context, s *sequence) {
 }
 
 // rebuild has all views written anew that lack something still.
-func (o *operator) rebuild(ctx context.Context) error {
+func (o *operators) rebuild(ctx context.Context) error {
+	one := o.operator(0)
 	for of := range o.discarded {
 		s := sequence{Handler: of[0], Key: of[1]}
 		whole := func() bool {
-			r, err := o.door().Get(ctx, "/ops/v1"+s.path())
+			r, err := one.door().Get(ctx, "/ops/v1"+s.path())
 			return err == nil && r.Status == http.StatusNotFound
 		}
 		err := teller.Until(ctx, process.Patience, func() bool {
-			return whole() || o.act(ctx, s.path()+"/rebuild", "", nil) && whole()
+			return whole() || one.act(ctx, s.path()+"/rebuild", "", nil) && whole()
 		})
 		if err != nil {
 			return check.Wrong(fmt.Errorf("%s is not whole again: %w", s.path(), err))
@@ -198,6 +210,8 @@ func (o *operator) act(ctx context.Context, path, more string, into any) bool {
 	body := `{"reason":"the drill"` + more + `}`
 	key := fmt.Sprintf("act-%016x", o.random.Uint64())
 	reply, err := o.door().Post(ctx, &teller.Command{Path: "/ops/v1" + path, Body: body, Key: key})
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch {
 	case err != nil:
 		return false

@@ -17,7 +17,7 @@ import (
 )
 
 // tally counts what became of all messages.
-func (b *bank) tally(ctx context.Context, o *operator, waits []sequence) (t check.Tally, err error) {
+func (b *bank) tally(ctx context.Context, o *operators, waits []sequence) (t check.Tally, err error) {
 	if err := o.rebuild(ctx); err != nil && b.conf.Plant == "" {
 		return t, err
 	}
