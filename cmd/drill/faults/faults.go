@@ -56,7 +56,7 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	kills := max(c.Messages/messagesPerKill, fewestKills)
 	for range kills {
 		if err == nil {
-			err = b.disturb(ctx, c.Messages/kills)
+			err = b.disturb(ctx, c.Messages/kills, people)
 		}
 	}
 	if err == nil {
@@ -73,10 +73,10 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 }
 
 // disturb has a share of the messages made, while somebody is killed.
-func (b *bank) disturb(ctx context.Context, messages int) error {
+func (b *bank) disturb(ctx context.Context, messages int, people *operators) error {
 	var all sync.WaitGroup
 	var failed error
-	all.Go(func() { failed = b.move(ctx, messages) })
+	all.Go(func() { failed = errors.Join(people.inTime(ctx), b.move(ctx, messages)) })
 	err := b.killSomebody(ctx)
 	if err == nil && b.conf.Servers {
 		err = b.poison(ctx)

@@ -44,6 +44,7 @@ type operators struct {
 	acts, refused int                // that were done, and that were not
 	planned       int                // replays
 	discarded     map[[2]string]bool // by handler and key
+	waits         int                // messages, when somebody looked last
 	failed        error
 }
 
@@ -53,13 +54,16 @@ type operator struct {
 	random *rand.Rand
 }
 
-// operate has two operators at work until rest: one for what waits, key by key, and one for replays.
+// operate has operators at work until rest: most for what waits, key by key, and one for replays.
 func (b *bank) operate(ctx context.Context) *operators {
 	all := &operators{bank: b, discarded: map[[2]string]bool{}}
 	working, stop := context.WithCancel(ctx)
 	all.stop = stop
-	for i, does := range []func(*operator, context.Context){(*operator).look, (*operator).replay} {
-		o := all.operator(uint64(i))
+	for i := range operating {
+		o, does := all.operator(uint64(i)), (*operator).look
+		if i == 0 {
+			does = (*operator).replay
+		}
 		all.ended.Go(func() {
 			for working.Err() == nil {
 				does(o, working)
@@ -70,6 +74,8 @@ func (b *bank) operate(ctx context.Context) *operators {
 	return all
 }
 
+const operating = 5
+
 func (o *operators) operator(n uint64) *operator {
 	return &operator{o, rand.New(rand.NewPCG(o.bank.conf.Seed, 2+n))} //nolint:gosec // replayed
 }
@@ -77,14 +83,14 @@ func (o *operators) operator(n uint64) *operator {
 // rest ends the work: once nothing waits, or nothing more comes of it. What still waits is returned.
 func (o *operators) rest(ctx context.Context, orderly bool) (waits []sequence, err error) {
 	if orderly {
-		patience := 3 * process.Patience
-		if o.bank.conf.Plant != "" {
-			patience = process.Patience / 2 // what is stuck, is stuck
-		}
-		err = teller.Until(ctx, patience, func() bool {
-			var all error
-			waits, all = o.bank.waiting(ctx)
-			return all == nil && len(waits) == 0 || teller.Rest(ctx, 200*time.Millisecond) != nil
+		left, since := 0, time.Now()
+		err = teller.Until(ctx, drainedWithin, func() bool {
+			if all, failed := o.bank.waiting(ctx); failed == nil {
+				if waits = all; messages(waits) != left {
+					left, since = messages(waits), time.Now()
+				}
+			}
+			return len(waits) == 0 || time.Since(since) > stuckAfter || teller.Rest(ctx, 200*time.Millisecond) != nil
 		})
 		if len(waits) > 0 {
 			err = nil // it is told for what it is
@@ -93,6 +99,30 @@ func (o *operators) rest(ctx context.Context, orderly bool) (waits []sequence, e
 	o.stop()
 	o.ended.Wait()
 	return waits, errors.Join(err, o.failed)
+}
+
+// What waits is stuck when nothing has come of it for a while, or all together takes too long.
+const (
+	stuckAfter    = process.Patience
+	drainedWithin = 8 * process.Patience
+)
+
+// inTime waits while so much waits that operators have all hands full; not for long: it may be stuck.
+func (o *operators) inTime(ctx context.Context) error {
+	const many = 3_000
+	_ = teller.Until(ctx, process.Patience/3, func() bool { // the caller sees when ctx has ended
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.waits <= many
+	})
+	return ctx.Err()
+}
+
+func messages(all []sequence) (n int) {
+	for i := range all {
+		n += max(all[i].Waiting, 1)
+	}
+	return n
 }
 
 // waiting is all that does.
@@ -115,6 +145,9 @@ func (o *operator) look(ctx context.Context) {
 	if err != nil {
 		return // they are being killed
 	}
+	o.mu.Lock()
+	o.waits = messages(all)
+	o.mu.Unlock()
 	o.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	const atOnce = 6
 	acted := 0
@@ -170,11 +203,16 @@ func (o *operator) replay(ctx context.Context) {
 // not follow then, until the view of the key is written anew from the log.
 func (o *operator) repair(ctx context.Context, s *sequence) {
 	of := [2]string{s.Handler, s.Key}
+	o.mu.Lock()
+	again := o.discarded[of]
+	o.mu.Unlock()
 	switch {
-	case o.discarded[of]:
+	case again:
 		o.act(ctx, s.path()+"/rebuild", "", nil)
 	case o.act(ctx, "/failures/"+*s.Head+"/discard", "", nil):
+		o.mu.Lock()
 		o.discarded[of] = true
+		o.mu.Unlock()
 	}
 }
 
