@@ -213,8 +213,8 @@ func TestAnySubscriberDrains(t *testing.T) {
 	b.expect(t, 1)
 }
 
-// What says that it is in a partition that its key is not in, moves nothing there: else what is in it would be taken for
-// handled.
+// What says that it is in a partition that its key is not in, moves nothing there: else what is in it would be taken
+// for handled.
 func TestWhatIsInAnotherPartitionIsNoObstacle(t *testing.T) {
 	t.Parallel()
 	l := newLedger()
