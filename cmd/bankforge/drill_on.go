@@ -155,7 +155,8 @@ func (s *saboteur) failing(facts []handlers.Fact) func() error {
 	return nil
 }
 
-// ill is true for a while from when it is asked first of a fact, and rarely after that. What holds a handler is gone soon.
+// ill is true for a while from when it is asked first of a fact, and rarely after that. What holds a handler is gone
+// soon.
 func (s *saboteur) ill(hash uint64) bool {
 	long := 300*time.Millisecond + time.Duration(hash>>32%1500)*time.Millisecond
 	if s.kind(hash) == handlers.Unavailable {
