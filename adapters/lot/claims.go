@@ -76,11 +76,11 @@ func (l *Lot) DueNow(ctx context.Context, handler, key string, now time.Time) (d
 }
 
 const (
-	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, $5)
+	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, '')
 		ON CONFLICT (handler, key) DO UPDATE SET owner = excluded.owner, until = excluded.until,
-			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $6
+			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $5
 				THEN parked_claim.replay ELSE excluded.replay END
-		WHERE parked_claim.until <= $6 OR parked_claim.owner = excluded.owner`
+		WHERE parked_claim.until <= $5 OR parked_claim.owner = excluded.owner`
 	dropClaim = `DELETE FROM parked_claim WHERE handler = $1 AND key = $2 AND owner = $3`
 )
 
@@ -89,17 +89,11 @@ func (l *Lot) Claim(
 	ctx context.Context, handler, key, owner string, now, until time.Time,
 ) (ok bool, err error) {
 	err = l.within(ctx, func(ctx context.Context) error {
-		ok, err = l.claim(ctx, handler, key, owner, "", now, until)
+		n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), now.UnixMicro())
+		ok = n == 1
 		return err
 	})
 	return ok && err == nil, err
-}
-
-func (l *Lot) claim(
-	ctx context.Context, handler, key, owner, replay string, now, until time.Time,
-) (bool, error) {
-	n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), replay, now.UnixMicro())
-	return n == 1, err
 }
 
 // Release ends a claim of the owner's.

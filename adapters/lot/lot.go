@@ -96,3 +96,18 @@ func flag(b bool) int64 {
 
 // list is how several words stand in one text.
 func list(words []string) string { return strings.Join(words, " ") }
+
+// Both are those of some keys that are among others, each once.
+func Both(some, others []string) (both []string) {
+	in := make(map[string]bool, len(some))
+	for _, key := range some {
+		in[key] = true
+	}
+	for _, key := range others {
+		if in[key] {
+			both = append(both, key)
+			in[key] = false
+		}
+	}
+	return both
+}
