@@ -44,8 +44,8 @@ func (w *worker) newestSteps() []step {
 	}
 }
 
-// Chain is a handler behind all of its steps, as Watermill calls it while its router runs; nil: there is no such handler.
-// It is for who measures what the steps cost.
+// Chain is a handler behind all of its steps, as Watermill calls it while its router runs; nil: there is no such
+// handler. It is for who measures what the steps cost.
 func (r *Router) Chain(handler string) message.HandlerFunc {
 	w := r.worker(handler)
 	if w == nil {

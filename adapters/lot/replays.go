@@ -251,8 +251,8 @@ const (
 		until = excluded.until, replay = excluded.replay WHERE parked_claim.until <= $1 RETURNING key`
 
 	settleDone   = `UPDATE replay_sequence SET state = 'done', waiting = 0`
-	settleFailed = `UPDATE replay_sequence SET state = 'failed', waiting = coalesce((SELECT p.waiting FROM parked_sequence p
-		WHERE p.handler = replay_sequence.handler AND p.key = replay_sequence.key), 0)`
+	settleFailed = `UPDATE replay_sequence SET state = 'failed', waiting = coalesce((SELECT p.waiting
+		FROM parked_sequence p WHERE p.handler = replay_sequence.handler AND p.key = replay_sequence.key), 0)`
 )
 
 // keysOf are keys as they are stored, by handler.

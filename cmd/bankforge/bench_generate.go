@@ -84,6 +84,11 @@ func (w *Where) generate(ctx context.Context, f *stores.Stores, accounts, events
 	if err := g.ledger.Close(ctx); err != nil {
 		return err
 	}
+	if f.Lease != nil { // who serves the bank next need not wait
+		if err := f.Lease.Release(ctx); err != nil {
+			return err
+		}
+	}
 	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err

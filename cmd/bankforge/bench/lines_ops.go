@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -139,7 +138,7 @@ func (s *Suite) stream(ctx context.Context, at place, fails bool) (r Run, err er
 		return r, fmt.Errorf("of %d messages %.0f were taken in, and %.0f parked", want, got, parked)
 	}
 	handled := got - parked
-	return Run{Line: filepath.Base(args[2]), Against: "bank", Requests: uint64(handled),
+	return Run{Line: args[2], Against: "bank", Requests: uint64(handled),
 		PerSecond: handled / took.Seconds(), CPUMicros: cpu.Seconds() * 1e6 / handled}, nil
 }
 
@@ -221,6 +220,7 @@ func (s *Suite) replayAll(ctx context.Context, p *parkedBank) (_ value, err erro
 		return value{}, fmt.Errorf("of %d messages the replay has handled %d, %d failed, and it is %s", p.messages, r.Handled,
 			r.Failed, r.Status)
 	}
-	return value{float64(r.Handled) / took.Seconds(), fmt.Sprintf("%s messages of %s keys in %s; %.0f µs of processor each",
-		grouped(int64(r.Handled)), grouped(int64(r.Keys)), took.Round(time.Millisecond), cpu.Seconds()*1e6/float64(r.Handled))}, nil
+	handled := float64(r.Handled)
+	return value{handled / took.Seconds(), fmt.Sprintf("%s messages of %s keys in %s; %.0f µs of processor each",
+		grouped(int64(r.Handled)), grouped(int64(r.Keys)), took.Round(time.Millisecond), cpu.Seconds()*1e6/handled)}, nil
 }

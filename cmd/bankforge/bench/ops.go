@@ -93,21 +93,23 @@ func (d *desk) paths() (paths []string, err error) {
 	since := "from=" + q(f.ParkedAt)
 	for _, filter := range []string{
 		"", "order=asc", of, of + "&order=asc", "status=parked", "status=blocked", "status=scheduled", "status=resolved",
-		"status=discarded", "waiting=true", "class=unknown", "class=poison", "class=transient", "fingerprint=" + q(f.Fingerprint),
-		"account_id=" + q(f.Key), "correlation_id=" + q(f.Correlation), "correlation_id=none", of + "&key=" + q(f.Key),
+		"status=discarded", "waiting=true", "class=unknown", "class=poison", "class=transient",
+		"fingerprint=" + q(f.Fingerprint), "account_id=" + q(f.Key), "correlation_id=" + q(f.Correlation),
+		"correlation_id=none", of + "&key=" + q(f.Key),
 		since, "to=" + q(f.ParkedAt), since + "&order=asc", "to=" + q(f.ParkedAt) + "&order=asc",
 		"status=parked&cursor=" + q(all.Next), of + "&status=parked", of + "&status=blocked", of + "&status=discarded",
 		of + "&class=unknown", of + "&class=poison&status=parked", "class=unknown&status=blocked",
 		"fingerprint=" + q(f.Fingerprint) + "&status=blocked", "account_id=" + q(f.Key) + "&status=discarded",
-		of + "&waiting=true&order=asc", "handler=balances&status=blocked", "handler=balances", "handler=balances&waiting=true",
+		of + "&waiting=true&order=asc", "handler=balances&status=blocked", "handler=balances",
+		"handler=balances&waiting=true",
 		of + "&correlation_id=" + q(f.Correlation), of + "&class=unknown&status=discarded", "status=blocked&order=asc",
 		of + "&account_id=" + q(f.Key) + "&" + since, "status=blocked&to=" + q(f.ParkedAt), "class=poison&" + since,
 	} {
 		paths = append(paths, "/failures?limit=200&"+filter)
 	}
 	for _, filter := range []string{
-		"", of, "class=unknown", "class=transient", "fingerprint=" + q(f.Fingerprint), of + "&class=poison", "order=asc", since,
-		"handler=balances",
+		"", of, "class=unknown", "class=transient", "fingerprint=" + q(f.Fingerprint), of + "&class=poison", "order=asc",
+		since, "handler=balances",
 	} {
 		paths = append(paths, "/failure-groups?limit=200&"+filter)
 	}
@@ -167,7 +169,7 @@ type planned struct {
 	Failed  int    `json:"failed"`
 }
 
-// plans times the planning of a replay of all: from the request until the act has been in the log, executed and counted.
+// plans times the planning of a replay of all: from the request until the act was in the log, executed and counted.
 func (d *desk) plans(repeats int) (value, error) {
 	var h Histogram
 	count := 0
@@ -180,7 +182,8 @@ func (d *desk) plans(repeats int) (value, error) {
 		h.Add(time.Since(began))
 		count = p.Count
 	}
-	return value{ms(h.Quantile(0.5)), fmt.Sprintf("of %s messages; the act is in the log before", grouped(int64(count)))}, nil
+	note := fmt.Sprintf("of %s messages; the act is in the log before", grouped(int64(count)))
+	return value{ms(h.Quantile(0.5)), note}, nil
 }
 
 // replay plans a replay of all, starts it, and follows it to its end.

@@ -72,7 +72,8 @@ var targets = []target{
 	{line: "reads", name: "p99", what: "… p99", unit: "ms", atMost: true, want: 10},
 	{line: "reads", name: "load", what: "… that load, of half the burst", unit: "×", want: 0.95},
 
-	{line: "ops-chain", name: "alone", what: "all steps before a handler, one message", unit: "µs", atMost: true, want: 2},
+	{line: "ops-chain", name: "alone", what: "all steps before a handler, one message", unit: "µs", atMost: true,
+		want: 2},
 	{line: "ops-chain", name: "batched", what: "… one of many", unit: "µs", atMost: true, want: 2},
 	{line: "ops-one-key", name: "ratio", what: "one key of 10,000 fails: the rest, of the stream without", unit: "×",
 		want: 0.9},

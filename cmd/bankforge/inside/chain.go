@@ -25,8 +25,8 @@ func Chain(ctx context.Context, messages int, metrics router.Metrics) (out bench
 	return out, err
 }
 
-// timed is the processor time of the steps for each of so many messages, when so many of them come together, and what it
-// takes to make the message of Watermill that carries them.
+// timed is the processor time of the steps for each of so many messages, when so many of them come together, and what
+// it takes to make the message of Watermill that carries them.
 func timed(
 	ctx context.Context, messages, together int, metrics router.Metrics,
 ) (each, making time.Duration, err error) {

@@ -97,8 +97,9 @@ func (p *parker) park(ctx context.Context, f *handlers.Fact) error {
 	return err
 }
 
-// Isolate leaves the handler of history alone with the log: the others of views have seen it. With spoilt, the history of one
-// account has an entry that the log does not know, so that none of the account's fits behind it: its first movement fails.
+// Isolate leaves the handler of history alone with the log: the others of views have seen it. With spoilt, the history
+// of one account has an entry that the log does not know, so that none of the account's fits behind it: its first
+// movement fails.
 func Isolate(ctx context.Context, s *stores.Stores, spoilt bool) error {
 	head, err := s.Log.Head(ctx)
 	if err == nil {
@@ -141,7 +142,8 @@ func spoil(ctx context.Context, s *stores.Stores) error {
 			}
 			leg := *c.Leg
 			leg.Amount, leg.After.Balance = 1, 1
-			c.Leg, c.Transaction = &leg, &bank.Transaction{ID: bank.MakeID[bank.Transaction]([16]byte{15: 1}), Kind: bank.DepositKind}
+			c.Leg = &leg
+			c.Transaction = &bank.Transaction{ID: bank.MakeID[bank.Transaction]([16]byte{15: 1}), Kind: bank.DepositKind}
 			return s.Writes.Entries(ctx, []handlers.Fact{{Change: c}})
 		}
 	}
