@@ -26,6 +26,9 @@ type DB interface { //nolint:interfacebloat // how statements are run, and in wh
 	Key(key string) any
 	// Text is a text as it can be stored: errors may quote anything.
 	Text(text string) string
+	// Beside is a column by which rows are not to be looked for, but left out among those that are found otherwise, where
+	// the database cannot know better.
+	Beside(column string) string
 	// Locks reports whether rows are locked one by one. Where they are not, who is in a transaction is alone.
 	Locks() bool
 }

@@ -199,5 +199,8 @@ func (d lotDB) Key(key string) any { return []byte(key) }
 // Text is a text as it can be stored.
 func (d lotDB) Text(text string) string { return storable(text) }
 
+// Beside is the column: statistics tell what is rare.
+func (d lotDB) Beside(column string) string { return column }
+
 // Locks is true: transactions are beside one another.
 func (d lotDB) Locks() bool { return true }

@@ -151,6 +151,9 @@ func (d lotDB) Key(key string) any { return key }
 // Text is a text as it is stored.
 func (d lotDB) Text(text string) string { return text }
 
+// Beside is an expression: no index fits it.
+func (d lotDB) Beside(column string) string { return "+" + column }
+
 // Locks is false: who is in a transaction has locked every row.
 func (d lotDB) Locks() bool { return false }
 

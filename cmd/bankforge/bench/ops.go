@@ -95,7 +95,7 @@ func (d *desk) paths() (paths []string, err error) {
 		"", "order=asc", of, of + "&order=asc", "status=parked", "status=blocked", "status=scheduled", "status=resolved",
 		"status=discarded", "waiting=true", "class=unknown", "class=poison", "class=transient",
 		"fingerprint=" + q(f.Fingerprint), "account_id=" + q(f.Key), "correlation_id=" + q(f.Correlation),
-		"correlation_id=none", of + "&key=" + q(f.Key),
+		"correlation_id=none", of + "&key=" + q(f.Key), "key=" + q(f.Key),
 		since, "to=" + q(f.ParkedAt), since + "&order=asc", "to=" + q(f.ParkedAt) + "&order=asc",
 		"status=parked&cursor=" + q(all.Next), of + "&status=parked", of + "&status=blocked", of + "&status=discarded",
 		of + "&class=unknown", of + "&class=poison&status=parked", "class=unknown&status=blocked",
