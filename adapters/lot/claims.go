@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,21 @@ func among(column string, n int, values []any) string {
 	return b.String()
 }
 
+// keyed is a condition on one of several keys, the first placeholder of which is the n-th. Its ends are said, too: a
+// database that does not know how many keys a handler has looks at all of them otherwise.
+func (l *Lot) keyed(column string, n int, keys []string) (condition string, args []any) {
+	keys = slices.Sorted(slices.Values(keys))
+	for _, key := range keys {
+		args = append(args, l.db.Key(key))
+	}
+	args = padded(args)
+	ends := fmt.Sprintf("%s >= $%d AND %s <= $%d AND ", column, n, column, n+len(args)-1)
+	return ends + among(column, n, args), args
+}
+
 // free leaves out what is claimed at $1.
-const free = ` AND NOT EXISTS (SELECT 1 FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key
-	AND c.until > $1)`
+const free = ` AND coalesce((SELECT c.until FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key), 0)
+	<= $1`
 
 // Due returns sequences that are to be tried.
 func (l *Lot) Due(ctx context.Context, handlers []string, now time.Time, limit int) (out []repair.Due, err error) {

@@ -210,11 +210,11 @@ func (l *Lot) takeAll(
 		c := &todo[i]
 		switch {
 		case c.waiting == 0:
-			l.addKey(gone, &c.Due)
+			gone.add(&c.Due)
 		case c.paused != 0:
-			l.addKey(paused, &c.Due)
+			paused.add(&c.Due)
 		default:
-			l.addKey(free, &c.Due)
+			free.add(&c.Due)
 		}
 	}
 	if err := l.settle(ctx, replay, gone, settleDone); err != nil {
@@ -224,13 +224,13 @@ func (l *Lot) takeAll(
 		return nil, err
 	}
 	for _, handler := range slices.Sorted(maps.Keys(free)) {
-		keys := padded(free[handler])
+		of, keys := l.keyed("s.key", 6, free[handler])
 		err := l.db.Each(ctx, func(scan func(...any) error) error {
 			var key []byte
 			err := scan(&key)
 			out = append(out, repair.Due{Handler: handler, Key: string(key), Cause: replay})
 			return err
-		}, takeClaims+among("s.key", 6, keys)+takeUnless,
+		}, takeClaims+of+takeUnless,
 			append([]any{now.UnixMicro(), replay, handler, owner, until.UnixMicro()}, keys...)...)
 		if err != nil {
 			return nil, err
@@ -255,18 +255,16 @@ const (
 		FROM parked_sequence p WHERE p.handler = replay_sequence.handler AND p.key = replay_sequence.key), 0)`
 )
 
-// keysOf are keys as they are stored, by handler.
-type keysOf map[string][]any
+// keysOf are keys by handler.
+type keysOf map[string][]string
 
-func (l *Lot) addKey(to keysOf, d *repair.Due) {
-	to[d.Handler] = append(to[d.Handler], l.db.Key(d.Key))
-}
+func (k keysOf) add(d *repair.Due) { k[d.Handler] = append(k[d.Handler], d.Key) }
 
 // settle notes what became of sequences of a replay that were to be tried. It is locked.
 func (l *Lot) settle(ctx context.Context, replay string, all keysOf, as string) error {
 	for _, handler := range slices.Sorted(maps.Keys(all)) {
-		keys := padded(all[handler])
-		err := l.exec(ctx, as+` WHERE replay = $1 AND handler = $2 AND state = 'todo' AND `+among("key", 3, keys),
+		of, keys := l.keyed("key", 3, all[handler])
+		err := l.exec(ctx, as+` WHERE replay = $1 AND handler = $2 AND state = 'todo' AND `+of,
 			append([]any{replay, handler}, keys...)...)
 		if err != nil {
 			return err
@@ -309,7 +307,7 @@ func (l *Lot) Settle(
 			if all[i].Failed {
 				to = failed
 			}
-			l.addKey(to, &all[i].Due)
+			to.add(&all[i].Due)
 		}
 		if err := l.settle(ctx, replay, done, settleDone); err != nil {
 			return err

@@ -57,7 +57,7 @@ var (
 		accounts: 1000, burst: 10 * time.Second, sustained: time.Minute, one: 5 * time.Second, bulk: 5 * time.Second,
 		overload: 10 * time.Second, reads: 10 * time.Second, overloaded: 2000, bigAccounts: 1_000_000,
 		bigEvents: 5_000_000, clients: 1000, alone: 500,
-		chain: 500_000, stream: 300_000, streamKeys: 10_000, lists: amount{66_667, 33_333}, replayed: amount{52_501, 5000},
+		chain: 500_000, stream: 600_000, streamKeys: 10_000, lists: amount{66_667, 33_333}, replayed: amount{52_501, 5000},
 	}
 	shortSize = size{
 		accounts: 100, burst: time.Second, sustained: 2 * time.Second, one: time.Second, bulk: time.Second,
