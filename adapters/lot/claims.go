@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,21 @@ func among(column string, n int, values []any) string {
 	return b.String()
 }
 
+// keyed is a condition on one of several keys, the first placeholder of which is the n-th. Its ends are said, too: a
+// database that does not know how many keys a handler has looks at all of them otherwise.
+func (l *Lot) keyed(column string, n int, keys []string) (condition string, args []any) {
+	keys = slices.Sorted(slices.Values(keys))
+	for _, key := range keys {
+		args = append(args, l.db.Key(key))
+	}
+	args = padded(args)
+	ends := fmt.Sprintf("%s >= $%d AND %s <= $%d AND ", column, n, column, n+len(args)-1)
+	return ends + among(column, n, args), args
+}
+
 // free leaves out what is claimed at $1.
-const free = ` AND NOT EXISTS (SELECT 1 FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key
-	AND c.until > $1)`
+const free = ` AND coalesce((SELECT c.until FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key), 0)
+	<= $1`
 
 // Due returns sequences that are to be tried.
 func (l *Lot) Due(ctx context.Context, handlers []string, now time.Time, limit int) (out []repair.Due, err error) {
@@ -76,11 +89,11 @@ func (l *Lot) DueNow(ctx context.Context, handler, key string, now time.Time) (d
 }
 
 const (
-	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, $5)
+	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, '')
 		ON CONFLICT (handler, key) DO UPDATE SET owner = excluded.owner, until = excluded.until,
-			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $6
+			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $5
 				THEN parked_claim.replay ELSE excluded.replay END
-		WHERE parked_claim.until <= $6 OR parked_claim.owner = excluded.owner`
+		WHERE parked_claim.until <= $5 OR parked_claim.owner = excluded.owner`
 	dropClaim = `DELETE FROM parked_claim WHERE handler = $1 AND key = $2 AND owner = $3`
 )
 
@@ -89,17 +102,11 @@ func (l *Lot) Claim(
 	ctx context.Context, handler, key, owner string, now, until time.Time,
 ) (ok bool, err error) {
 	err = l.within(ctx, func(ctx context.Context) error {
-		ok, err = l.claim(ctx, handler, key, owner, "", now, until)
+		n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), now.UnixMicro())
+		ok = n == 1
 		return err
 	})
 	return ok && err == nil, err
-}
-
-func (l *Lot) claim(
-	ctx context.Context, handler, key, owner, replay string, now, until time.Time,
-) (bool, error) {
-	n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), replay, now.UnixMicro())
-	return n == 1, err
 }
 
 // Release ends a claim of the owner's.

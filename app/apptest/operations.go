@@ -44,6 +44,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"discarding and rebuilding", (*desk).checkDiscard},
 		{"a rebuild beside other wishes", (*desk).checkRebuildBeside},
 		{"replays", (*desk).checkReplays},
+		{"much of a replay", (*desk).checkMuch},
 		{"the pace of replays", (*desk).checkPace},
 		{"controls", (*desk).checkControls},
 		{"groups", (*desk).checkGroups},

@@ -43,6 +43,7 @@ type (
 	gossip   struct{ sound } // tells what was known before
 	silent   struct{ sound } // does not tell that an act has come to its end
 	sleepy   struct{ sound } // does not see that a handler is paused
+	vague    struct{ sound } // settles one sequence of many
 	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
 )
 
@@ -96,6 +97,10 @@ func (b stubborn) Settle(ctx context.Context, replay string, all []repair.Settle
 		all[i].Failed = false
 	}
 	return b.sound.Settle(ctx, replay, all, owner, at)
+}
+
+func (b vague) Settle(ctx context.Context, replay string, all []repair.Settled, owner string, at time.Time) error {
+	return b.sound.Settle(ctx, replay, all[:1], owner, at)
 }
 
 func (b wordless) Resolve(ctx context.Context, p router.Parked, e router.Ending) error {
@@ -214,6 +219,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"too many at once":        func(s sound) apptest.OperationsStore { return crowded{s} },
 		"no rate":                 func(s sound) apptest.OperationsStore { return hasty{s} },
 		"failures are successes":  func(s sound) apptest.OperationsStore { return stubborn{s} },
+		"settles one of many":     func(s sound) apptest.OperationsStore { return vague{s} },
 		"acts stay pending":       func(s sound) apptest.OperationsStore { return wordless{s} },
 		"does not see controls":   func(s sound) apptest.OperationsStore { return deaf{s} },
 		"does not halt":           func(s sound) apptest.OperationsStore { return soft{s} },
