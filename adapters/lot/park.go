@@ -242,6 +242,8 @@ const (
 		tried_at = 0,
 		head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
 			AND m.ended_at IS NULL), 0),
+		since = coalesce((SELECT m.parked_at FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
+			AND m.ended_at IS NULL ORDER BY m.id LIMIT 1), since),
 		due_at = CASE WHEN rebuild <> '' THEN due_at WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4
 			WHEN alone = 1 THEN 0 ELSE due_at END,
 		cause = CASE WHEN waiting = 1 THEN '' WHEN CAST($4 AS bigint) > 0 THEN $5 WHEN alone = 1 THEN '' ELSE cause END,

@@ -44,6 +44,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"discarding and rebuilding", (*desk).checkDiscard},
 		{"a rebuild beside other wishes", (*desk).checkRebuildBeside},
 		{"a wish beside others", (*desk).checkBeside},
+		{"the oldest", (*desk).checkOldest},
 		{"replays", (*desk).checkReplays},
 		{"the pace of replays", (*desk).checkPace},
 		{"controls", (*desk).checkControls},

@@ -335,3 +335,43 @@ func (d *desk) checkForgottenWish() error {
 	}
 	return nil
 }
+
+// checkOldest has what waits handled from its head on, one by one and many at once: what waits longest is another one
+// each time.
+func (d *desk) checkOldest() error {
+	err := d.fail("k", 1, "late", time.Time{})
+	for seq := bank.Seq(2); seq <= 4; seq++ {
+		err = errors.Join(err, d.block("k", seq))
+	}
+	if err != nil {
+		return err
+	}
+	for seq := bank.Seq(1); seq <= 3; seq++ {
+		h, _, err := d.s.Handler(d.ctx, d.handler)
+		want := message(d.handler, "k", seq, router.Failed).At
+		if err != nil || !h.Oldest.Equal(want) {
+			return fmt.Errorf("the oldest waits since %s, %w; want %s", h.Oldest, orNil(err), want)
+		}
+		if seq == 1 {
+			err = d.tries("k", ops.ByBackoff, false, time.Time{})
+		} else {
+			err = d.tx(func(ctx context.Context) error {
+				all, err := d.s.Front(ctx, d.handler, []string{"k"}, 1)
+				if err != nil {
+					return err
+				}
+				_, err = d.s.ResolveFront(ctx, d.handler, all, ending(router.Resolved))
+				return err
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	id, err := d.act(repair.Act{Kind: ops.SequenceRetry, Handler: d.handler, Key: "k"}, ops.ActPending, "")
+	q, _, ill := d.s.Sequence(d.ctx, d.handler, "k")
+	if err = errors.Join(err, ill); err != nil || q.Tries != 0 || q.NextBy != id {
+		return fmt.Errorf("wanted at once: %+v, %w", q, orNil(err))
+	}
+	return nil
+}
