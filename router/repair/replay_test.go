@@ -17,18 +17,20 @@ import (
 
 // stalled is a process whose handler has failed for all of some accounts, so that all of it waits for people.
 type stalled struct {
-	t    *testing.T
-	s    store
-	b    *book
-	l    *ledger
-	p    *process
-	op   *operator
-	dice atomic.Pointer[func(f *handlers.Fact) error] // of what is tried from now on
+	t     *testing.T
+	s     store
+	b     *book
+	l     *ledger
+	p     *process
+	op    *operator
+	scope ops.ReplayScope                              // of replays
+	dice  atomic.Pointer[func(f *handlers.Fact) error] // of what is tried from now on
 }
 
 func newStalled(t *testing.T, s store, claim time.Duration, credits ...int) *stalled {
 	t.Helper()
 	k := &stalled{t: t, s: s, l: newLedger(), op: &operator{store: s}, b: &book{store: s, name: "parked"}}
+	k.scope.Handler = k.b.name
 	k.rolls(func(*handlers.Fact) error { return handlers.As(handlers.Poison, errBoom) })
 	k.b.dice = func(f *handlers.Fact) error { return (*k.dice.Load())(f) }
 	k.l.credit(credits...)
@@ -61,7 +63,7 @@ func (k *stalled) eventually(what string, ok func() (bool, error)) {
 func (k *stalled) replay(rate, stop int) (id string) {
 	k.t.Helper()
 	body, err := ops.Canonical(ops.ReplaySpec{
-		Filter: ops.ReplayScope{Handler: k.b.name}, Rate: rate, Concurrency: 1, StopAfter: stop,
+		Filter: k.scope, Rate: rate, Concurrency: 1, StopAfter: stop,
 	})
 	if err != nil {
 		k.t.Fatal(err)
@@ -126,6 +128,39 @@ func TestAReplayStopsOnceEnoughHasFailed(t *testing.T) {
 	if r := k.became(k.replay(0, 2), ops.ReplayStopped); r.Failed != 2 || r.Handled != 0 {
 		t.Errorf("%+v; want 2 failed", r)
 	}
+}
+
+// Sequences that take long hold up no replay of others.
+func TestAReplayBeginsWhileSequencesAreTried(t *testing.T) {
+	t.Parallel()
+	k := newStalled(t, stores["postgres"](t), time.Minute, 1, 2, 3, 4)
+	began, goOn := make(chan struct{}, 4), make(chan struct{})
+	k.rolls(func(f *handlers.Fact) error {
+		if f.Key() != account(4).String() {
+			began <- struct{}{}
+			<-goOn
+		}
+		return nil
+	})
+	for i := range 3 {
+		_, err := k.op.act(t.Context(), repair.Act{
+			Kind: ops.SequenceRetry, Handler: k.b.name, Key: account(i + 1).String(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-began
+	<-began // as many as there are workers
+	k.scope = ops.ReplayScope{Account: account(4).String()}
+	if r := k.became(k.replay(0, 0), ops.ReplayDone); r.Handled != 1 {
+		t.Errorf("%+v; want 1 handled", r)
+	}
+	close(goOn)
+	k.eventually("nothing waits", func() (bool, error) {
+		n, err := k.s.Waiting(t.Context(), k.b.name)
+		return n == 0, err
+	})
 }
 
 // late is a store in which a replay is cancelled while its next message waits for its turn.
@@ -203,8 +238,8 @@ func TestWhatACancelledReplayHasBegunGoesOn(t *testing.T) {
 // Sequences that wait for their turn in a replay are nobody else's meanwhile, however long that takes.
 func TestWhatWaitsForItsTurnStaysClaimed(t *testing.T) {
 	t.Parallel()
-	const claim = 400 * time.Millisecond
-	k := newStalled(t, stores["sqlite"](t), claim, append(slices.Repeat([]int{1}, 25), 2)...)
+	const claim = 3 * time.Second
+	k := newStalled(t, stores["sqlite"](t), claim, append(slices.Repeat([]int{1}, 14), 2)...)
 	began := make(chan struct{}, 100)
 	k.rolls(func(f *handlers.Fact) error {
 		if f.Key() == account(1).String() {

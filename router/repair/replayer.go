@@ -105,9 +105,7 @@ func (r *Replayer) look(ctx context.Context, work chan<- Due, running chan<- Run
 			r.c.Log.WarnContext(ctx, "cannot see what is due", "error", err)
 		}
 		for _, d := range all {
-			select {
-			case work <- d:
-			case <-ctx.Done():
+			if !r.handOut(ctx, d, work, running, every.C) {
 				return
 			}
 		}
@@ -118,6 +116,22 @@ func (r *Replayer) look(ctx context.Context, work chan<- Due, running chan<- Run
 		case <-ctx.Done():
 			return
 		case <-every.C:
+		}
+	}
+}
+
+// handOut hands a sequence to the next worker that has time for it; replays need not wait for that. false: ctx has ended.
+func (r *Replayer) handOut(
+	ctx context.Context, d Due, work chan<- Due, running chan<- Running, every <-chan time.Time,
+) bool {
+	for {
+		select {
+		case work <- d:
+			return true
+		case <-every:
+			r.lookAtReplays(ctx, running)
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
