@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,6 +136,8 @@ func TestAReplayBeginsWhileSequencesAreTried(t *testing.T) {
 	t.Parallel()
 	k := newStalled(t, stores["postgres"](t), time.Minute, 1, 2, 3, 4)
 	began, goOn := make(chan struct{}, 4), make(chan struct{})
+	mend := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(mend)
 	k.rolls(func(f *handlers.Fact) error {
 		if f.Key() != account(4).String() {
 			began <- struct{}{}
@@ -156,7 +159,7 @@ func TestAReplayBeginsWhileSequencesAreTried(t *testing.T) {
 	if r := k.became(k.replay(0, 0), ops.ReplayDone); r.Handled != 1 {
 		t.Errorf("%+v; want 1 handled", r)
 	}
-	close(goOn)
+	mend()
 	k.eventually("nothing waits", func() (bool, error) {
 		n, err := k.s.Waiting(t.Context(), k.b.name)
 		return n == 0, err
