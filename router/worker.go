@@ -21,6 +21,7 @@ type worker struct {
 	controls Controls
 	parked   atomic.Bool // something, since the cap of the handler was looked at
 	known    atomic.Pointer[app.Head]
+	astray   atomic.Bool // it has paused itself, which nobody may know
 	feed     facts
 	from     *bank.Seq // of Config
 	standing *standing
