@@ -148,8 +148,9 @@ func (b *bank) killSomebody(ctx context.Context) error {
 	return nil
 }
 
-// caughtUp asks whether all handlers have come to the end of the log.
-func (b *bank) caughtUp(ctx context.Context) bool {
+// behind is how many events all processes say that they are behind; ok is false while one is not ready. One that shares
+// partitions with others stays behind by the last few events, if these were not in its own.
+func (b *bank) behind(ctx context.Context) (events uint64, ok bool) {
 	for _, m := range b.handling() {
 		var ready struct {
 			Modules []struct {
@@ -158,15 +159,16 @@ func (b *bank) caughtUp(ctx context.Context) bool {
 			} `json:"modules"`
 		}
 		if err := m.client.GetInto(ctx, "/readyz", &ready); err != nil {
-			return false
+			return 0, false
 		}
 		for _, of := range ready.Modules {
-			if !of.Ready || of.Lag > 0 {
-				return false
+			if !of.Ready {
+				return 0, false
 			}
+			events += of.Lag
 		}
 	}
-	return true
+	return events, true
 }
 
 func (b *bank) close() (err error) {

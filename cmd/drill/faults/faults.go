@@ -93,6 +93,9 @@ func (b *bank) lifetime() time.Duration {
 	return 300*time.Millisecond + time.Duration(b.random.Int64N(int64(1200*time.Millisecond)))
 }
 
+// stillFor is longer than a handler waits for a broker before it reads the log itself.
+const stillFor = 15 * time.Second
+
 // calm lets everybody live, and waits until all is handled that can be.
 func (b *bank) calm(ctx context.Context) error {
 	for _, m := range b.members {
@@ -100,8 +103,13 @@ func (b *bank) calm(ctx context.Context) error {
 			return err
 		}
 	}
-	err := teller.Until(ctx, 8*process.Patience, func() bool {
-		return b.caughtUp(ctx) || teller.Rest(ctx, 100*time.Millisecond) != nil
+	behind, since := uint64(0), time.Now()
+	err := teller.Until(ctx, drainedWithin, func() bool {
+		now, ok := b.behind(ctx)
+		if !ok || now != behind {
+			behind, since = now, time.Now()
+		}
+		return ok && now == 0 || time.Since(since) > stillFor || teller.Rest(ctx, 100*time.Millisecond) != nil
 	})
 	if err != nil {
 		return check.Wrong(fmt.Errorf("handlers do not come to the end of the log: %w", err))
