@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"bankforge/cmd/drill/check"
-	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
