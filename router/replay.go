@@ -24,9 +24,10 @@ type By struct {
 	Alone bool   // it wants the head and nothing behind it, which then waits for its back-off
 }
 
-// ReplayError is a message that failed again.
+// ReplayError is a message that failed again, or a key that could not be written anew.
 type ReplayError struct {
 	Class handlers.Class
+	Text  string // the failure as operators are told of it: see ops.Discreet
 	err   error
 }
 
@@ -63,11 +64,12 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) err
 	}
 	class, took := w.class(err), time.Since(began)
 	w.metrics.Tried(w.Name, class, took)
+	text := w.says(err, [][]byte{head.Payload})
 	if class == handlers.Unavailable {
-		return &ReplayError{class, err}
+		return &ReplayError{class, text, err}
 	}
-	err = errors.Join(err, w.attempted(ctx, head, w.attemptOf(err, class, began, took, by.Cause)))
-	return &ReplayError{class, err}
+	err = errors.Join(err, w.attempted(ctx, head, w.attemptOf(err, text, class, began, took, by.Cause)))
+	return &ReplayError{class, text, err}
 }
 
 // Fronts is what a Lot may be besides: messages of several sequences that end together. It belongs into a transaction.

@@ -76,20 +76,36 @@ func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.
 	class := w.class(err)
 	took := time.Since(began)
 	w.metrics.Tried(w.Name, class, took)
-	w.standing.failed(err)
+	text := w.says(err, deliveryIn(ctx).payloads())
+	w.standing.failed(text)
 	if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
-		a.add(w.attemptOf(err, class, began, took, ops.ByStream))
+		a.add(w.attemptOf(err, text, class, began, took, ops.ByStream))
 	}
-	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", err)
+	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", ops.Masked(text))
 	return class
 }
 
-func (w *worker) attemptOf(err error, class handlers.Class, began time.Time, took time.Duration, by string) Attempt {
-	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error(), By: by}
+// says is what operators are told of an error: what it quotes of the payloads that it is about is marked as theirs.
+func (w *worker) says(err error, payloads [][]byte) string {
+	if w.Topic == bank.OpsTopic { // what operators did is not hidden from them
+		return err.Error()
+	}
+	var secrets []string
+	for _, p := range payloads {
+		secrets = append(secrets, ops.Secrets(p)...)
+	}
+	return ops.Discreet(err.Error(), secrets)
+}
+
+// attemptOf takes what is told of err as its text.
+func (w *worker) attemptOf(
+	err error, text string, class handlers.Class, began time.Time, took time.Duration, by string,
+) Attempt {
+	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: text, By: by}
 	if p, ok := errors.AsType[*panicked](err); ok {
 		one.Stack = p.stack
 	}
-	one.Fingerprint = ops.Fingerprint(w.Name, class.String(), one.Error, one.Stack)
+	one.Fingerprint = ops.Fingerprint(w.Name, class.String(), err.Error(), one.Stack)
 	return one
 }
 

@@ -19,6 +19,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
+	"bankforge/app/codec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,4 +90,19 @@ func (m *memory) append(events ...app.Recorded) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = append(m.events, events...)
+}
+
+// Versions implements router.Versions.
+func (m *memory) Versions(_ context.Context, subject string, after bank.Version, limit int) (rows []app.Row, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.events {
+		e := &m.events[i]
+		for _, touch := range app.Touches(&e.Event) {
+			if touch.Subject == subject && touch.Version > after && len(rows) < limit {
+				rows = append(rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e.Event, e.Meta)})
+			}
+		}
+	}
+	return rows, nil
 }

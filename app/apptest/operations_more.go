@@ -244,11 +244,11 @@ func (d *desk) checkControls() error {
 			_, paused := c.Paused[d.handler]
 			return !paused && c.Resumed[d.handler] == 1
 		}},
-		{repair.Act{Kind: ops.HandlerPolicy, Body: []byte(`{"outage_after_keys":7}`)}, func(c *router.Control) bool {
+		{repair.Act{Kind: ops.HandlerPolicy, Target: "1", Body: []byte(`{"outage_after_keys":7}`)}, func(c *router.Control) bool {
 			p := c.Policies[d.handler]
 			return p.Outage == 7 && p.PerKey == ops.DefaultPolicy().PerKey
 		}},
-		{repair.Act{Kind: ops.HandlerPolicy, Body: []byte(`{}`)}, func(c *router.Control) bool {
+		{repair.Act{Kind: ops.HandlerPolicy, Target: "2", Body: []byte(`{}`)}, func(c *router.Control) bool {
 			_, set := c.Policies[d.handler]
 			return !set
 		}},

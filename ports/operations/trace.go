@@ -57,8 +57,8 @@ type Reaction struct {
 // Partition says in which partition of a topic a key is.
 type Partition func(topic bank.Topic, key string) int
 
-// TraceOf joins events with handlers and with what is parked of them.
-func TraceOf(
+// Trace joins events with handlers and with what is parked of them.
+func (w Watcher) Trace(
 	correlation string, events []app.Recorded, from bank.Seq, all []ops.Handler, parked []ops.Failure, at Partition,
 ) Trace {
 	out := Trace{
@@ -66,7 +66,7 @@ func TraceOf(
 		LookedFrom: uint64(from),
 	}
 	for i := range parked {
-		out.Failures[i] = FailureOf(&parked[i])
+		out.Failures[i] = w.Failure(&parked[i])
 	}
 	for i := range events {
 		out.Events[i] = traced(&events[i], all, parked, at)

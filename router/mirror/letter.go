@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/router"
 )
 
@@ -73,7 +74,7 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 			msg.Metadata[name] = value
 		}
 	}
-	class, text := l.Class, l.Error
+	class, text := l.Class, ops.Open(l.Error) // who reads this topic reads the payload, too
 	if class == "" {
 		class, text = blockedClass, blockedError
 	}

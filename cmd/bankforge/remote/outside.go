@@ -79,7 +79,7 @@ func (o Outside) attachMongo(ctx context.Context, s *stores.Stores, p stores.Pro
 	}
 	view := mongo.NewView(db)
 	s.Writes.MongoEntries, s.Writes.MongoTransactions = view.Entries(), view.Transactions()
-	s.Writes.MongoHistory = view
+	s.Writes.MongoHistory, s.Writes.Stores.Mend = view, view.Mends()
 	kept := mongo.NewHistory(db, o.Partitions, s.History, s.Progress, reasons(p, "history"))
 	s.History = kept
 	return kept, nil
