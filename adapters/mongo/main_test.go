@@ -106,3 +106,13 @@ func (m *memory) Versions(_ context.Context, subject string, after bank.Version,
 	}
 	return rows, nil
 }
+
+// find is a router.Find.
+func (m *memory) find(ctx context.Context, subject string, v bank.Version) (e app.Recorded, ok bool, err error) {
+	rows, err := m.Versions(ctx, subject, v-1, 1)
+	if err != nil || len(rows) == 0 {
+		return e, false, err
+	}
+	e, err = app.Decode(rows[0])
+	return e, err == nil, err
+}
