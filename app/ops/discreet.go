@@ -19,8 +19,11 @@ const (
 
 // Discreet marks what is to be hidden in a text that says why something failed: the secrets of the message that it is
 // about, what stands in quotes without being called something, addresses, and numbers where money is spoken of. Such
-// texts are kept as they are marked; see Masked and Open.
+// texts are kept as they are marked, and no longer than maxText; see Masked and Open.
 func Discreet(text string, secrets []string) string {
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
 	text = strings.Map(func(r rune) rune {
 		if r == opens || r == closes {
 			return -1
@@ -81,6 +84,7 @@ func marked(text string, hide []bool) string {
 
 // Limits of what is looked for.
 const (
+	maxText    = 8 << 10 // bytes
 	maxSecrets = 200
 	wholeWords = 4 // bytes: what is shorter is hidden only where it is a word of its own
 )
@@ -96,7 +100,7 @@ func variants(secrets []string) (out []string) {
 				out = append(out, number[:n]+"."+number[n:])
 			}
 		}
-		if s != "" && s != "0" {
+		if s != "" {
 			out = append(out, s)
 		}
 	}
@@ -149,7 +153,7 @@ func hideWords(hide []bool, text string) {
 			continue
 		}
 		if n := listed(text[at:]); n > 2 {
-			setTrue(hide[at+1 : at+n-1])
+			setTrue(hide[at+len("=(") : at+n-1])
 			at += n
 			continue
 		}
@@ -173,10 +177,10 @@ func listed(text string) int {
 	if !ok {
 		return 0
 	}
-	if i := strings.IndexByte(rest, ')'); i > 0 {
+	if i := strings.IndexByte(rest, ')'); i >= 0 {
 		return len("=(") + i + 1
 	}
-	return len(text)
+	return 0
 }
 
 // isID reports whether a text is the id of something, which is no secret.

@@ -83,7 +83,7 @@ func (c *Trace) Run(ctx context.Context, out io.Writer) error {
 	}
 	return c.print(out, tr, func(t *tables) {
 		t.row("correlation id:", tr.CorrelationID)
-		if by := tr.Command; by != nil {
+		if by := tr.Command.Origin; by != nil {
 			t.row("asked by:", by.Actor)
 			t.row("at:", instant(&by.At))
 			t.row("idempotency key:", text(by.IdempotencyKey))
