@@ -88,7 +88,8 @@ func (q *request) refusedLater(a *ops.Executed) error {
 	if _, known := meanings[code]; !known {
 		code = codeWrongState
 	}
-	return &refusal{what: bank.Refuse(code, "", "It was recorded, and could not be done: "+q.watcher().Text(a.Detail)+"."), event: a.ID}
+	detail := "It was recorded, and could not be done: " + q.watcher().Text(a.Detail) + "."
+	return &refusal{what: bank.Refuse(code, "", detail), event: a.ID}
 }
 
 // onHead acts on a failure that must be the first of its sequence.

@@ -187,14 +187,18 @@ func (w *worker) anew(ctx context.Context, log Versions, key string, at Checkpoi
 	if has, err = w.write(ctx, log, key, at, m.Take); err != nil {
 		return has, err
 	}
-	return has, m.End(ctx, has, func(ctx context.Context, subject string, v bank.Version) (e app.Recorded, _ bool, _ error) {
+	return has, m.End(ctx, has, findIn(log))
+}
+
+func findIn(log Versions) Find {
+	return func(ctx context.Context, subject string, v bank.Version) (e app.Recorded, ok bool, err error) {
 		rows, err := log.Versions(ctx, subject, v-1, 1)
 		if err != nil || len(rows) == 0 {
 			return e, false, err
 		}
 		e, err = app.Decode(rows[0])
 		return e, err == nil, err
-	})
+	}
 }
 
 // write hands out what the log has of a key up to the checkpoint.

@@ -42,8 +42,8 @@ type Mending interface {
 	// Take is handed what the log has of the key, as its handler would be: what is missing is added, and what is wrong
 	// replaced. What is right is left alone, so nobody ever reads less than before.
 	Take(ctx context.Context, facts []handlers.Fact) error
-	// End takes away what else the view had of the key. last is the newest version that was handed out; what a handler that
-	// is in the midst of its step has written behind it stays: find finds it in the log.
+	// End takes away what else the view had of the key. last is the newest version that was handed out; what a handler
+	// that is in the midst of its step has written behind it stays: find finds it in the log.
 	End(ctx context.Context, last bank.Version, find Find) error
 }
 

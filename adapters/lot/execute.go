@@ -248,8 +248,8 @@ func (l *Lot) onHandler(ctx context.Context, a *repair.Act) (result, error) {
 	return done, l.changed(ctx)
 }
 
-// otherPolicy says that the policy is not of the version that the act is about; "": it is, or that does not matter. Acts
-// are executed in the order of the log, so nobody comes in between.
+// otherPolicy says that the policy is not of the version that the act is about; "": it is, or that does not matter.
+// Acts are executed in the order of the log, so nobody comes in between.
 func (l *Lot) otherPolicy(ctx context.Context, a *repair.Act) (string, error) {
 	if a.Target == "" {
 		return "", nil

@@ -188,7 +188,8 @@ func TestBrokenMendingIsFound(t *testing.T) {
 	}
 }
 
-// What a handler has written that is in the midst of its step is of the log, and stays; what the log does not have goes.
+// What a handler has written that is in the midst of its step is of the log, and stays; what the log does not have
+// goes.
 func TestAMendingLeavesWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	db, raw := open(t)
@@ -267,13 +268,12 @@ func TestWhatWasTakenAwayIsNotRemembered(t *testing.T) {
 	c.goOn(100)
 	c.until("the handler has seen it", func() bool { return len(c.log.events) == 350 && c.progressed() })
 	elsewhere := mongo.NewView(c.db)
-	fence, err := elsewhere.Mark(t.Context(), router.Stream{Handler: router.MongoHistoryHandler, Topic: bank.AccountsTopic})
+	stream := router.Stream{Handler: router.MongoHistoryHandler, Topic: bank.AccountsTopic}
+	mark, err := elsewhere.Mark(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fenced := router.WithFence(t.Context(), router.Fence{
-		Stream: router.Stream{Handler: router.MongoHistoryHandler, Topic: bank.AccountsTopic}, Mark: fence,
-	})
+	fenced := router.WithFence(t.Context(), router.Fence{Stream: stream, Mark: mark})
 	m, _, err := elsewhere.Mends().MongoEntries(fenced, key)
 	if err != nil {
 		t.Fatal(err)

@@ -182,8 +182,8 @@ func (d *desk) checkStandings() error {
 	return nil
 }
 
-// checkDiverged: a key that flows again, though something of it was discarded, is found by itself and among all that have
-// diverged. Others are not.
+// checkDiverged: a key that flows again, though something of it was discarded, is found by itself and among all that
+// have diverged. Others are not.
 func (d *desk) checkDiverged() error {
 	err := errors.Join(d.fail("m", 1, "broken", time.Time{}), d.fail("n", 2, "broken", time.Time{}))
 	if err != nil {
@@ -209,4 +209,21 @@ func (d *desk) checkDiverged() error {
 		return fmt.Errorf("%+v have diverged: %w", all, orNil(err))
 	}
 	return d.flows("m", true)
+}
+
+// plan makes a replay of the handler's sequences, and starts it.
+func (d *desk) plan(rate, concurrency, stop int) (repair.Running, error) {
+	body, err := ops.Canonical(ops.ReplaySpec{
+		Filter: ops.ReplayScope{Handler: d.handler}, Rate: rate, Concurrency: concurrency, StopAfter: stop,
+	})
+	if err != nil {
+		return repair.Running{}, err
+	}
+	id, err := d.act(repair.Act{Kind: ops.ReplayPlan, Body: body}, ops.ActDone, "")
+	if err != nil {
+		return repair.Running{}, err
+	}
+	id = ops.ReplayOf(id)
+	_, err = d.act(repair.Act{Kind: ops.ReplayStart, Target: id}, ops.ActDone, "")
+	return repair.Running{ID: id, Rate: rate, Concurrency: concurrency}, err
 }

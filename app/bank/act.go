@@ -23,7 +23,7 @@ const (
 	ReplayCancel    ActKind = "replay.cancel"     // Target
 	HandlerPause    ActKind = "handler.pause"     // Handler
 	HandlerResume   ActKind = "handler.resume"    // Handler
-	HandlerPolicy   ActKind = "handler.policy"    // Handler, and Body: the policy; Target: its version, if it must have that
+	HandlerPolicy   ActKind = "handler.policy"    // Handler, and Body: the policy; Target: its version, or any
 	DemoFailuresSet ActKind = "demo_failures.set" // Body: whether there are any
 )
 

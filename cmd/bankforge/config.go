@@ -51,7 +51,7 @@ type CLI struct {
 	Sequences    operator.Sequences    `cmd:"" help:"See keys of which something waits; retry, rebuild, pause them."`
 	Replays      operator.Replays      `cmd:"" help:"Plan replays of many keys, start, watch and cancel them."`
 	Acts         operator.Acts         `cmd:"" help:"See what operators did, and what became of it."`
-	Trace        operator.Trace        `cmd:"" help:"Follow a command to its events, handlers, failures and live channels."`
+	Trace        operator.Trace        `cmd:"" help:"Follow a command to its events, handlers and failures."`
 	DemoFailures operator.DemoFailures `cmd:"" help:"See and switch the failures of --demo-failures."`
 }
 

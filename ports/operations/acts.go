@@ -19,7 +19,7 @@ type Acted struct {
 	Kind    string  `json:"kind" example:"failure.retry"`
 	Handler *string `json:"handler"`
 	Key     *string `json:"key"`
-	Target  *string `json:"target" doc:"The id of a failure or a replay, the fingerprint of a group, the version of a policy."`
+	Target  *string `json:"target" doc:"The id of a failure or a replay, a group's fingerprint, a policy's version."`
 	Reason  string  `json:"reason"`
 	Actor   *string `json:"actor"`
 	Status  string  `json:"status" enum:"pending,done,refused,failed" doc:"failed: it was tried, and failed again."`

@@ -21,8 +21,8 @@ var commands = []string{
 	"sequences pause p1 p2 --reason x", "sequences resume p1 p2 --reason x", "replays ls", "replays plan --reason x",
 	"replays show p1", "replays start p1 --reason x", "replays cancel p1 --reason x", "handlers ls",
 	"handlers pause p1 --reason x", "handlers resume p1 --reason x", "handlers policy p1",
-	"handlers policy p1 --set testdata/policy.json --reason x", "trace p1", "acts ls", "acts show p1", "demo-failures show",
-	"demo-failures on --reason x", "demo-failures off --reason x",
+	"handlers policy p1 --set testdata/policy.json --reason x", "trace p1", "acts ls", "acts show p1",
+	"demo-failures show", "demo-failures on --reason x", "demo-failures off --reason x",
 }
 
 // Everything that can be done by the API can be done on the command line, and the other way round.
@@ -138,7 +138,7 @@ func TestTablesOfOperators(t *testing.T) {
 			{"position":"41.1","type":"u","key":"l","version":1,"handlers":[]}]}],"failures":[` + failure + `]}`,
 			[]string{"asked by: ann", "41.0 t k 3 account:k h parked fail_1", "41.0 t k 3 account:k i done -",
 				"41.1 u l 1 - - - -", "fail_1 parked h k"}},
-		"replays ls":         {`{"data":[{"id":"rpl_1","status":"running","count":9,"left":4}]}`, []string{"rpl_1 running 9"}},
+		"replays ls":         {`{"data":[{"id":"rpl_1","status":"running","count":9}]}`, []string{"rpl_1 running 9"}},
 		"replays show rpl_1": {`{"id":"rpl_1","status":"done","handled":9}`, []string{"rpl_1 done"}},
 		"demo-failures show": {`{"enabled":true}`, []string{"enabled: true"}},
 		"handlers show h": {`{"data":[{"name":"i"},{"name":"h","state":"running","places":[{"partition":3,"position":"41.1"}],
@@ -153,7 +153,8 @@ func TestTablesOfOperators(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (&fake{anything: true}).run(t, "handlers", "show", "x"); fmt.Sprint(err) != "not_found: There is no such handler." {
+	_, err := (&fake{anything: true}).run(t, "handlers", "show", "x")
+	if fmt.Sprint(err) != "not_found: There is no such handler." {
 		t.Error(err)
 	}
 }
@@ -165,8 +166,10 @@ func TestASequenceIsReadToItsEnd(t *testing.T) {
 		`200 {"id":"seq_1","data":[{"id":"fail_1"}],"next_cursor":"c"}`, `200 {"data":[{"id":"fail_2"}],"next_cursor":null}`,
 	}}}
 	out, err := f.run(t, "sequences", "show", "h", "k", "--limit", "300")
-	if err != nil || !strings.Contains(out, "fail_1") || !strings.Contains(out, "fail_2") || !strings.Contains(out, "seq_1") {
-		t.Errorf("%v: %s", err, out)
+	for _, want := range []string{"seq_1", "fail_1", "fail_2"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v: %s", err, out)
+		}
 	}
 	want := "GET /ops/v1/sequences/h/k?limit=200\nGET /ops/v1/sequences/h/k?cursor=c&limit=200"
 	if got := strings.Join(f.asked, "\n"); got != want {

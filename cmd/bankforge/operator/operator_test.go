@@ -132,7 +132,8 @@ func TestWrongCalls(t *testing.T) {
 		"handlers policy h --set f": "--set needs --reason", "handlers policy h --reason x": "for --set",
 		"handlers policy h --set f --reason x --if-version -1": "--if-version", "failures ls --url x": "--url",
 		"failures ls --token=": "--token", "failures rebuild --handler h --reason x": "--key",
-		"failures schedule f --reason x": "--at", "sequences retry h --reason x": "expected", "sequences pause h k": "--reason",
+		"failures schedule f --reason x": "--at", "sequences retry h --reason x": "expected",
+		"sequences pause h k":      "--reason",
 		"replays start --reason x": "expected", "acts show": "expected", "trace": "expected", "demo-failures off": "--reason",
 	} {
 		f := &fake{}
