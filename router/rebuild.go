@@ -62,20 +62,20 @@ func (r *Router) Rebuild(
 		return noRebuild(handler, fmt.Sprintf("it takes longer than %s", rebuiltWithin))
 	}
 	var payloads [][]byte
-	if failed, ok := errors.AsType[*refusedFacts](err); ok {
+	if failed, ok := errors.AsType[*factsError](err); ok {
 		payloads = (&Delivery{Facts: failed.facts}).payloads()
 	}
 	return &ReplayError{w.class(err), w.says(err, payloads), err}
 }
 
-// refusedFacts are facts that a view could not take in, and why.
-type refusedFacts struct {
+// factsError are facts that a view could not take in, and why.
+type factsError struct {
 	facts []handlers.Fact
 	err   error
 }
 
-func (r *refusedFacts) Error() string { return r.err.Error() }
-func (r *refusedFacts) Unwrap() error { return r.err }
+func (r *factsError) Error() string { return r.err.Error() }
+func (r *factsError) Unwrap() error { return r.err }
 
 // locked runs fn in a transaction that has locked the checkpoint of the key's stream, and then the key; not when nobody
 // wants it any more.
@@ -227,7 +227,7 @@ func (w *worker) write(
 		facts, err := w.versionsOf(key, rows, has, at)
 		if err == nil && len(facts) > 0 {
 			if err = take(ctx, facts); err != nil {
-				err = &refusedFacts{facts, err}
+				err = &factsError{facts, err}
 			}
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -264,9 +265,7 @@ func (c *counter) damage(view, key string) {
 	stray := func(in string, d bson.M, id string, fields bson.M) {
 		c.Helper()
 		d["_id"] = id
-		for name, value := range fields {
-			d[name] = value
-		}
+		maps.Copy(d, fields)
 		do(c.raw.Collection(c.used(in)).InsertOne(ctx, d))
 	}
 	if view == router.MongoTransactionsHandler {

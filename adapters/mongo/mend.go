@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -52,7 +50,7 @@ type sum [sha256.Size]byte
 func begin[ID fmt.Stringer](
 	ctx context.Context, v *View, parse func(string) (ID, error), key string,
 ) (router.Mending, bool, error) {
-	if id, err := parse(key); err != nil || id.String() != key { // only poison has another one
+	if !isID(parse, key) { // only poison has another one
 		return nil, false, nil
 	}
 	m := &mending{told: told{ofHolds: map[bank.HoldID]bank.Version{}}, key: key}
@@ -76,6 +74,11 @@ func begin[ID fmt.Stringer](
 		}
 	}
 	return m, true, nil
+}
+
+func isID[ID fmt.Stringer](parse func(string) (ID, error), key string) bool {
+	id, err := parse(key)
+	return err == nil && id.String() == key
 }
 
 // keyField is the field by which the documents of a key are found.
@@ -222,10 +225,8 @@ func (m *mending) End(ctx context.Context, last bank.Version, find router.Find) 
 func (m *mending) belongs(
 	ctx context.Context, collection, id string, last bank.Version, find router.Find,
 ) (bool, error) {
-	subject, text, _ := strings.Cut(id, "/")
-	n, err := strconv.ParseUint(text, 16, 63)
-	v := bank.Version(n)
-	if err != nil || v == 0 || collection != holds && (subject != m.key || v <= last) {
+	subject, v := partsOf(bson.M{"_id": id})
+	if v == 0 || collection != holds && (subject != m.key || v <= last) {
 		return false, nil
 	}
 	e, ok, err := find(ctx, subject, v)

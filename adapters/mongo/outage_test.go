@@ -56,7 +56,8 @@ func newBranch(t *testing.T, address string, withStore bool, change ...func(*rou
 		}
 	})
 	b.kept = sqlite.NewHandlerStore(file)
-	for _, b.change = range change {
+	if len(change) > 0 {
+		b.change = change[0]
 	}
 	var db *mongo.DB
 	db, b.raw = openAt(t, address)

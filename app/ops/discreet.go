@@ -164,11 +164,16 @@ func hideWords(hide []bool, text string) {
 			continue
 		}
 		w := text[at : at+n]
-		if strings.LastIndexByte(w, '@') > 0 || money && isNumber(w) && !counts[called] {
+		if strings.LastIndexByte(w, '@') > 0 || money && isNumber(w) && !counts[called] && !isCode(text, at, n) {
 			setTrue(hide[at : at+n])
 		}
 		called, at = strings.ToLower(w), at+n
 	}
+}
+
+// isCode reports whether a number stands alone in parentheses, as databases tell the numbers of their errors.
+func isCode(text string, at, n int) bool {
+	return at > 0 && text[at-1] == '(' && at+n < len(text) && text[at+n] == ')'
 }
 
 // listed is how long the list of values is that text begins with, as databases quote rows: "=(…)"; 0: it does not.

@@ -124,8 +124,8 @@ func TestTablesOfOperators(t *testing.T) {
 		answer string
 		want   []string
 	}{
-		"sequences ls": {`{"data":[{"handler":"h","key":"k","waiting":3,"paused":true,"diverged":true,"head_id":"fail_1"}]}`,
-			[]string{"HANDLER KEY WAITING SINCE PAUSED DIVERGED", "h k 3 - true true 0 - fail_1"}},
+		"sequences ls": {`{"data":[{"handler":"h","key":"k","waiting":3,"paused":false,"diverged":true,"head_id":"fail_1"}]}`,
+			[]string{"HANDLER KEY WAITING SINCE PAUSED DIVERGED", "h k 3 - false true 0 - fail_1"}},
 		"sequences show h k": {`{"id":"seq_1","handler":"h","key":"k","diverged_why":"hopeless","data":[` + failure + `]}`,
 			[]string{"diverged why: hopeless", "fail_1 parked 41.1"}},
 		"acts ls": {`{"data":[{"event_id":"act_1","kind":"failure.retry","actor":"olga","status":"done","reason":"why"}]}`,

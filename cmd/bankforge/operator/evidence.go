@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"bankforge/ports/operations"
@@ -98,7 +99,7 @@ func (c *Trace) Run(ctx context.Context, out io.Writer) error {
 					t.row(append(of, "", "", "")...)
 				}
 				for _, h := range m.Handlers {
-					t.row(append(of[:len(of):len(of)], h.Handler, h.Status, text(h.FailureID))...)
+					t.row(append(slices.Clip(of), h.Handler, h.Status, text(h.FailureID))...)
 				}
 			}
 		}
@@ -150,7 +151,7 @@ type DemoOn struct {
 
 // Run does so.
 func (c *DemoOn) Run(ctx context.Context, out io.Writer) error {
-	return c.do(ctx, out, http.MethodPost, demoPath, enabled{c.Reason, true})
+	return c.do(ctx, out, demoPath, enabled{c.Reason, true})
 }
 
 // DemoOff injects no more.
@@ -160,5 +161,5 @@ type DemoOff struct {
 
 // Run does so.
 func (c *DemoOff) Run(ctx context.Context, out io.Writer) error {
-	return c.do(ctx, out, http.MethodPost, demoPath, enabled{c.Reason, false})
+	return c.do(ctx, out, demoPath, enabled{c.Reason, false})
 }

@@ -185,7 +185,7 @@ func (c *Schedule) Run(ctx context.Context, out io.Writer) error {
 	if in, err := time.ParseDuration(at); err == nil {
 		at = time.Now().Add(in).UTC().Format(time.RFC3339)
 	}
-	return c.do(ctx, out, http.MethodPost, "/failures"+step(c.ID)+"/schedule", scheduled{c.Reason, at})
+	return c.do(ctx, out, "/failures"+step(c.ID)+"/schedule", scheduled{c.Reason, at})
 }
 
 // Discard gives a failure up.

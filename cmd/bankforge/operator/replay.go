@@ -52,7 +52,7 @@ func (c *Plan) plan(ctx context.Context, out io.Writer) (*operations.Replay, err
 	}, &planned, c.keyed()...); err != nil {
 		return nil, err
 	}
-	return c.settled(ctx, out, &planned.Replay, "pending")
+	return c.settled(ctx, &planned.Replay, "pending")
 }
 
 // PlanReplay plans a replay.
@@ -96,7 +96,7 @@ func (c *Replay) Run(ctx context.Context, out io.Writer) error {
 // watch waits until a replay that was started has ended, and fails unless all went well.
 func (c *Client) watch(ctx context.Context, out io.Writer, r *operations.Replay) error {
 	r.Status = "running"
-	r, err := c.settled(ctx, out, r, "planned", "running")
+	r, err := c.settled(ctx, r, "planned", "running")
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *Client) watch(ctx context.Context, out io.Writer, r *operations.Replay)
 // settled waits until the replay is in none of the states. One whose plan stands in the log, and that nobody has come
 // to yet, is not found.
 func (c *Client) settled(
-	ctx context.Context, out io.Writer, r *operations.Replay, states ...string,
+	ctx context.Context, r *operations.Replay, states ...string,
 ) (*operations.Replay, error) {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()

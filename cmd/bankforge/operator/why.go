@@ -27,13 +27,13 @@ type Act struct {
 
 // act has an act done that needs a reason only.
 func (w *Act) act(ctx context.Context, out io.Writer, path string) error {
-	return w.do(ctx, out, http.MethodPost, path, because{w.Reason})
+	return w.do(ctx, out, path, because{w.Reason})
 }
 
 // do sends an act, prints what became of it, and fails where that is not what was wanted.
-func (w *Act) do(ctx context.Context, out io.Writer, method, path string, body any, headers ...string) error {
+func (w *Act) do(ctx context.Context, out io.Writer, path string, body any) error {
 	var a operations.Acted
-	err := w.ask(ctx, out, method, path, body, &a, w.keyed(headers...)...)
+	err := w.ask(ctx, out, http.MethodPost, path, body, &a, w.keyed()...)
 	if err == nil && w.Wait {
 		err = w.ended(ctx, &a)
 	}
@@ -43,12 +43,12 @@ func (w *Act) do(ctx context.Context, out io.Writer, method, path string, body a
 	return w.became(out, &a)
 }
 
-// keyed adds the idempotency key to headers.
-func (w *Why) keyed(headers ...string) []string {
+// keyed is the header with the idempotency key.
+func (w *Why) keyed() []string {
 	if w.IdempotencyKey == "" {
-		return headers
+		return nil
 	}
-	return append(headers, "Idempotency-Key", w.IdempotencyKey)
+	return []string{"Idempotency-Key", w.IdempotencyKey}
 }
 
 // lookAgain is how often something is looked at that goes on.
