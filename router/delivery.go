@@ -73,9 +73,6 @@ const quotedOf = 64
 
 // payloads are those of the first facts, as they are parked.
 func (d *Delivery) payloads() (out [][]byte) {
-	if d == nil {
-		return nil
-	}
 	for i := range min(len(d.Facts), quotedOf) {
 		if r, err := d.stored(i); err == nil {
 			out = append(out, r.payload)

@@ -76,9 +76,15 @@ func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.
 	class := w.class(err)
 	took := time.Since(began)
 	w.metrics.Tried(w.Name, class, took)
-	text := w.says(err, deliveryIn(ctx).payloads())
+	d := deliveryIn(ctx)
+	a, trying := ctx.Value(attemptsKey{}).(*attempts)
+	if trying && len(d.Facts) > 1 && class != handlers.Unavailable { // their parts are tried next, and tell why they fail
+		w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "facts", len(d.Facts))
+		return class
+	}
+	text := w.says(err, d.payloads())
 	w.standing.failed(text)
-	if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
+	if trying {
 		a.add(w.attemptOf(err, text, class, began, took, ops.ByStream))
 	}
 	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", ops.Masked(text))

@@ -23,7 +23,7 @@ type Failure struct {
 	Status        string   `json:"status" enum:"parked,blocked,scheduled,resolved,discarded"`
 	Head          bool     `json:"head" doc:"The first of its key that waits: it alone can be retried or discarded."`
 	Class         *string  `json:"class" doc:"Of the last failure; null while it has not failed itself."`
-	Error         *string  `json:"error" doc:"As class."`
+	Error         *string  `json:"error" doc:"As class; what it quotes is masked as the payload is."`
 	Fingerprint   *string  `json:"fingerprint" doc:"Of the group, as class."`
 	CorrelationID *string  `json:"correlation_id"`
 	Accounts      []string `json:"account_ids" nullable:"false" doc:"That it touches."`
