@@ -52,6 +52,7 @@ type CLI struct {
 	Replays      operator.Replays      `cmd:"" help:"Plan replays of many keys, start, watch and cancel them."`
 	Acts         operator.Acts         `cmd:"" help:"See what operators did, and what became of it."`
 	Trace        operator.Trace        `cmd:"" help:"Follow a command to its events, handlers and failures."`
+	Watch        operator.Watch        `cmd:"" help:"Follow failures, acts, handlers and replays as they happen."`
 	DemoFailures operator.DemoFailures `cmd:"" help:"See and switch the failures of --demo-failures."`
 }
 
