@@ -288,6 +288,7 @@ func (c *counter) damage(view, key string) {
 	set("entry", all[2], bson.M{"account": bank.MakeID[bank.Account]([16]byte{1}).String()})
 	stray("entry", all[3], key+"/00000000000000ff", bson.M{"version": int64(255)})
 	stray("entry", all[3], key+"/nothing", bson.M{"version": int64(-1)})
+	do(c.raw.Collection(c.used("entry")).InsertOne(ctx, bson.M{"account": key, "at": "some time"}))
 	hold := first("hold", bson.M{"account": key})
 	set("hold", hold, bson.M{"status": int32(9)})
 	c.acts++ // to have another one each time

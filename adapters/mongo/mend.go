@@ -41,7 +41,13 @@ type mending struct {
 	in     map[string]*mongo.Collection
 	key    string
 	handle handlers.Func
-	there  map[string]map[string]sum // by collection and id: what is left of what stood there
+	there  map[string]map[string]stood // by collection and id: what is left of what stood there
+}
+
+// stood is a document as it was found. Its id is of any type: somebody else may have written it.
+type stood struct {
+	is sum
+	id bson.RawValue
 }
 
 // sum is what a document says.
@@ -54,7 +60,7 @@ func begin[ID fmt.Stringer](
 		return nil, false, nil
 	}
 	m := &mending{told: told{ofHolds: map[bank.HoldID]bank.Version{}}, key: key}
-	m.in, m.there = map[string]*mongo.Collection{}, map[string]map[string]sum{}
+	m.in, m.there = map[string]*mongo.Collection{}, map[string]map[string]stood{}
 	f, ok := router.FenceOf(ctx)
 	if !ok {
 		return nil, true, errNoFence
@@ -90,23 +96,24 @@ func keyField(collection string) string {
 }
 
 // stands is what there is of a key.
-func stands(ctx context.Context, in *mongo.Collection, field, key string) (map[string]sum, error) {
+func stands(ctx context.Context, in *mongo.Collection, field, key string) (map[string]stood, error) {
 	cursor, err := in.Find(ctx, bson.D{{Key: field, Value: key}})
 	if err != nil {
 		return nil, err
 	}
 	defer cursor.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only read
-	out := map[string]sum{}
+	out := map[string]stood{}
 	for cursor.Next(ctx) {
-		var d struct {
-			ID string `bson:"_id"`
-		}
-		if err := cursor.Decode(&d); err != nil {
+		d := slices.Clone(cursor.Current)
+		found := stood{id: d.Lookup("_id")}
+		if found.is, err = sumOf(d); err != nil {
 			return nil, err
 		}
-		if out[d.ID], err = sumOf(cursor.Current); err != nil {
-			return nil, err
+		id, ours := found.id.StringValueOK()
+		if !ours {
+			id = "/" + found.id.String()
 		}
+		out[id] = found
 		if len(out) > mendedMost {
 			return nil, fmt.Errorf("%w: the key has more than %d documents in %s; write the whole view anew",
 				router.ErrNoRebuild, mendedMost, in.Name())
@@ -149,7 +156,7 @@ func (m *mending) Take(ctx context.Context, facts []handlers.Fact) error {
 			switch {
 			case !known:
 				missing = append(missing, all[id])
-			case have != want:
+			case have.is != want:
 				wrong[id] = all[id]
 			}
 		}
@@ -205,12 +212,12 @@ func (m *mending) End(ctx context.Context, last bank.Version, find router.Find) 
 	for collection, left := range m.there {
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(inserting)
-		for id := range left {
+		for id, d := range left {
 			group.Go(func() error {
 				if is, err := m.belongs(ctx, collection, id, last, find); err != nil || is {
 					return err
 				}
-				_, err := m.in[collection].DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
+				_, err := m.in[collection].DeleteOne(ctx, bson.D{{Key: "_id", Value: d.id}})
 				return errorOf("take away what is not in the log", err)
 			})
 		}
