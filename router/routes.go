@@ -25,12 +25,11 @@ type Route struct {
 }
 
 // Forget takes away all that a view has of a key, in the transaction that ctx carries. known is false when the view can
-// have nothing of such a key, whatever the log holds. Of a route with Marks it has no transaction; it may leave what is
-// right as far as it goes, and what is written then is added to that.
+// have nothing of such a key, whatever the log holds.
 type Forget func(ctx context.Context, key string) (known bool, err error)
 
 // Forgets are those of the views in a store.
-type Forgets struct{ Balances, Entries, Transactions, RedisBalances Forget }
+type Forgets struct{ Balances, Entries, Transactions Forget }
 
 // Mend looks at what a view has of a key, where no transaction can take that away and write it anew: readers go on
 // reading it. ctx carries a Fence. known is as of Forget.
@@ -50,8 +49,8 @@ type Mending interface {
 // Find is the event by which a subject came to a version; ok is false when the log has none.
 type Find func(ctx context.Context, subject string, v bank.Version) (e app.Recorded, ok bool, err error)
 
-// Mends are those of the views outside that have one.
-type Mends struct{ MongoEntries, MongoTransactions Mend }
+// Mends are those of the views outside.
+type Mends struct{ RedisBalances, MongoEntries, MongoTransactions Mend }
 
 // Kind is what a route promises.
 type Kind uint8
@@ -107,7 +106,7 @@ func Routes(r Reactions, s Stores) []Route {
 	f, m, outside := s.Forget, s.Mend, s.MongoHistory
 	all := []Route{
 		{balances, app.BalancesHandler, accounts, r.Balances, s.Views, Kept, nil, f.Balances, nil},
-		{balances, RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances, f.RedisBalances, nil},
+		{balances, RedisBalancesHandler, accounts, r.RedisBalances, s.Views, Kept, s.RedisBalances, nil, m.RedisBalances},
 		{queries, app.HistoryHandler, accounts, r.Entries, s.Views, Kept, nil, f.Entries, nil},
 		{queries, app.TransactionsHandler, transactions, r.Transactions, s.Views, Kept, nil, f.Transactions, nil},
 		{queries, MongoHistoryHandler, accounts, r.MongoEntries, s.Views, Kept, outside, nil, m.MongoEntries},
