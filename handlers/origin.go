@@ -28,7 +28,7 @@ func OriginOf(ctx context.Context) Origin {
 }
 
 // ID names the fact for ever: it is the id of its message, and what it causes names it as the cause.
-func (f *Fact) ID() string { return string(f.AppendID(nil)) }
+func (f *Fact) ID() string { return string(f.AppendID(make([]byte, 0, 64))) }
 
 // AppendID appends the ID.
 func (f *Fact) AppendID(to []byte) []byte {

@@ -2,7 +2,6 @@ package router_test
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"testing"
 
@@ -96,47 +95,6 @@ func BenchmarkChain(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*together), "ns/message")
 		})
 	}
-}
-
-// BenchmarkOneFailingKey is how the rest flows while one of 10,000 keys fails, and from its first failure on is parked.
-func BenchmarkOneFailingKey(b *testing.B) {
-	const keys, rounds = 10_000, 10
-	flow := func(b *testing.B, fails bool) {
-		b.Helper()
-		l, progress := newLedger(), router.NewProgress()
-		for i := range keys * rounds {
-			l.credit(i % keys)
-		}
-		bad := account(77).String()
-		handle := func(_ context.Context, facts []handlers.Fact) error {
-			for i := range facts {
-				if fails && facts[i].Key() == bad {
-					return errors.New("it is broken")
-				}
-			}
-			return nil
-		}
-		s := openStore(b)
-		r, err := router.New("", []router.Route{{
-			Name: handlerName, Topic: bank.AccountsTopic, Store: s, Handler: handle,
-		}}, router.Config{Source: l, Hints: l.hints, Progress: progress, Batch: 1000})
-		if err != nil {
-			b.Fatal(err)
-		}
-		run := &bench{Router: r, name: handlerName, ledger: l, progress: progress}
-		b.ResetTimer()
-		stop := run.start(b)
-		run.await(b)
-		b.StopTimer()
-		stop()
-		blocked, err := s.Blocked(b.Context(), handlerName, []string{bad})
-		if err != nil || (len(blocked) > 0) != fails {
-			b.Errorf("parked are %v, %v", blocked, err)
-		}
-		b.ReportMetric(keys*rounds/b.Elapsed().Seconds(), "messages/s")
-	}
-	b.Run("healthy", func(b *testing.B) { flow(b, false) })
-	b.Run("failing", func(b *testing.B) { flow(b, true) })
 }
 
 // BenchmarkEncoder is what a message of a transfer costs until it can be sent.

@@ -163,6 +163,9 @@ func (d *Delivery) split() []*Delivery {
 type deliveryKey struct{}
 
 func withDelivery(ctx context.Context, d *Delivery) context.Context {
+	if deliveryIn(ctx) == d {
+		return ctx
+	}
 	return context.WithValue(ctx, deliveryKey{}, d)
 }
 

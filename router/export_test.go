@@ -10,13 +10,6 @@ import (
 	"bankforge/handlers"
 )
 
-// Chain is the handler behind all of its steps, as Watermill calls it.
-func (r *Router) Chain(handler string) message.HandlerFunc {
-	w := r.worker(handler)
-	w.standing.change(func() { w.standing.running = true })
-	return w.chain()
-}
-
 // TailOf is what the handler subscribes to.
 func (r *Router) TailOf(handler string) *Tail { return r.worker(handler).reads.(*Tail) }
 

@@ -130,7 +130,9 @@ func (w *worker) look(ctx context.Context, d *Delivery) (s sight, err error) {
 		if s.at, fresh, err = w.fresh(ctx, d); err != nil || fresh == nil {
 			return err
 		}
-		s.rest, s.blocked, err = w.part(ctx, fresh)
+		if s.rest, s.blocked, err = w.part(ctx, fresh); s.blocked == nil {
+			s.blocked = &Delivery{}
+		}
 		return err
 	})
 	if errors.Is(err, ErrOtherLog) {

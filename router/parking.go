@@ -21,8 +21,13 @@ func (w *worker) parking(next message.HandlerFunc) message.HandlerFunc {
 // deliver returns once d is handled or parked, or with errEnding.
 func (w *worker) deliver(ctx context.Context, msg *message.Message, next message.HandlerFunc, d *Delivery) error {
 	var tries attempts
+	of := ctx
+	if deliveryIn(ctx) != d { // a part of what came, or what did not come
+		of = withOrigin(withDelivery(ctx, d), d)
+	}
+	of = withAttempts(of, &tries)
 	for n := 1; ; n++ {
-		err := within(withAttempts(withOrigin(withDelivery(ctx, d), d), &tries), msg, next)
+		err := within(of, msg, next)
 		switch {
 		case err == nil:
 			return nil

@@ -41,7 +41,7 @@ func (a *attempts) add(one Attempt) {
 func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		ctx := msg.Context()
-		tries := map[handlers.Class]int{}
+		var tries map[handlers.Class]int
 		for {
 			began := time.Now()
 			_, err := next(msg)
@@ -56,6 +56,9 @@ func (w *worker) retried(next message.HandlerFunc) message.HandlerFunc {
 				return nil, err
 			}
 			class := w.note(ctx, err, began)
+			if tries == nil {
+				tries = map[handlers.Class]int{}
+			}
 			tries[class]++
 			switch {
 			case class == handlers.Unavailable:

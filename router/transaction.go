@@ -55,8 +55,10 @@ func (w *worker) transact(
 	if err != nil {
 		return result{}, err
 	}
-	if err := w.parkAll(ctx, blocked); err != nil {
-		return result{}, err
+	if blocked != nil {
+		if err := w.parkAll(ctx, blocked); err != nil {
+			return result{}, err
+		}
 	}
 	if len(rest.Facts) > 0 {
 		if err := w.call(ctx, msg, next, rest); err != nil {
@@ -64,7 +66,10 @@ func (w *worker) transact(
 		}
 	}
 	fault.Here(fault.InHandler)
-	done := result{at: d.checkpoint(), handled: len(rest.Facts) > 0, blocked: len(blocked.Facts)}
+	done := result{at: d.checkpoint(), handled: len(rest.Facts) > 0}
+	if blocked != nil {
+		done.blocked = len(blocked.Facts)
+	}
 	if fault.Planted(fault.NoCheckpoint) {
 		return done, nil
 	}
@@ -104,10 +109,10 @@ func (w *worker) other(ctx context.Context, at Checkpoint, d *Delivery) (Checkpo
 	return Checkpoint{}, d, nil
 }
 
-// part splits off the facts whose keys are parked.
+// part splits off the facts whose keys are parked; blocked is nil when there are none.
 func (w *worker) part(ctx context.Context, d *Delivery) (rest, blocked *Delivery, err error) {
 	if len(d.Facts) == 0 {
-		return d, &Delivery{}, nil
+		return d, nil, nil
 	}
 	keys := make([]string, len(d.Facts))
 	for i := range keys {
@@ -115,7 +120,7 @@ func (w *worker) part(ctx context.Context, d *Delivery) (rest, blocked *Delivery
 	}
 	parked, err := w.Store.Blocked(ctx, w.Name, keys)
 	if err != nil || len(parked) == 0 {
-		return d, &Delivery{}, err
+		return d, nil, err
 	}
 	is := map[string]bool{}
 	for _, key := range parked {

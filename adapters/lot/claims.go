@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,21 @@ func among(column string, n int, values []any) string {
 	return b.String()
 }
 
+// keyed is a condition on one of several keys, the first placeholder of which is the n-th. Its ends are said, too: a
+// database that does not know how many keys a handler has looks at all of them otherwise.
+func (l *Lot) keyed(column string, n int, keys []string) (condition string, args []any) {
+	keys = slices.Sorted(slices.Values(keys))
+	for _, key := range keys {
+		args = append(args, l.db.Key(key))
+	}
+	args = padded(args)
+	ends := fmt.Sprintf("%s >= $%d AND %s <= $%d AND ", column, n, column, n+len(args)-1)
+	return ends + among(column, n, args), args
+}
+
 // free leaves out what is claimed at $1.
-const free = ` AND NOT EXISTS (SELECT 1 FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key
-	AND c.until > $1)`
+const free = ` AND coalesce((SELECT c.until FROM parked_claim c WHERE c.handler = s.handler AND c.key = s.key), 0)
+	<= $1`
 
 // Due returns sequences that are to be tried.
 func (l *Lot) Due(ctx context.Context, handlers []string, now time.Time, limit int) (out []repair.Due, err error) {
@@ -76,11 +89,11 @@ func (l *Lot) DueNow(ctx context.Context, handler, key string, now time.Time) (d
 }
 
 const (
-	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, $5)
+	takeClaim = `INSERT INTO parked_claim (handler, key, owner, until, replay) VALUES ($1, $2, $3, $4, '')
 		ON CONFLICT (handler, key) DO UPDATE SET owner = excluded.owner, until = excluded.until,
-			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $6
+			replay = CASE WHEN parked_claim.owner = excluded.owner AND parked_claim.until > $5
 				THEN parked_claim.replay ELSE excluded.replay END
-		WHERE parked_claim.until <= $6 OR parked_claim.owner = excluded.owner`
+		WHERE parked_claim.until <= $5 OR parked_claim.owner = excluded.owner`
 	dropClaim = `DELETE FROM parked_claim WHERE handler = $1 AND key = $2 AND owner = $3`
 )
 
@@ -89,17 +102,11 @@ func (l *Lot) Claim(
 	ctx context.Context, handler, key, owner string, now, until time.Time,
 ) (ok bool, err error) {
 	err = l.within(ctx, func(ctx context.Context) error {
-		ok, err = l.claim(ctx, handler, key, owner, "", now, until)
+		n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), now.UnixMicro())
+		ok = n == 1
 		return err
 	})
 	return ok && err == nil, err
-}
-
-func (l *Lot) claim(
-	ctx context.Context, handler, key, owner, replay string, now, until time.Time,
-) (bool, error) {
-	n, err := l.db.Exec(ctx, takeClaim, handler, l.db.Key(key), owner, until.UnixMicro(), replay, now.UnixMicro())
-	return n == 1, err
 }
 
 // Release ends a claim of the owner's.
@@ -140,8 +147,10 @@ const (
 		AND (handler = $1 AND key = $2 OR id = (SELECT cause FROM parked_sequence WHERE handler = $1 AND key = $2))`
 	refuseAll = `UPDATE act SET status = 'failed', code = $3, detail = $4, ended_at = $5 WHERE status = 'pending'
 		AND kind = 'sequence.rebuild' AND handler = $1 AND key = $2`
-	// What wanted it tried, still does.
-	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause = '' THEN 0 ELSE due_at END
+	// What wanted it tried, still does. What has come meanwhile because the key did not flow, is tried at once.
+	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause <> '' THEN due_at
+			WHEN head > 0 AND class = '' THEN CAST($3 AS bigint) ELSE 0 END,
+		cause = CASE WHEN cause = '' AND head > 0 AND class = '' THEN 'backoff' ELSE cause END
 		WHERE handler = $1 AND key = $2`
 )
 
@@ -220,7 +229,7 @@ func (l *Lot) Refuse(ctx context.Context, handler, key, code, why string, at tim
 			return err
 		}
 		k := l.db.Key(key)
-		if err := l.exec(ctx, refuseSequence, handler, k); err != nil {
+		if err := l.exec(ctx, refuseSequence, handler, k, at.UnixMicro()); err != nil {
 			return err
 		}
 		if err := l.exec(ctx, endSequence, handler, k); err != nil {

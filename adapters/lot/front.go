@@ -23,7 +23,7 @@ func padded(values []any) []any {
 
 // Front returns the first messages that wait in several sequences.
 func (l *Lot) Front(ctx context.Context, handler string, keys []string, limit int) ([]router.Fronted, error) {
-	if err := l.db.Tx(ctx); err != nil {
+	if err := l.db.Tx(ctx); err != nil || len(keys) == 0 {
 		return nil, err
 	}
 	waiting, chosen, err := l.lockFront(ctx, handler, keys, limit)
@@ -35,7 +35,7 @@ func (l *Lot) Front(ctx context.Context, handler string, keys []string, limit in
 	if len(chosen) > 1 {
 		order = ` LIMIT $2`
 	}
-	chosen = padded(chosen)
+	of, args := l.keyed("s.key", 3, chosen)
 	var all []router.Fronted
 	err = l.db.Each(ctx, func(scan func(...any) error) error {
 		f := router.Fronted{Parked: router.Parked{Stream: router.Stream{Handler: handler}}}
@@ -53,8 +53,8 @@ func (l *Lot) Front(ctx context.Context, handler string, keys []string, limit in
 		return json.Unmarshal(metadata, &all[len(all)-1].Metadata)
 	}, `SELECT m.id, m.key, m.topic, m.partition, m.incarnation, m.position, m.status, m.parked_at, m.type, m.correlation,
 		m.accounts, m.metadata, m.payload FROM parked_sequence s JOIN parked_message m
-		ON m.handler = s.handler AND m.key = s.key AND m.id >= s.head WHERE s.handler = $1 AND `+among("s.key", 3, chosen)+`
-		AND m.ended_at IS NULL`+order, append([]any{handler, limit}, chosen...)...)
+		ON m.handler = s.handler AND m.key = s.key AND m.id >= s.head WHERE s.handler = $1 AND `+of+`
+		AND m.ended_at IS NULL`+order, append([]any{handler, limit}, args...)...)
 	slices.SortFunc(all, func(a, b router.Fronted) int { return cmp.Compare(a.ID, b.ID) })
 	return all, err
 }
@@ -63,12 +63,8 @@ func (l *Lot) Front(ctx context.Context, handler string, keys []string, limit in
 // wait in each. One that an act is about as well is left to who tries one by one: the act must come to its end.
 func (l *Lot) lockFront(
 	ctx context.Context, handler string, keys []string, limit int,
-) (waiting map[string]int, chosen []any, err error) {
-	asked := make([]any, len(keys))
-	for i, key := range keys {
-		asked[i] = l.db.Key(key)
-	}
-	asked = padded(asked)
+) (waiting map[string]int, chosen []string, err error) {
+	of, asked := l.keyed("key", 2, keys)
 	waiting = map[string]int{}
 	sum := 0
 	err = l.db.Each(ctx, func(scan func(...any) error) error {
@@ -80,10 +76,10 @@ func (l *Lot) lockFront(
 		if sum == 0 || sum+n <= limit {
 			sum += n
 			waiting[string(key)] = n
-			chosen = append(chosen, l.db.Key(string(key)))
+			chosen = append(chosen, string(key))
 		}
 		return nil
-	}, l.locking(`SELECT key, waiting FROM parked_sequence WHERE handler = $1 AND `+among("key", 2, asked)+`
+	}, l.locking(`SELECT key, waiting FROM parked_sequence WHERE handler = $1 AND `+of+`
 		AND head > 0 AND paused = 0 AND alone = 0 AND rebuild = '' AND cause NOT LIKE 'act!_%' ESCAPE '!'
 		ORDER BY key`),
 		append([]any{handler}, asked...)...)
@@ -93,7 +89,11 @@ func (l *Lot) lockFront(
 // The rest of a sequence goes on behind the last one that was handled.
 const nextFront = `UPDATE parked_sequence SET waiting = waiting - $3, tries = 0, class = '', fingerprint = '',
 	failed_at = 0, tried_at = 0, head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1
-		AND m.key = $2 AND m.id > $4 AND m.ended_at IS NULL), 0) WHERE handler = $1 AND key = $2`
+		AND m.key = $2 AND m.id > $4 AND m.ended_at IS NULL), 0),
+	since = coalesce((SELECT m.parked_at FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $4
+		AND m.ended_at IS NULL ORDER BY m.id LIMIT 1), since),
+	due_at = CASE WHEN CAST($5 AS bigint) > 0 THEN $5 ELSE due_at END,
+	cause = CASE WHEN CAST($5 AS bigint) > 0 THEN 'backoff' ELSE cause END WHERE handler = $1 AND key = $2`
 
 // ResolveFront ends the waiting of what Front has returned.
 func (l *Lot) ResolveFront(
@@ -104,14 +104,12 @@ func (l *Lot) ResolveFront(
 	}
 	ids := make([]any, len(all))
 	taken, last := map[string]int{}, map[string]int64{}
-	var empty []any
 	for i := range all {
 		f := &all[i]
 		ids[i] = f.ID
 		last[f.Key] = f.ID
 		if taken[f.Key]++; taken[f.Key] == f.Waiting {
 			drained = append(drained, f.Key)
-			empty = append(empty, l.db.Key(f.Key))
 		}
 	}
 	ids = padded(ids)
@@ -132,14 +130,14 @@ func (l *Lot) ResolveFront(
 		delete(taken, key)
 	}
 	for key, n := range taken {
-		if err := l.exec(ctx, nextFront, handler, l.db.Key(key), n, last[key]); err != nil {
+		if err := l.exec(ctx, nextFront, handler, l.db.Key(key), n, last[key], micros(e.Next)); err != nil {
 			return nil, err
 		}
 	}
-	if len(empty) == 0 {
+	if len(drained) == 0 {
 		return nil, nil
 	}
-	empty = padded(empty)
-	return drained, l.exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0 AND rebuild = '' AND `+
-		among("key", 2, empty), append([]any{handler}, empty...)...)
+	of, empty := l.keyed("key", 2, drained)
+	return drained, l.exec(ctx, `DELETE FROM parked_sequence WHERE handler = $1 AND paused = 0 AND rebuild = '' AND `+of,
+		append([]any{handler}, empty...)...)
 }

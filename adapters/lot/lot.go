@@ -26,6 +26,9 @@ type DB interface { //nolint:interfacebloat // how statements are run, and in wh
 	Key(key string) any
 	// Text is a text as it can be stored: errors may quote anything.
 	Text(text string) string
+	// Beside is a column by which rows are not to be looked for, but left out among those that are found otherwise, where
+	// the database cannot know better.
+	Beside(column string) string
 	// Locks reports whether rows are locked one by one. Where they are not, who is in a transaction is alone.
 	Locks() bool
 }
@@ -96,3 +99,18 @@ func flag(b bool) int64 {
 
 // list is how several words stand in one text.
 func list(words []string) string { return strings.Join(words, " ") }
+
+// Both are those of some keys that are among others, each once.
+func Both(some, others []string) (both []string) {
+	in := make(map[string]bool, len(some))
+	for _, key := range some {
+		in[key] = true
+	}
+	for _, key := range others {
+		if in[key] {
+			both = append(both, key)
+			in[key] = false
+		}
+	}
+	return both
+}

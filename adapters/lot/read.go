@@ -62,6 +62,24 @@ func (q *query) page(p ops.Page, at, id string) string {
 	return fmt.Sprintf("%s ORDER BY %s%s, %s%s LIMIT %s", where, at, order, id, order, q.arg(p.Limit))
 }
 
+// inOrder ends the question as page does, for messages of one key: they are ordered as they were parked.
+func (q *query) inOrder(p ops.Page) string {
+	than, order := "<", " DESC"
+	if p.Ascending {
+		than, order = ">", ""
+	}
+	if p.AfterID != "" {
+		q.where = append(q.where, "m.id "+than+" (SELECT id FROM parked_message WHERE fail = "+q.arg(p.AfterID)+")")
+	}
+	if p.From != 0 {
+		q.where = append(q.where, "m.parked_at >= "+q.arg(int64(p.From)))
+	}
+	if p.To != 0 {
+		q.where = append(q.where, "m.parked_at < "+q.arg(int64(p.To)))
+	}
+	return fmt.Sprintf(" WHERE %s ORDER BY m.id%s LIMIT %s", strings.Join(q.where, " AND "), order, q.arg(p.Limit))
+}
+
 const failureColumns = `m.id, m.fail, m.handler, m.topic, m.partition, m.incarnation, m.position, m.key, m.type,
 	m.status, m.class, m.error, m.fingerprint, m.correlation, m.accounts, m.parked_at, coalesce(m.ended_at, 0), m.ended_by,
 	m.attempts, coalesce(s.due_at, 0), coalesce(s.head, 0)`
@@ -99,15 +117,26 @@ func (l *Lot) Failures(ctx context.Context, f ops.FailureFilter) (out []ops.Fail
 	q.is("m.handler", f.Handler)
 	if f.Key != "" {
 		q.where = append(q.where, "m.key = "+q.arg(l.db.Key(f.Key)))
+		if f.Handler == "" {
+			q.where = append(q.where, "m.handler IN (SELECT handler FROM checkpoint)") // all, for the index begins with it
+		}
 	}
 	q.some("m.class", f.Class)
 	q.some("m.fingerprint", f.Fingerprint)
 	q.some("m.correlation", f.Correlation)
-	q.is("m.status", string(f.Status))
+	status := "m.status"
+	if f.Handler != "" { // which of both is rare is not known; the handler's index has the status
+		status = l.db.Beside(status)
+	}
+	q.is(status, string(f.Status))
 	if f.Waiting {
 		q.where = append(q.where, "m.ended_at IS NULL")
 	}
-	question += q.page(f.Page, at, id)
+	if f.Key != "" && f.Account == "" {
+		question += q.inOrder(f.Page)
+	} else {
+		question += q.page(f.Page, at, id)
+	}
 	err = l.db.Each(ctx, func(scan func(...any) error) error {
 		one, _, err := scanFailure(scan)
 		out = append(out, one)
@@ -148,9 +177,7 @@ func (l *Lot) Groups(ctx context.Context, f ops.GroupFilter) (out []ops.Group, e
 	if f.Fingerprint != "" {
 		inner += ` AND s.fingerprint = ` + q.arg(f.Fingerprint)
 	}
-	if f.Handler != "" {
-		inner += ` AND s.handler = ` + q.arg(f.Handler)
-	}
+	q.is("g.handler", f.Handler) // of a fingerprint there is one
 	q.is("g.class", f.Class)
 	page := q.page(f.Page, "t.last", "t.fingerprint")
 	question := `SELECT t.fingerprint, g.handler, g.class, g.error, t.heads, t.waiting, t.first, t.last FROM (` + inner +

@@ -25,13 +25,18 @@ func scanSequence(scan func(...any) error) (s ops.Sequence, err error) {
 	if due == 0 {
 		s.NextBy = ""
 	}
+	s.Tries = max(s.Tries, 0) // below that, somebody wants it
 	return s, err
 }
 
 // Sequences returns a page of sequences.
 func (l *Lot) Sequences(ctx context.Context, f ops.SequenceFilter) (out []ops.Sequence, err error) {
 	var q query
-	q.is("s.handler", f.Handler)
+	handler := "s.handler"
+	if f.Paused { // they are few
+		handler = l.db.Beside(handler)
+	}
+	q.is(handler, f.Handler)
 	q.is("s.class", f.Class)
 	q.some("s.fingerprint", f.Fingerprint)
 	if f.Paused {

@@ -1,10 +1,13 @@
 package lot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,7 +133,9 @@ func (l *Lot) Running(ctx context.Context) (out []repair.Running, err error) {
 			return err
 		}
 		err := json.Unmarshal([]byte(body), &spec)
-		out = append(out, repair.Running{ID: id, Rate: spec.Rate, Concurrency: spec.Concurrency})
+		out = append(out, repair.Running{
+			ID: id, Rate: spec.Rate, Concurrency: spec.Concurrency, StopAfter: spec.StopAfter,
+		})
 		return err
 	}, `SELECT id, spec FROM replay WHERE status = 'running' ORDER BY started_at, id`)
 	return out, err
@@ -151,7 +156,7 @@ func (l *Lot) Take(
 	}
 	err = l.within(ctx, func(ctx context.Context) error {
 		out = nil
-		status, _, err := l.lockReplay(ctx, r.ID)
+		status, spec, err := l.lockReplay(ctx, r.ID)
 		if err != nil || status != ops.ReplayRunning {
 			return err
 		}
@@ -165,16 +170,11 @@ func (l *Lot) Take(
 		if err != nil {
 			return err
 		}
-		for i := range todo {
-			ok, err := l.takeOne(ctx, r.ID, &todo[i], owner, now, until)
-			if err != nil {
-				return err
-			}
-			if ok {
-				out = append(out, todo[i].Due)
-			}
+		out, err = l.takeAll(ctx, r.ID, todo, owner, now, until)
+		if err != nil || len(out) > 0 && len(out) == len(todo) {
+			return err
 		}
-		return l.endReplay(ctx, r.ID, now)
+		return l.endReplay(ctx, r.ID, spec, now)
 	})
 	return out, err
 }
@@ -203,19 +203,76 @@ func (l *Lot) todo(
 	return out, err
 }
 
-const settle = `UPDATE replay_sequence SET state = $4, waiting = $5
-	WHERE replay = $1 AND handler = $2 AND key = $3 AND state = 'todo'`
-
-func (l *Lot) takeOne(
-	ctx context.Context, replay string, c *candidate, owner string, now, until time.Time,
-) (ok bool, err error) {
-	switch {
-	case c.waiting == 0:
-		return false, l.exec(ctx, settle, replay, c.Handler, l.db.Key(c.Key), "done", 0)
-	case c.paused != 0:
-		return false, l.exec(ctx, settle, replay, c.Handler, l.db.Key(c.Key), "failed", c.waiting)
+// takeAll claims candidates, and settles those that are not to be tried. Who else has got one meanwhile keeps it.
+func (l *Lot) takeAll(
+	ctx context.Context, replay string, todo []candidate, owner string, now, until time.Time,
+) (out []repair.Due, err error) {
+	gone, paused, free := keysOf{}, keysOf{}, keysOf{}
+	for i := range todo {
+		c := &todo[i]
+		switch {
+		case c.waiting == 0:
+			gone.add(&c.Due)
+		case c.paused != 0:
+			paused.add(&c.Due)
+		default:
+			free.add(&c.Due)
+		}
 	}
-	return l.claim(ctx, c.Handler, c.Key, owner, replay, now, until)
+	if err := l.settle(ctx, replay, gone, settleDone); err != nil {
+		return nil, err
+	}
+	if err := l.settle(ctx, replay, paused, settleFailed); err != nil {
+		return nil, err
+	}
+	for _, handler := range slices.Sorted(maps.Keys(free)) {
+		of, keys := l.keyed("s.key", 6, free[handler])
+		err := l.db.Each(ctx, func(scan func(...any) error) error {
+			var key []byte
+			err := scan(&key)
+			out = append(out, repair.Due{Handler: handler, Key: string(key), Cause: replay})
+			return err
+		}, takeClaims+of+takeUnless,
+			append([]any{now.UnixMicro(), replay, handler, owner, until.UnixMicro()}, keys...)...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b repair.Due) int {
+		return cmp.Or(cmp.Compare(a.Handler, b.Handler), cmp.Compare(a.Key, b.Key))
+	})
+	return out, nil
+}
+
+const (
+	// As takeClaim, for many, in one order.
+	takeClaims = `INSERT INTO parked_claim (handler, key, owner, until, replay)
+		SELECT s.handler, s.key, CAST($4 AS text), CAST($5 AS bigint), s.replay FROM replay_sequence s
+		WHERE s.replay = $2 AND s.handler = $3 AND `
+	takeUnless = free + ` ORDER BY s.key ON CONFLICT (handler, key) DO UPDATE SET owner = excluded.owner,
+		until = excluded.until, replay = excluded.replay WHERE parked_claim.until <= $1 RETURNING key`
+
+	settleDone   = `UPDATE replay_sequence SET state = 'done', waiting = 0`
+	settleFailed = `UPDATE replay_sequence SET state = 'failed', waiting = coalesce((SELECT p.waiting
+		FROM parked_sequence p WHERE p.handler = replay_sequence.handler AND p.key = replay_sequence.key), 0)`
+)
+
+// keysOf are keys by handler.
+type keysOf map[string][]string
+
+func (k keysOf) add(d *repair.Due) { k[d.Handler] = append(k[d.Handler], d.Key) }
+
+// settle notes what became of sequences of a replay that were to be tried. It is locked.
+func (l *Lot) settle(ctx context.Context, replay string, all keysOf, as string) error {
+	for _, handler := range slices.Sorted(maps.Keys(all)) {
+		of, keys := l.keyed("key", 3, all[handler])
+		err := l.exec(ctx, as+` WHERE replay = $1 AND handler = $2 AND state = 'todo' AND `+of,
+			append([]any{replay, handler}, keys...)...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Allow returns when the next messages of a replay may begin.
@@ -242,57 +299,53 @@ func (l *Lot) Settle(
 	ctx context.Context, replay string, all []repair.Settled, owner string, at time.Time,
 ) error {
 	return l.within(ctx, func(ctx context.Context) error {
-		if _, _, err := l.lockReplay(ctx, replay); err != nil {
-			return err
-		}
-		for i := range all {
-			s, key := &all[i], l.db.Key(all[i].Key)
-			var waiting int64
-			if s.Failed {
-				if _, err := l.one(ctx, []any{&waiting}, `SELECT waiting FROM parked_sequence WHERE handler = $1 AND key = $2`,
-					s.Handler, key); err != nil {
-					return err
-				}
-			}
-			state := "done"
-			if s.Failed {
-				state = "failed"
-			}
-			if err := l.exec(ctx, settle, replay, s.Handler, key, state, waiting); err != nil {
-				return err
-			}
-		}
-		err := l.exec(ctx, `DELETE FROM parked_claim WHERE replay = $1 AND owner = $2`, replay, owner)
+		status, spec, err := l.lockReplay(ctx, replay)
 		if err != nil {
 			return err
 		}
-		return l.endReplay(ctx, replay, at)
+		done, failed := keysOf{}, keysOf{}
+		for i := range all {
+			to := done
+			if all[i].Failed {
+				to = failed
+			}
+			to.add(&all[i].Due)
+		}
+		if err := l.settle(ctx, replay, done, settleDone); err != nil {
+			return err
+		}
+		if err := l.settle(ctx, replay, failed, settleFailed); err != nil {
+			return err
+		}
+		err = l.exec(ctx, `DELETE FROM parked_claim WHERE replay = $1 AND owner = $2`, replay, owner)
+		if err != nil || status != ops.ReplayRunning {
+			return err
+		}
+		return l.endReplay(ctx, replay, spec, at)
 	})
 }
 
-// endReplay ends a replay that has come to its end. It is locked.
-func (l *Lot) endReplay(ctx context.Context, replay string, at time.Time) error {
-	status, spec, err := l.lockReplay(ctx, replay)
-	if err != nil || status != ops.ReplayRunning {
-		return err
-	}
-	var failed int
+// endReplay ends a replay that has come to its end. It is locked, and runs.
+func (l *Lot) endReplay(ctx context.Context, replay string, spec ops.ReplaySpec, at time.Time) error {
+	status := ops.ReplayDone
 	var there int64
-	_, err = l.one(ctx, []any{&failed}, `SELECT count(*) FROM replay_sequence
-		WHERE replay = $1 AND state = 'failed'`, replay)
+	left, err := l.one(ctx, []any{&there}, `SELECT 1 FROM replay_sequence
+		WHERE replay = $1 AND state = 'todo' LIMIT 1`, replay)
 	if err != nil {
 		return err
 	}
-	left, err := l.one(ctx, []any{&there}, `SELECT 1 FROM replay_sequence
-		WHERE replay = $1 AND state = 'todo' LIMIT 1`, replay)
-	switch {
-	case err != nil:
-		return err
-	case spec.StopAfter > 0 && failed >= spec.StopAfter:
-		status = ops.ReplayStopped
-	case !left:
-		status = ops.ReplayDone
-	default:
+	if spec.StopAfter > 0 {
+		var failed int
+		_, err = l.one(ctx, []any{&failed}, `SELECT count(*) FROM replay_sequence
+			WHERE replay = $1 AND state = 'failed'`, replay)
+		if err != nil {
+			return err
+		}
+		if failed >= spec.StopAfter {
+			status, left = ops.ReplayStopped, false
+		}
+	}
+	if left {
 		return nil
 	}
 	return l.exec(ctx, `UPDATE replay SET status = $2, ended_at = $3 WHERE id = $1`,

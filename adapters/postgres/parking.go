@@ -43,7 +43,7 @@ const (
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (handler, topic, partition)
 		DO UPDATE SET incarnation = excluded.incarnation, position = excluded.position`
 
-	anySequence   = `SELECT EXISTS (SELECT 1 FROM parked_sequence WHERE handler = $1)`
+	someSequences = `SELECT key FROM parked_sequence WHERE handler = $1 LIMIT $2`
 	askSequences  = `SELECT key FROM parked_sequence WHERE handler = $1 AND key = ANY ($2)`
 	lockSequences = askSequences + ` ORDER BY key FOR SHARE`
 )
@@ -92,28 +92,38 @@ func (h *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Ch
 	return h.Advance(ctx, of, c)
 }
 
-// Blocked returns those of the keys that are parked. Nearly always nothing is, and that is found out first: nobody but
-// who holds the checkpoint makes a sequence of one of these keys.
-func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) (blocked []string, err error) {
+// Blocked returns those of the keys that are parked. Nearly always nothing is, or little of what the handler has, and
+// that is found out first: nobody but who holds the checkpoint makes a sequence of one of these keys.
+func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
 	q, ask := h.s.querier(ctx), lockSequences
 	if _, err := h.s.tx(ctx); err != nil {
 		ask = askSequences
 	}
-	var some bool
-	if err := q.QueryRow(ctx, anySequence, handler).Scan(&some); err != nil || !some {
+	all, err := keysIn(ctx, q, someSequences, handler, len(keys)+1)
+	if err != nil || len(all) == 0 {
 		return nil, err
+	}
+	if len(all) <= len(keys) {
+		keys = lot.Both(all, keys)
+	}
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	asked := make([][]byte, len(keys))
 	for i, key := range keys {
 		asked[i] = []byte(key)
 	}
+	return keysIn(ctx, q, ask, handler, asked)
+}
+
+func keysIn(ctx context.Context, q querier, question string, args ...any) (keys []string, err error) {
 	err = each(ctx, q, func(scan func(...any) error) error {
 		var key []byte
 		err := scan(&key)
-		blocked = append(blocked, string(key))
+		keys = append(keys, string(key))
 		return err
-	}, ask, handler, asked)
-	return blocked, err
+	}, question, args...)
+	return keys, err
 }
 
 const (
@@ -188,6 +198,9 @@ func (d lotDB) Key(key string) any { return []byte(key) }
 
 // Text is a text as it can be stored.
 func (d lotDB) Text(text string) string { return storable(text) }
+
+// Beside is the column: statistics tell what is rare.
+func (d lotDB) Beside(column string) string { return column }
 
 // Locks is true: transactions are beside one another.
 func (d lotDB) Locks() bool { return true }

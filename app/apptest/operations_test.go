@@ -45,7 +45,9 @@ type (
 	gossip   struct{ sound } // tells what was known before
 	silent   struct{ sound } // does not tell that an act has come to its end
 	sleepy   struct{ sound } // does not see that a handler is paused
+	vague    struct{ sound } // settles one sequence of many
 	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
+	patient  struct{ sound } // has acts wait that nobody will do any more
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -113,6 +115,10 @@ func (b stubborn) Settle(ctx context.Context, replay string, all []repair.Settle
 		all[i].Failed = false
 	}
 	return b.sound.Settle(ctx, replay, all, owner, at)
+}
+
+func (b vague) Settle(ctx context.Context, replay string, all []repair.Settled, owner string, at time.Time) error {
+	return b.sound.Settle(ctx, replay, all[:1], owner, at)
 }
 
 func (b wordless) Resolve(ctx context.Context, p router.Parked, e router.Ending) error {
@@ -198,6 +204,14 @@ func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt
 	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
 }
 
+func (b patient) Act(ctx context.Context, id string) (ops.Executed, bool, error) {
+	a, ok, err := b.sound.Act(ctx, id)
+	if a.Code == ops.Superseded {
+		a.Status, a.Code, a.EndedAt = ops.ActPending, "", time.Time{}
+	}
+	return a, ok, err
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -233,6 +247,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"too many at once":        func(s sound) apptest.OperationsStore { return crowded{s} },
 		"no rate":                 func(s sound) apptest.OperationsStore { return hasty{s} },
 		"failures are successes":  func(s sound) apptest.OperationsStore { return stubborn{s} },
+		"settles one of many":     func(s sound) apptest.OperationsStore { return vague{s} },
 		"acts stay pending":       func(s sound) apptest.OperationsStore { return wordless{s} },
 		"does not see controls":   func(s sound) apptest.OperationsStore { return deaf{s} },
 		"does not halt":           func(s sound) apptest.OperationsStore { return soft{s} },
@@ -247,6 +262,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
 		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
 		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
+		"acts stay pending alone": func(s sound) apptest.OperationsStore { return patient{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

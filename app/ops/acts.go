@@ -39,6 +39,7 @@ const (
 	RefusedNoRebuild = "not_rebuildable"  // the handler's view of one key cannot be written anew
 	RefusedVersion   = "version_mismatch" // it was about another version
 	FailedAgain      = "failed_again"     // it was tried, and failed; the failure has one more attempt
+	Superseded       = "superseded"       // another act wants it otherwise, or what it was about has gone
 )
 
 // ScheduleBody says when a failure is tried.

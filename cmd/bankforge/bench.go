@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"bankforge/cmd/bankforge/bench"
+	"bankforge/cmd/bankforge/inside"
+	"bankforge/cmd/bankforge/stores"
 )
 
 // BenchCmd loads a running server; or, as the suite, measures everything on servers that it starts.
@@ -42,6 +44,9 @@ type BenchCmd struct {
 	Yardstick string `hidden:"" help:"Be the server that the suite compares with."`
 	Generate  int    `hidden:"" help:"Add so many events to a bank that nobody serves."`
 	Onto      int    `hidden:"" help:"How many it must have before."`
+	Park      bool   `hidden:"" help:"Park all that history has not handled, of a bank that nobody serves."`
+	Isolate   string `hidden:"" help:"Leave history alone with the log of a bank that nobody serves, healthy or failing."`
+	Chain     int    `hidden:"" help:"Time the steps of so many messages."`
 }
 
 // Validate checks what kong cannot.
@@ -80,6 +85,8 @@ func (c *BenchCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 		return like.Serve(ctx, "127.0.0.1:0", stdout)
 	case c.Generate > 0:
 		return generateBank(ctx, &cli.Where, c.Accounts, c.Generate, c.Onto)
+	case c.Park, c.Isolate != "", c.Chain > 0:
+		return c.inside(ctx, &cli.Where, stdout)
 	case c.From != "":
 		r, err := bench.ReadReport(c.From)
 		if err != nil {
@@ -90,6 +97,28 @@ func (c *BenchCmd) Run(ctx context.Context, cli *CLI, stdout io.Writer) error {
 		return c.suite(ctx, &cli.Where, stdout)
 	}
 	return c.load(ctx, stdout)
+}
+
+// inside is what the suite cannot do from outside.
+func (c *BenchCmd) inside(ctx context.Context, where *Where, stdout io.Writer) error {
+	switch {
+	case c.Park:
+		return where.alone(ctx, func(s *stores.Stores) error {
+			parked, err := inside.Park(ctx, s)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(stdout, parked)
+			return err
+		})
+	case c.Isolate != "":
+		return where.alone(ctx, func(s *stores.Stores) error { return inside.Isolate(ctx, s, c.Isolate == "failing") })
+	}
+	cost, err := inside.Chain(ctx, c.Chain, newMetrics())
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(stdout).Encode(cost)
 }
 
 // load opens accounts at a running server, and sends the load.

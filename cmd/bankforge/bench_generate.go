@@ -42,11 +42,16 @@ type generator struct {
 
 // generateBank adds so many accounts, each with money, and so many events, the rest being transfers among them, to a
 // bank that has onto events. Each command has a random key, as clients send them.
-func generateBank(ctx context.Context, where *Where, accounts, events, onto int) (err error) {
+func generateBank(ctx context.Context, where *Where, accounts, events, onto int) error {
 	if events < 2*accounts {
 		return fmt.Errorf("--generate %d: opening and filling %d accounts are %d events", events, accounts, 2*accounts)
 	}
-	f, err := where.keeper().Open(ctx, stores.Process{
+	return where.alone(ctx, func(f *stores.Stores) error { return where.generate(ctx, f, accounts, events, onto) })
+}
+
+// alone opens the stores of a bank that nobody serves.
+func (w *Where) alone(ctx context.Context, do func(*stores.Stores) error) (err error) {
+	f, err := w.keeper().Open(ctx, stores.Process{
 		Log: slog.New(slog.DiscardHandler), Runs: func(string) bool { return false }, Progress: router.NewProgress(),
 		Address: "http://generator", Lease: generatePatience,
 	})
@@ -54,6 +59,10 @@ func generateBank(ctx context.Context, where *Where, accounts, events, onto int)
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	return do(f)
+}
+
+func (w *Where) generate(ctx context.Context, f *stores.Stores, accounts, events, onto int) (err error) {
 	g := &generator{accounts: make([]bank.AccountID, accounts)}
 	if g.currency, err = bank.ParseCurrency("EUR"); err != nil {
 		return err
@@ -67,13 +76,18 @@ func generateBank(ctx context.Context, where *Where, accounts, events, onto int)
 	}
 	if begun := g.ledger.Committed(); begun != bank.Seq(onto) {
 		return errors.Join(fmt.Errorf("--data %s has a bank with %d events, not %d: the suite fills only what it knows; "+
-			"remove what an interrupted run has left", where.Data, begun, onto), g.ledger.Close(ctx))
+			"remove what an interrupted run has left", w.Data, begun, onto), g.ledger.Close(ctx))
 	}
 	if err := g.fill(ctx, events); err != nil {
 		return errors.Join(err, g.ledger.Close(context.WithoutCancel(ctx)))
 	}
 	if err := g.ledger.Close(ctx); err != nil {
 		return err
+	}
+	if f.Lease != nil { // who serves the bank next need not wait
+		if err := f.Lease.Release(ctx); err != nil {
+			return err
+		}
 	}
 	head, err := f.Log.Head(ctx)
 	if err != nil {
@@ -82,7 +96,7 @@ func generateBank(ctx context.Context, where *Where, accounts, events, onto int)
 	if err := f.Begin(ctx, head); err != nil {
 		return err
 	}
-	return g.list(filepath.Join(where.Data, accountList))
+	return g.list(filepath.Join(w.Data, accountList))
 }
 
 // fill opens accounts, then fills them, then moves money.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/url"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -222,16 +221,11 @@ func (g *backlog) count(ctx context.Context) error {
 func (s *Suite) fill(ctx context.Context, g *backlog, until int) error {
 	before := g.events
 	s.say("  making %s events in PostgreSQL", grouped(int64(until-before)))
-	args := append([]string{
-		"bench", "--data", g.data, "--generate", strconv.Itoa(until - before), "--onto", strconv.Itoa(before),
-		"--accounts", strconv.Itoa(s.size.accounts),
-	}, g.postgres()...)
-	c := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the program is this one
-	c.Env, c.SysProcAttr = environment(os.Environ()), dieWithParent()
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("generate: %w: %s", err, out)
+	_, err := s.command(ctx, &place{data: g.data, servers: g.postgres()}, "bench",
+		"--generate", strconv.Itoa(until-before), "--onto", strconv.Itoa(before), "--accounts", strconv.Itoa(s.size.accounts))
+	if err == nil {
+		err = g.count(ctx)
 	}
-	err := g.count(ctx)
 	g.behind = g.events - before
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -40,12 +39,9 @@ func (s *Suite) bigBank(ctx context.Context) (*bigBank, error) {
 	if _, err := os.Stat(list); errors.Is(err, os.ErrNotExist) {
 		s.say("  making a bank of %s accounts and %s events in %s", grouped(int64(s.size.bigAccounts)),
 			grouped(int64(s.size.bigEvents)), dir)
-		//nolint:gosec // the program is this one
-		c := exec.CommandContext(ctx, s.Program, "bench", "--data", dir, "--generate", strconv.Itoa(s.size.bigEvents),
-			"--accounts", strconv.Itoa(s.size.bigAccounts))
-		c.Env, c.SysProcAttr = environment(os.Environ()), dieWithParent()
-		if out, err := c.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("generate: %w: %s", err, out)
+		if _, err := s.command(ctx, &place{data: dir}, "bench", "--generate", strconv.Itoa(s.size.bigEvents),
+			"--accounts", strconv.Itoa(s.size.bigAccounts)); err != nil {
+			return nil, err
 		}
 	}
 	text, err := os.ReadFile(list)

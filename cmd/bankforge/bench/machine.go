@@ -28,6 +28,9 @@ type Machine struct {
 	LoadAfter  string  `json:"load_after"`
 }
 
+// OwnCPU is the processor time that this process has used.
+func OwnCPU() time.Duration { return cpuOf(os.Getpid()) }
+
 const fsyncs = 200
 
 // look gathers the facts, and measures the disk that dir is on.

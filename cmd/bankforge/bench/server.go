@@ -126,10 +126,10 @@ type server struct {
 func (s *Suite) serve(ctx context.Context, at place) (*server, error) {
 	b := &server{place: at}
 	var err error
-	if b.token, err = s.tokenFor(ctx, &at, "bench"); err != nil {
+	if b.token, err = s.tokenFor(ctx, &at, "teller", "bench"); err != nil {
 		return nil, err
 	}
-	if b.reader, err = s.tokenFor(ctx, &at, "reader"); err != nil {
+	if b.reader, err = s.tokenFor(ctx, &at, "teller", "reader"); err != nil {
 		return nil, err
 	}
 	public, admin, err := freePorts()
@@ -180,14 +180,18 @@ func (b *server) end(err *error) {
 	*err = errors.Join(*err, b.stop(), os.RemoveAll(b.data))
 }
 
-func (s *Suite) tokenFor(ctx context.Context, at *place, subject string) (string, error) {
-	args := append([]string{"token", "--role", "teller", "--subject", subject, "--ttl", "24h"}, at.flags()...)
-	c := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the program is this one
+func (s *Suite) tokenFor(ctx context.Context, at *place, role, subject string) (string, error) {
+	return s.command(ctx, at, "token", "--role", role, "--subject", subject, "--ttl", "24h")
+}
+
+// command runs a command of the program on a bank, and returns what it prints.
+func (s *Suite) command(ctx context.Context, at *place, args ...string) (string, error) {
+	c := exec.CommandContext(ctx, s.Program, append(args, at.flags()...)...) //nolint:gosec // the program is this one
 	var says strings.Builder
-	c.Env, c.Stderr = environment(os.Environ()), &says
+	c.Env, c.Stderr, c.SysProcAttr = environment(os.Environ()), &says, dieWithParent()
 	out, err := c.Output()
 	if err != nil {
-		return "", fmt.Errorf("token: %w: %s", err, strings.TrimSpace(says.String()))
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(says.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -47,6 +47,9 @@ type size struct {
 	clients                    int // of live updates
 	alone                      int // commands that are timed one by one
 	backlog                    int // events that wait for the relay and for handlers
+	chain                      int // messages that go through the steps alone
+	stream, streamKeys         int // events that a handler takes in, and accounts, of which one fails
+	lists, replayed            amount
 }
 
 var (
@@ -54,11 +57,14 @@ var (
 		accounts: 1000, burst: 10 * time.Second, sustained: time.Minute, one: 5 * time.Second, bulk: 5 * time.Second,
 		overload: 10 * time.Second, reads: 10 * time.Second, overloaded: 2000, bigAccounts: 1_000_000,
 		bigEvents: 5_000_000, clients: 1000, alone: 500,
+		chain: 500_000, stream: 600_000, streamKeys: 10_000, lists: amount{66_667, 33_333}, replayed: amount{52_501, 5000},
 	}
 	shortSize = size{
 		accounts: 100, burst: time.Second, sustained: 2 * time.Second, one: time.Second, bulk: time.Second,
 		overload: time.Second, reads: time.Second, overloaded: 300, bigAccounts: 1000, bigEvents: 5000,
 		clients: 50, alone: 50, backlog: 4000,
+		chain: 20_000, stream: 4000, streamKeys: 100, lists: amount{1000, 300},
+		replayed: amount{1000, 300},
 	}
 )
 
@@ -90,9 +96,9 @@ const Kafka = "kafka"
 // linesOf are the lines of a profile.
 func linesOf(profile string) []line {
 	if profile == Kafka {
-		return farLines
+		return slices.Concat(farLines, farOpsLines)
 	}
-	return lines
+	return slices.Concat(lines, opsLines)
 }
 
 // Lines are the names that Suite.Only takes in a profile.

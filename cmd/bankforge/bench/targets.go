@@ -72,6 +72,15 @@ var targets = []target{
 	{line: "reads", name: "p99", what: "… p99", unit: "ms", atMost: true, want: 10},
 	{line: "reads", name: "load", what: "… that load, of half the burst", unit: "×", want: 0.95},
 
+	{line: "ops-chain", name: "alone", what: "all steps before a handler, one message", unit: "µs", atMost: true,
+		want: 2},
+	{line: "ops-chain", name: "batched", what: "… one of many", unit: "µs", atMost: true, want: 2},
+	{line: "ops-one-key", name: "ratio", what: "one key of 10,000 fails: the rest, of the stream without", unit: "×",
+		want: 0.9},
+	{line: "ops-lists", name: "slowest", what: "100,000 parked: the slowest list", unit: "ms", atMost: true, want: 100},
+	{line: "ops-lists", name: "plan", what: "… planning a replay of them", unit: "ms", noted: true},
+	{line: "ops-replay", name: "rate", what: "… replay of them", unit: "messages/s", want: 2000},
+
 	{line: "pg-burst", name: "ratio", what: "log in PostgreSQL: burst of transfers, 64 connections, of bare gin",
 		unit: "×", want: 0.35},
 	{line: "pg-burst", name: "commands", what: "… a process that only takes commands", unit: "×", noted: true},
@@ -99,6 +108,12 @@ var targets = []target{
 	{line: "far-live", name: "alone", what: "command sent → frame received through Kafka, p50", unit: "ms", atMost: true,
 		want: 25},
 	{line: "far-live", name: "memory", what: "… memory of the process at most", unit: "MiB", atMost: true, want: 1024},
+
+	{line: "pg-ops-one-key", name: "ratio", what: "one key of 10,000 fails: the rest, of the stream without", unit: "×",
+		want: 0.9},
+	{line: "pg-ops-lists", name: "slowest", what: "100,000 parked: the slowest list", unit: "ms", atMost: true, want: 100},
+	{line: "pg-ops-lists", name: "plan", what: "… planning a replay of them", unit: "ms", noted: true},
+	{line: "pg-ops-replay", name: "rate", what: "… replay of them", unit: "messages/s", want: 3000},
 }
 
 // Verdict is what a figure is worth.

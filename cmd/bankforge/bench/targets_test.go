@@ -39,6 +39,11 @@ func TestTargetsStand(t *testing.T) {
 		"relay.rate": {100_000, 0}, "relay.memory": {1024, 0}, "views.rate": {25_000, 0}, "views.memory": {1024, 0},
 		"redis.rate": {50_000, 0}, "redis.memory": {1024, 0}, "mongo.rate": {15_000, 0}, "mongo.memory": {1024, 0},
 		"far-live.alone": {25, 0}, "far-live.memory": {1024, 0},
+
+		"ops-chain.alone": {2, 0}, "ops-chain.batched": {2, 0}, "ops-one-key.ratio": {0.9, 0},
+		"ops-lists.slowest": {100, 0}, "ops-lists.plan": {}, "ops-replay.rate": {2000, 0},
+		"pg-ops-one-key.ratio": {0.9, 0}, "pg-ops-lists.slowest": {100, 0}, "pg-ops-lists.plan": {},
+		"pg-ops-replay.rate": {3000, 0},
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("targets are %v, not %v", got, want)
@@ -46,8 +51,10 @@ func TestTargetsStand(t *testing.T) {
 	lowest := map[string]bool{"burst.caught-up": true, "sustained.behind": true, "one.p50": true,
 		"overload.errors": true, "durable.early": true, "overload.p99": true,
 		"overload.memory": true, "overload.growth": true, "big.start": true, "big.heap": true,
-		"live.alone": true, "live.half-load": true, "live.lost": true, "reads.p99": true, "far-live.alone": true}
-	noted := []string{"pg-burst.commands", "pg-burst.embedded", "pg-many.commands", "pg-many.embedded"}
+		"live.alone": true, "live.half-load": true, "live.lost": true, "reads.p99": true, "far-live.alone": true,
+		"ops-chain.alone": true, "ops-chain.batched": true, "ops-lists.slowest": true, "pg-ops-lists.slowest": true}
+	noted := []string{"pg-burst.commands", "pg-burst.embedded", "pg-many.commands", "pg-many.embedded", "ops-lists.plan",
+		"pg-ops-lists.plan"}
 	all := append(Lines(""), Lines(Kafka)...)
 	for i := range targets {
 		name := targets[i].line + "." + targets[i].name
@@ -193,7 +200,7 @@ func TestReportIsShown(t *testing.T) {
 		t.Fatalf("it is read as %+v, %v", again, err)
 	}
 	for format, wants := range map[string][]string{
-		"table":    {"burst", "0.123 ×", "≥ 0.400", "0.530", "0.31", "MISS", "30 figures, 1 missed", "2 cores of slow"},
+		"table":    {"burst", "0.123 ×", "≥ 0.400", "0.530", "0.31", "MISS", "36 figures, 1 missed", "2 cores of slow"},
 		"markdown": {"| burst | burst of transfers, 64 connections, of bare gin | 0.123 × | ≥ 0.400 | 0.530 | 0.31 | MISS |"},
 		"json":     {`"per_second": 12345.6`, `"verdict": "MISS"`},
 	} {
