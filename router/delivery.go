@@ -68,6 +68,19 @@ func (d *Delivery) stored(i int) (raw, error) {
 	return out, nil
 }
 
+// quotedOf is how many facts of a delivery an error is taken to be about at most.
+const quotedOf = 64
+
+// payloads are those of the first facts, as they are parked.
+func (d *Delivery) payloads() (out [][]byte) {
+	for i := range min(len(d.Facts), quotedOf) {
+		if r, err := d.stored(i); err == nil {
+			out = append(out, r.payload)
+		}
+	}
+	return out
+}
+
 // Metadata of what is parked that a broker brought: where it had the message in its partition, and since when.
 const (
 	OriginOffset = "origin_offset"
@@ -194,16 +207,6 @@ func Facts(msg *message.Message) (facts []handlers.Fact, err error) {
 	return facts, nil
 }
 
-// believe decides whether the log can have a message where a record says that it stands. broken: it cannot be decoded.
-// An error says nothing about the record.
-type believe func(h *headers, broken bool) (bool, error)
-
-// anything is for who has no log to ask.
-func anything(*headers, bool) (bool, error) { return true, nil }
-
-// unheardError means that it could not be found out whether records are true.
-type unheardError struct{ error }
-
 // open is what a message brings, decoded if need be: one delivery, or more where what it carries has gaps. The error is
 // about messages that do not say where they stand, or say what is not so, which are left out; a fact that cannot be
 // decoded otherwise is kept as broken. An unheardError is about the message as a whole.
@@ -299,19 +302,6 @@ func assemble(r Records, from Origins, told believe) (all []*Delivery, err error
 		err = poison("a batch without messages")
 	}
 	return all, err
-}
-
-// read decodes the payload. Of what cannot be decoded, only the position is left.
-func (h *headers) read(payload []byte) error {
-	at := h.fact.Position()
-	err := today.payload(h, payload)
-	if err != nil {
-		h.fact.Change = bank.Change{Seq: at.Seq, N: at.N}
-		if h.before == "" { // it need not be of the relay, which always says what came before
-			h.prev = handlers.End(at.Seq - 1)
-		}
-	}
-	return err
 }
 
 // take adds the i-th record.

@@ -263,6 +263,16 @@ func (w *worker) place(ctx context.Context, d *Delivery) {
 // only is the partition of the log's messages.
 func (w *worker) only(i int) partition { return partition{i, w.partitions} }
 
+// believe decides whether the log can have a message where a record says that it stands. broken: it cannot be decoded.
+// An error says nothing about the record.
+type believe func(h *headers, broken bool) (bool, error)
+
+// anything is for who has no log to ask.
+func anything(*headers, bool) (bool, error) { return true, nil }
+
+// unheardError means that it could not be found out whether records are true.
+type unheardError struct{ error }
+
 // believe asks the log about records of a broker, to which others may write as well. What says that it stands behind
 // the log's end, or in a partition that is not its key's, would have all that comes after it taken for handled; and
 // what cannot be decoded must at least be about what the log has there. What decodes is not compared with the log:

@@ -183,6 +183,23 @@ func (d *desk) checkStandings() error {
 	return nil
 }
 
+// plan makes a replay of the handler's sequences, and starts it.
+func (d *desk) plan(rate, concurrency, stop int) (repair.Running, error) {
+	body, err := ops.Canonical(ops.ReplaySpec{
+		Filter: ops.ReplayScope{Handler: d.handler}, Rate: rate, Concurrency: concurrency, StopAfter: stop,
+	})
+	if err != nil {
+		return repair.Running{}, err
+	}
+	id, err := d.act(repair.Act{Kind: ops.ReplayPlan, Body: body}, ops.ActDone, "")
+	if err != nil {
+		return repair.Running{}, err
+	}
+	id = ops.ReplayOf(id)
+	_, err = d.act(repair.Act{Kind: ops.ReplayStart, Target: id}, ops.ActDone, "")
+	return repair.Running{ID: id, Rate: rate, Concurrency: concurrency}, err
+}
+
 // beside is what becomes of an act when something else is done about what it wants.
 type beside struct {
 	first     string // the kind of the act
