@@ -333,19 +333,6 @@ func (d *decoder) decode(metadata map[string]string, payload []byte) (handlers.F
 	return h.fact, nil
 }
 
-// read decodes the payload. Of what cannot be decoded, only the position is left.
-func (h *headers) read(payload []byte) error {
-	at := h.fact.Position()
-	err := today.payload(h, payload)
-	if err != nil {
-		h.fact.Change = bank.Change{Seq: at.Seq, N: at.N}
-		if h.before == "" { // it need not be of the relay, which always says what came before
-			h.prev = handlers.End(at.Seq - 1)
-		}
-	}
-	return err
-}
-
 // payload fills in what the message says. Its errors have class Poison, and name the message.
 func (d *decoder) payload(h *headers, payload []byte) error {
 	if err := d.fill(h, payload); err != nil {

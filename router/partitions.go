@@ -273,6 +273,19 @@ func anything(*headers, bool) (bool, error) { return true, nil }
 // unheardError means that it could not be found out whether records are true.
 type unheardError struct{ error }
 
+// read decodes the payload. Of what cannot be decoded, only the position is left.
+func (h *headers) read(payload []byte) error {
+	at := h.fact.Position()
+	err := today.payload(h, payload)
+	if err != nil {
+		h.fact.Change = bank.Change{Seq: at.Seq, N: at.N}
+		if h.before == "" { // it need not be of the relay, which always says what came before
+			h.prev = handlers.End(at.Seq - 1)
+		}
+	}
+	return err
+}
+
 // believe asks the log about records of a broker, to which others may write as well. What says that it stands behind
 // the log's end, or in a partition that is not its key's, would have all that comes after it taken for handled; and
 // what cannot be decoded must at least be about what the log has there. What decodes is not compared with the log:
