@@ -138,6 +138,7 @@ func (b *bank) killSomebody(ctx context.Context) error {
 		}
 	default:
 		b.lives.killed++
+		m.doomed = false
 		m.process.Kill()
 	}
 	for _, m := range b.members {
@@ -211,7 +212,7 @@ func (m *member) start(ctx context.Context, doomed bool) error {
 		orders = append(orders, c.Plant)
 	}
 	if m.doomed = doomed; doomed {
-		orders = append(orders, fmt.Sprintf("kill:in-handler:%d", 10+m.bank.random.IntN(300)))
+		orders = append(orders, fmt.Sprintf("kill:in-handler:%d", 1+m.bank.random.IntN(40)))
 	}
 	m.client.Close()
 	m.bank.lives.began++
