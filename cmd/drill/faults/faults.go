@@ -61,7 +61,11 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	if err == nil {
 		err = b.calm(ctx)
 	}
-	waits, failed := people.rest(ctx, err == nil)
+	sound := c.Plant == "" // else it need not come to an end, and what went wrong is there by now
+	if err == nil && sound {
+		err = b.drain(ctx)
+	}
+	waits, failed := people.rest(ctx, err == nil && sound)
 	if err = errors.Join(err, failed); err != nil {
 		return t, err
 	}
@@ -95,13 +99,18 @@ func (b *bank) lifetime() time.Duration {
 // stillFor is longer than a handler waits for a broker before it reads the log itself.
 const stillFor = 15 * time.Second
 
-// calm lets everybody live, and waits until all is handled that can be.
+// calm lets everybody live.
 func (b *bank) calm(ctx context.Context) error {
 	for _, m := range b.members {
 		if err := m.calm(ctx); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// drain waits until all is handled that can be.
+func (b *bank) drain(ctx context.Context) error {
 	behind, since := uint64(0), time.Now()
 	err := teller.Until(ctx, drainedWithin, func() bool {
 		now, ok := b.behind(ctx)
