@@ -142,8 +142,9 @@ func (s *saboteur) failing(facts []handlers.Fact) func() error {
 		if len(facts) == most {
 			s.anew.Store(facts[0].Key(), uint64(facts[0].Version())+most)
 		}
-		if rand.IntN(3) == 0 { //nolint:gosec // no secret
-			return s.failed(&facts[rand.IntN(len(facts))]) //nolint:gosec // no secret
+		f := &facts[rand.IntN(len(facts))]                                  //nolint:gosec // no secret
+		if rand.IntN(6) == 0 && s.kind(s.hash(f)) != handlers.Unavailable { //nolint:gosec // no secret
+			return s.failed(f)
 		}
 		return nil
 	}

@@ -216,21 +216,37 @@ func (o *operator) repair(ctx context.Context, s *sequence) {
 	}
 }
 
-// rebuild has all views written anew that lack something still.
+// rebuild has all views written anew that lack something still, several at once.
 func (o *operators) rebuild(ctx context.Context) error {
-	one := o.operator(0)
+	var all sync.WaitGroup
+	keys := make(chan sequence, len(o.discarded))
 	for of := range o.discarded {
-		s := sequence{Handler: of[0], Key: of[1]}
-		whole := func() bool {
-			r, err := one.door().Get(ctx, "/ops/v1"+s.path())
-			return err == nil && r.Status == http.StatusNotFound
-		}
-		err := teller.Until(ctx, process.Patience, func() bool {
-			return whole() || one.act(ctx, s.path()+"/rebuild", "", nil) && whole()
+		keys <- sequence{Handler: of[0], Key: of[1]}
+	}
+	close(keys)
+	failed := make([]error, operating)
+	for i := range operating {
+		one := o.operator(uint64(i))
+		all.Go(func() {
+			for s := range keys {
+				failed[i] = errors.Join(failed[i], one.makeWhole(ctx, &s))
+			}
 		})
-		if err != nil {
-			return check.Wrong(fmt.Errorf("%s is not whole again: %w", s.path(), err))
-		}
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+func (o *operator) makeWhole(ctx context.Context, s *sequence) error {
+	whole := func() bool {
+		r, err := o.door().Get(ctx, "/ops/v1"+s.path())
+		return err == nil && r.Status == http.StatusNotFound
+	}
+	err := teller.Until(ctx, 2*process.Patience, func() bool {
+		return whole() || o.act(ctx, s.path()+"/rebuild", "", nil) && whole()
+	})
+	if err != nil {
+		return check.Wrong(fmt.Errorf("%s is not whole again: %w", s.path(), err))
 	}
 	return nil
 }
