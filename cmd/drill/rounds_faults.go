@@ -10,7 +10,7 @@ import (
 // In the short form there are enough messages for each kind of fault, and where the lock is missing, enough to show it.
 const (
 	messagesInShort = 4_000
-	messagesPlanted = 15_000
+	messagesPlanted = 25_000
 )
 
 // faultRounds let handlers and replayers fail, and kill them in the middle.
@@ -38,7 +38,10 @@ func (d *drill) faultRounds() []round {
 		func(ctx context.Context, d *drill, at *visit) error {
 			t, err := faults.Run(ctx, d.faulty(at, min(messages, messagesPlanted), "plant:no-row-lock"))
 			if err == nil && t.Disordered == 0 {
-				err = errors.Join(errNotFound, t.Broken())
+				return errors.Join(errNotFound, t.Broken())
+			}
+			if err == nil {
+				at.noted("found by: %s", short(t.Broken().Error()))
 			}
 			return err
 		},

@@ -36,7 +36,8 @@ func (t *Tally) Broken() error {
 	if t.Lost+t.Doubled+t.Disordered+t.Stuck == 0 {
 		return nil
 	}
-	return Broken([]string{t.String() + ": " + strings.Join(t.worst, "; ")})
+	const most = 4
+	return Broken([]string{t.String() + ": " + strings.Join(t.worst[:min(most, len(t.worst))], "; ")})
 }
 
 func (t *Tally) note(format string, args ...any) {
@@ -91,7 +92,7 @@ func (t *Tally) key(handler, key string, want uint64, versions []uint64) {
 			t.note("%s: version %d of %s once more, behind %d", handler, v, key, last)
 		case v != last+1:
 			t.Disordered++
-			t.note("%s: version %d of %s behind %d", handler, v, key, last)
+			t.worst = slices.Insert(t.worst, 0, fmt.Sprintf("%s: version %d of %s behind %d", handler, v, key, last))
 		}
 		seen[v], last = true, v
 	}

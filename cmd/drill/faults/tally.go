@@ -43,7 +43,7 @@ func (b *bank) tally(ctx context.Context, o *operators, waits []sequence) (t che
 	b.conf.Noted("%d processes began, %d killed, %d more in a handler's transaction, %d ended", b.lives.began,
 		b.lives.killed, b.lives.inHandler, b.lives.ended)
 	b.conf.Noted("%d acts, %d refused, %d replays", o.acts, o.refused, o.planned)
-	if b.conf.Servers {
+	if b.poisons() {
 		b.conf.Noted("%d times poison, parked and discarded for %d keys of handlers, rebuilt", b.poisoned, len(o.discarded))
 	}
 	return t, check.Broken(b.log.Findings())
