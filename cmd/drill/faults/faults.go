@@ -75,8 +75,8 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	return t, err
 }
 
-// poisons reports whether there are topics to poison. Not where a guard is missing: what is discarded leaves a gap, which
-// there only the missing guard may.
+// poisons reports whether there are topics to poison. Not where a guard is missing: what is discarded leaves a gap,
+// which there only the missing guard may.
 func (b *bank) poisons() bool { return b.conf.Servers && b.conf.Plant == "" }
 
 // disturb has a share of the messages made, while somebody is killed.
