@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -176,6 +177,43 @@ func (d *desk) checkStandings() error {
 		i := slices.IndexFunc(all, func(s ops.Standing) bool { return s.Handler == d.handler })
 		if err != nil || i < 0 || all[i].State != c.want {
 			return fmt.Errorf("%+v, %w; want %s", all, orNil(err), c.want)
+		}
+	}
+	return nil
+}
+
+// checkEnding has acts come while the last message of their sequences is being handled: what they want is not lost with
+// the sequence.
+func (d *desk) checkEnding() error {
+	for i, kind := range []string{ops.SequencePause, ops.SequenceRebuild} {
+		key := fmt.Sprint("k", i)
+		if err := d.fail(key, bank.Seq(i+1), "late", time.Time{}); err != nil {
+			return err
+		}
+		acted := make(chan error, 1)
+		err := d.tx(func(ctx context.Context) error {
+			p, ok, err := d.s.Head(ctx, d.handler, key)
+			if err != nil || !ok {
+				return fmt.Errorf("no head, %w", orNil(err))
+			}
+			want := map[string]ops.ActStatus{ops.SequencePause: ops.ActDone, ops.SequenceRebuild: ops.ActPending}[kind]
+			go func() {
+				_, err := d.act(repair.Act{Kind: kind, Handler: d.handler, Key: key}, want, "")
+				acted <- err
+			}()
+			select {
+			case err := <-acted:
+				acted <- nil
+				return fmt.Errorf("an act did not wait for who has the sequence, %w", orNil(err))
+			case <-time.After(heldFor):
+			}
+			return d.s.Resolve(ctx, p, router.Ending{As: router.Resolved, By: ops.ByBackoff, At: d.now})
+		})
+		if err := errors.Join(err, <-acted); err != nil {
+			return err
+		}
+		if err := d.flows(key, false); err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
 	return nil

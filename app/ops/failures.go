@@ -88,7 +88,7 @@ type Page struct {
 type FailureFilter struct {
 	Page
 	Handler     string
-	Key         string // with Handler: one sequence; messages that wait are in its order when Ascending
+	Key         string // its messages are in the order in which they were parked, which is that of a sequence
 	Class       string
 	Fingerprint string
 	Account     string
