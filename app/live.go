@@ -19,8 +19,15 @@ var hints = map[string][]Role{
 // operating may watch what fails and what operators do about it.
 var operating = []Role{RoleOperator, RoleAdmin, RoleAuditor}
 
-// maxReplayID is how long the id of a replay may be.
-const maxReplayID = 64
+// isReplay reports whether a text may be the id of a replay: that of the act that has planned it, with another prefix.
+func isReplay(id string) bool {
+	digits, ok := strings.CutPrefix(id, "rpl_")
+	if !ok {
+		return false
+	}
+	_, err := bank.ParseID[bank.Act]("act_" + digits)
+	return err == nil
+}
 
 // MaySubscribe reports whether the principal may watch a live channel: account:{id}, transaction:{id}, customer:{id},
 // ops, failures, fraud, replay:{id}. It asks the log, which is never behind, and says no to what does not exist just
@@ -47,7 +54,7 @@ func (a *App) MaySubscribe(ctx context.Context, p Principal, channel string) (bo
 		customer, err := bank.ParseID[bank.Customer](id)
 		return err == nil && p.MayRead(customer), nil
 	case "replay":
-		return id != "" && len(id) <= maxReplayID && p.Has(operating...), nil
+		return isReplay(id) && p.Has(operating...), nil
 	default:
 		return false, nil
 	}

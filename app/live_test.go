@@ -27,6 +27,7 @@ func TestWhoMayWatchWhat(t *testing.T) {
 		auditor, operator, fraud := role(app.RoleAuditor), role(app.RoleOperator), role(app.RoleFraud)
 		admin := role(app.RoleAdmin)
 		shared, anns := "transaction:"+done.Transaction.ID.String(), "transaction:"+own.Transaction.ID.String()
+		const replay = "replay:rpl_06h09h3q657ss5pr9u4kq9irho"
 		for _, c := range []struct {
 			channel string
 			yes     []app.Principal
@@ -41,7 +42,7 @@ func TestWhoMayWatchWhat(t *testing.T) {
 			{"ops", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
 			{"failures", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
 			{"fraud", []app.Principal{fraud, auditor}, []app.Principal{h.ann, teller, operator}},
-			{"replay:rpl_1", []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
+			{replay, []app.Principal{operator, admin, auditor}, []app.Principal{h.ann, teller, fraud}},
 		} {
 			for _, p := range c.yes {
 				if ok, err := h.MaySubscribe(t.Context(), p, c.channel); err != nil || !ok {
@@ -69,7 +70,8 @@ func TestNobodyWatchesWhatDoesNotExist(t *testing.T) {
 			"", ":", "account", "account:", "account:acc_x", "account:" + accountID(99).String(), "account:@cash:JPY",
 			"Account:" + h.anns.String(), "account:" + h.anns.String() + " ", "transaction:" + h.anns.String(),
 			"transaction:" + transactionID(99).String(), "customer:", "customer:x",
-			"ops:", "ops:x", "replay", "replay:", "nonsense",
+			"ops:", "ops:x", "replay", "replay:", "replay:rpl_1",
+			"replay:rpl_06h09h3q657ss5pr9u4kq9ir\x00o", "replay:act_06h09h3q657ss5pr9u4kq9irho", "nonsense",
 		} {
 			if ok, err := h.MaySubscribe(t.Context(), everything, channel); err != nil || ok {
 				t.Errorf("%q can be watched (%v)", channel, err)

@@ -227,6 +227,8 @@ func TestBadActs(t *testing.T) {
 		`{"hold":{"jitter_percent":101}}`, `{"timeout_ms":0}`, `{"again_ms":[0]}`, `{"again_ms":["1"]}`,
 		`{"again_ms":[` + strings.Repeat("1,", 20) + `1]}`, `{"classes":[{"error_contains":"x"}]}`,
 		`{"classes":[{"error_contains":"","class":"poison"}]}`, `{"classes":[{"error_contains":"x","class":"odd"}]}`,
+		`{"classes":[` + strings.Repeat(`{"error_contains":"`+strings.Repeat("<", 120)+`","class":"poison"},`, 49) +
+			`{"error_contains":"y","class":"poison"}]}`, // too much for an event
 	} {
 		got := h.is(h.operate("PUT", "/handlers/history/policy", `{"policy":`+policy+`,"reason":"x"}`), "400 invalid_request")
 		if p := got.str("errors", "0", "pointer"); !strings.HasPrefix(p, "/policy") {

@@ -199,6 +199,10 @@ func (d *doors) enter(r *route) gin.HandlerFunc {
 			fail(c, err)
 			return
 		}
+		if r.ops && !q.nameable() {
+			fail(c, bank.Refuse(bank.NotFound, "", "There is no such thing."))
+			return
+		}
 		if !d.owns(r) {
 			if err := q.forward(); err != nil {
 				fail(c, err)

@@ -219,9 +219,7 @@ func getTrace(q *request) (response, error) {
 	if !isCorrelation(id) {
 		return response{}, noSuch("correlation id")
 	}
-	parked, err := q.Ops.Lot.Failures(q.ctx(), ops.FailureFilter{
-		Page: ops.Page{Limit: maxLimit, Ascending: true}, Correlation: id,
-	})
+	parked, err := q.parkedOf(id)
 	if err != nil {
 		return response{}, away(err)
 	}
@@ -243,6 +241,23 @@ func getTrace(q *request) (response, error) {
 	return response{
 		status: http.StatusOK, body: operations.TraceOf(id, events, from, all, parked, q.Ops.Partition),
 	}, nil
+}
+
+// maxTraced is how many messages that are or were parked a trace knows of. One command may be many transfers.
+const maxTraced = 10_000
+
+// parkedOf are those of a correlation id.
+func (q *request) parkedOf(correlation string) (all []ops.Failure, err error) {
+	f := ops.FailureFilter{Page: ops.Page{Limit: maxLimit, Ascending: true}, Correlation: correlation}
+	for len(all) < maxTraced {
+		page, err := q.Ops.Lot.Failures(q.ctx(), f)
+		if all = append(all, page...); err != nil || len(page) < f.Limit {
+			return all, err
+		}
+		last := failurePlace(&page[len(page)-1])
+		f.AfterTime, f.AfterID = last.Time, last.ID
+	}
+	return all, nil
 }
 
 func listActs(q *request) (response, error) {

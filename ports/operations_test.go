@@ -191,6 +191,14 @@ func TestOneOfEach(t *testing.T) {
 			h.is(h.ask(h.token(auditor), "GET", r.target(), ""), "503 unavailable")
 		}
 	}
+	// What no name has is not looked for: stores refuse such texts in ways of their own.
+	for _, target := range []string{
+		"/failures/fail_%ff", "/failures/%00", "/replays/%c3%28", "/acts/%7f", "/handlers/%0a/policy", "/trace/%ff",
+		"/sequences/%ff/acc_1",
+	} {
+		h.is(h.operate("GET", target, ""), "404 not_found")
+	}
+	h.is(h.operate("POST", "/failure-groups/%00/retry", why), "404 not_found")
 	h.is(h.operate("POST", "/failures/fail_001/retry", why), "503 unavailable")
 	if h.seq() != 0 {
 		t.Error("an act was recorded that nobody could look at")
@@ -298,5 +306,29 @@ func TestTraces(t *testing.T) {
 	seen := h.is(h.operate("GET", "/trace/cor-9", ""), "200")
 	if seen.str("events", "0", "act_id") != acted.str("event_id") {
 		t.Error(seen.text)
+	}
+}
+
+// One command may be many transfers, of which more are parked than fit a page.
+func TestATraceKnowsOfAllThatIsParked(t *testing.T) {
+	t.Parallel()
+	h := troubled(t)
+	a, b := h.account("", 1000), h.account("", 0)
+	moved := h.is(h.post("/v1/transfers", move(a, b, 10), "X-Correlation-Id: cor-7"), "201")
+	const others = 450
+	h.lot.with(func(l *lot) {
+		for n := range others + 1 {
+			d := parkedAt(100+n, a)
+			d.Seq, d.N, d.Correlation, d.Status = 0, n, "cor-7", ops.Blocked
+			if n == others {
+				d.Seq, d.N = bank.Seq(moved.body["seq"].(float64)), 0
+			}
+			l.failures = append(l.failures, d)
+		}
+	})
+	got := h.is(h.operate("GET", "/trace/cor-7", ""), "200")
+	status := got.str("events", "0", "messages", "0", "handlers", "1", "status")
+	if status != "blocked" || len(got.body["failures"].([]any)) != others+1 {
+		t.Errorf("%d failures, and what waits is %s", len(got.body["failures"].([]any)), status)
 	}
 }

@@ -43,11 +43,24 @@ func (q *request) query() *query {
 			out.fail(name, "unknown_parameter", "no such parameter is known here")
 		case len(v) > 1:
 			out.fail(name, "repeated", "the parameter stands twice")
-		case strings.ContainsFunc(v[0], func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }):
+		case strings.ContainsFunc(v[0], unseen):
 			out.fail(name, "pattern", "the parameter has characters that no value has")
 		}
 	}
 	return out
+}
+
+// unseen is what no value has; what is not UTF-8 is read as the last of them.
+func unseen(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }
+
+// nameable reports whether the steps of the path could name anything. The key of a sequence may be any bytes.
+func (q *request) nameable() bool {
+	for _, step := range q.gin.Params {
+		if step.Key != "key" && strings.ContainsFunc(step.Value, unseen) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *query) fail(name, reason, detail string) {

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,14 +71,18 @@ type obeying struct {
 func (o *obeying) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
-	c, err := o.r.c.Controls.Controls(ctx, o.known)
+	known := o.known
+	if slices.ContainsFunc(o.r.workers, func(w *worker) bool { return w.astray.Load() }) {
+		known = 0 // all is told once more
+	}
+	c, err := o.r.c.Controls.Controls(ctx, known)
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil: // what was wanted last stays in force
 		o.r.c.Log.WarnContext(ctx, "cannot see what operators want", "error", err)
 		return
-	case c.Version != o.known:
+	case c.Version != known:
 		for _, w := range o.r.workers {
 			if w.Kind == Kept {
 				o.tell(w, &c)
@@ -107,6 +112,7 @@ func (o *obeying) tell(w *worker, c *Control) {
 	paused = paused && w.Name != OperationsHandler // nothing could resume it
 	resumed := o.known != 0 && c.Resumed[w.Name] != o.resumed[w.Name]
 	o.resumed[w.Name] = c.Resumed[w.Name]
+	w.astray.Store(false)
 	w.standing.order(paused, why, resumed)
 }
 
@@ -175,9 +181,9 @@ func (w *worker) halt(ctx context.Context, why error) {
 		return
 	}
 	w.log.ErrorContext(ctx, "handler pauses", "handler", w.Name, "reason", why)
+	w.standing.order(true, why.Error(), false) // before anybody can resume it, which is told later
 	if err := w.controls.Halt(ctx, w.Name, why.Error(), time.Now()); err != nil {
 		w.log.ErrorContext(ctx, "cannot pause the handler", "handler", w.Name, "error", err)
-		return
+		w.astray.Store(true)
 	}
-	w.standing.order(true, why.Error(), false)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,79 @@ func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 				t.Fatalf("version %d; want 5", b.book.at(t, 1))
 			}
 			b.book.check(t)
+		})
+	}
+}
+
+// hurried is a store whose operator resumes a handler as soon as it has paused itself, and whose process hears of that
+// before it goes on.
+type hurried struct {
+	*bookStore
+	halted atomic.Int64
+	known  atomic.Int64 // what the process has in force
+	fails  error        // of the first pause
+}
+
+// Controls is of router.Controls.
+func (s *hurried) Controls(ctx context.Context, known int64) (router.Control, error) {
+	s.known.Store(max(known, s.known.Load()))
+	return s.bookStore.Controls(ctx, known)
+}
+
+// Halt is of router.Controls.
+func (s *hurried) Halt(ctx context.Context, handler, why string, at time.Time) error {
+	if s.halted.Add(1) == 1 && s.fails != nil {
+		return s.fails
+	}
+	if err := s.bookStore.Halt(ctx, handler, why, at); err != nil || s.halted.Load() > 1 {
+		return err
+	}
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		return s.Execute(ctx, repair.Act{
+			ID: fmt.Sprint("act_hurried_", s.halted.Load()), Kind: ops.HandlerResume, Handler: handler, Reason: "because",
+			At: at,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	now, err := s.bookStore.Controls(ctx, 0)
+	for err == nil && s.known.Load() < now.Version {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return err
+}
+
+// Whoever is resumed goes on, also where that comes before the pause has been told everywhere, or the pause fails.
+func TestAHandlerThatPausesItselfCanBeResumedAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]error{"resumed": nil, "the pause fails": errBoom} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, s := newLedger(), &hurried{bookStore: openControlled(t), fails: fails}
+			p := quick()
+			p.PerKey = 3
+			b := &bench{name: handlerName, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
+			var err error
+			b.Router, err = router.New("", []router.Route{
+				{Name: handlerName, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
+			}, router.Config{
+				Source: l, Hints: l.hints, Progress: b.progress, Policy: p, Batch: 16, Controls: s, Process: "process",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.book.fail = failing(1, 1, errBoom)
+			b.start(t)
+			for range 5 {
+				l.credit(1)
+			}
+			eventually(t, func() bool { return s.halted.Load() > 1 }) // it has gone on, and come there again
+			b.book.setFail(nil)
 		})
 	}
 }

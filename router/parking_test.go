@@ -96,6 +96,34 @@ func TestReplayGoesInOrderAndStopsAtTheFirstFailure(t *testing.T) {
 	b.book.check(t)
 }
 
+// What goes by itself at once, as a deadlock, is no failure of a replay; what goes on, is one.
+func TestAReplayTriesAgainInPlaceWhatIsTransient(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, newLedger(), openStore(t), quick())
+	b.book.fail = failing(1, 1, errBoom)
+	b.ledger.credit(1)
+	b.ledger.credit(1)
+	b.start(t)
+	b.await(t)
+	key, n := account(1).String(), 0
+	b.book.setFail(func(*handlers.Fact) error {
+		if n++; n < 5 {
+			return handlers.As(handlers.Transient, errBoom)
+		}
+		return nil
+	})
+	if err := b.ReplayHead(t.Context(), handlerName, key, router.By{Cause: "test"}); err != nil || n != 5 {
+		t.Fatalf("after %d tries: %v", n, err)
+	}
+	b.book.setFail(func(*handlers.Fact) error { n++; return handlers.As(handlers.Transient, errBoom) })
+	err := b.ReplayHead(t.Context(), handlerName, key, router.By{Cause: "test"})
+	head, _ := b.head(t, 1)
+	if again, ok := errors.AsType[*router.ReplayError](err); !ok || again.Class != handlers.Transient || n != 5+8 ||
+		len(head.Attempts) != 1 {
+		t.Fatalf("after %d tries %d attempts: %v", n, len(head.Attempts), err)
+	}
+}
+
 func TestClassesDecideHowOftenIsTried(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

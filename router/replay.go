@@ -38,7 +38,8 @@ func (e *ReplayError) Unwrap() error { return e.err }
 
 // ReplayHead handles the first parked message of the key again, through the same handler and in one transaction,
 // and ends its waiting when that succeeds. A failure is added to the message's attempts, unless something is down
-// that the handler needs, and returned as a *ReplayError.
+// that the handler needs, and returned as a *ReplayError. What is likely to go by itself at once is tried in place, as
+// the handler does, and only the last of these tries is added.
 // It does not pass gate, parking and checkpoint, and may run beside the handler.
 func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) error {
 	w := r.worker(handler)
@@ -56,18 +57,36 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) err
 			return err
 		})
 	}))
-	began := time.Now()
-	_, err := step(message.NewMessageWithContext(ctx, "replay", nil))
-	if err == nil || head.Key == "" || head.Paused || ctx.Err() != nil {
-		return err
+	for n, first := 1, time.Now(); ; n++ {
+		began := time.Now()
+		head = Parked{}
+		_, err := step(message.NewMessageWithContext(ctx, "replay", nil))
+		if err == nil || head.Handler == "" || head.Paused || w.over(ctx) {
+			return err
+		}
+		class, took := w.class(err), time.Since(began)
+		w.metrics.Tried(w.Name, class, took)
+		pause := later(err, w.policy().Backoff.After(n))
+		switch {
+		case class == handlers.Unavailable:
+			return &ReplayError{class, err}
+		case class != handlers.Transient || n >= w.policy().Tries[class] || time.Since(first)+pause > replayAgain:
+			return w.failedAgain(ctx, head, err, w.attemptOf(err, class, began, took, by.Cause))
+		case !w.wait(ctx, pause):
+			return errEnding
+		}
 	}
-	class, took := w.class(err), time.Since(began)
-	w.metrics.Tried(w.Name, class, took)
-	if class == handlers.Unavailable {
-		return &ReplayError{class, err}
+}
+
+// replayAgain is for how long a head is tried again in place: others wait for the sequence.
+const replayAgain = 2 * time.Second
+
+// failedAgain records that a head has failed.
+func (w *worker) failedAgain(ctx context.Context, head Parked, err error, a Attempt) error {
+	if ill := w.attempted(ctx, head, a); ill != nil {
+		return errors.Join(err, ill) // it was not recorded, and so has not failed
 	}
-	err = errors.Join(err, w.attempted(ctx, head, w.attemptOf(err, class, began, took, by.Cause)))
-	return &ReplayError{class, err}
+	return &ReplayError{a.Class, err}
 }
 
 // Fronts is what a Lot may be besides: messages of several sequences that end together. It belongs into a transaction.
@@ -168,11 +187,7 @@ func (w *worker) again(ctx context.Context, key string, by By) (Parked, error) {
 // ending is how a message ends that was handled.
 func (w *worker) ending(by By) Ending {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	e := Ending{As: Resolved, By: by.Cause, At: now}
-	if by.Alone {
-		e.Next = w.policy().again(now, handlers.Unknown, 0)
-	}
-	return e
+	return Ending{As: Resolved, By: by.Cause, At: now, Next: w.policy().again(now, handlers.Unknown, 0)}
 }
 
 // parkedFirst is the head of the sequence, decoded.
@@ -212,8 +227,11 @@ const replayTries = 20
 func (w *worker) againOutside(ctx context.Context, key string, by By) (head Parked, err error) {
 	for n := 1; ; n++ {
 		head, err = w.replayOutside(ctx, key, by)
-		if !errors.Is(err, ErrMoved) || n == replayTries || !w.wait(ctx, w.policy().Backoff.After(n)) {
+		if !errors.Is(err, ErrMoved) {
 			return head, err
+		}
+		if n == replayTries || !w.wait(ctx, w.policy().Backoff.After(n)) {
+			return head, handlers.As(handlers.Unavailable, err) // nothing is wrong with the message: later, then
 		}
 	}
 }

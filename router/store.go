@@ -59,11 +59,12 @@ type Lot interface {
 	// sequence until the transaction ends. ok is false when nothing waits.
 	Head(ctx context.Context, handler, key string) (p Parked, ok bool, err error)
 	// Attempted adds an attempt to those of a message that Head has returned. It waits as Failed, and is tried again at
-	// next; zero: when somebody wants it. An act that wanted this attempt has failed.
+	// next; zero: when somebody wants it. An act that wanted this attempt has failed; one that wants another, still does.
 	Attempted(ctx context.Context, p Parked, a Attempt, next time.Time) error
 	// Resolve ends the waiting of a message that Head has returned, in this transaction. It and its attempts are
 	// kept. The sequence goes on with the next message, or ends when there is none and the key is not paused: then the
-	// key flows again. An act that wanted it is done with the sequence, or, if it wanted this message alone, now.
+	// key flows again. An act that wanted it is done with the sequence, or, if it wanted this message alone, now; so is
+	// one that has had nothing to do with it, and finds it done.
 	Resolve(ctx context.Context, p Parked, e Ending) error
 }
 
@@ -72,7 +73,8 @@ type Ending struct {
 	As Status // Resolved or Discarded
 	By string // what ended it: see ops.Attempt
 	At time.Time
-	// Next is when the message behind it is tried; zero: when that was wanted for this one.
+	// Next is when the message behind it is tried, unless what has ended this one, or something else, wants that anyway;
+	// zero: when that was wanted for this one.
 	Next time.Time
 }
 
@@ -136,6 +138,7 @@ type Parked struct {
 	Attempts []Attempt // in their order
 	Tries    int       // its place in the back-off: how often it has failed there since an operator wanted it last
 	Paused   bool      // an operator has paused the key
+	Wanted   By        // what wants it tried, whoever has it in hand
 }
 
 // ID is the message's name for operators.

@@ -19,6 +19,7 @@ type worker struct {
 	rules    atomic.Pointer[Policy]
 	controls Controls
 	parked   atomic.Bool // something, since the cap of the handler was looked at
+	astray   atomic.Bool // it has paused itself, which nobody may know
 	feed     facts
 	from     *bank.Seq // of Config
 	standing *standing

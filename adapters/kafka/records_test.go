@@ -24,6 +24,8 @@ func plain() *sarama.Config {
 	return s
 }
 
+// deleteTopic returns when the broker knows of it no more: it answers as soon as the deletion is decided, and serves
+// the topic until it has carried that out.
 func deleteTopic(t *testing.T, brokers []string, topic string) {
 	t.Helper()
 	admin, err := sarama.NewClusterAdmin(brokers, plain())
@@ -33,6 +35,20 @@ func deleteTopic(t *testing.T, brokers []string, topic string) {
 	defer admin.Close()
 	if err := admin.DeleteTopic(topic); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.After(30 * time.Second); ; {
+		described, err := admin.DescribeTopics([]string{topic})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if described[0].Err == sarama.ErrUnknownTopicOrPartition {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%s is still there: %v", topic, described[0].Err)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

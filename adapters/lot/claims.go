@@ -147,8 +147,10 @@ const (
 		AND (handler = $1 AND key = $2 OR id = (SELECT cause FROM parked_sequence WHERE handler = $1 AND key = $2))`
 	refuseAll = `UPDATE act SET status = 'failed', code = $3, detail = $4, ended_at = $5 WHERE status = 'pending'
 		AND kind = 'sequence.rebuild' AND handler = $1 AND key = $2`
-	// What wanted it tried, still does.
-	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause = '' THEN 0 ELSE due_at END
+	// What wanted it tried, still does. What has come meanwhile because the key did not flow, is tried at once.
+	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause <> '' THEN due_at
+			WHEN head > 0 AND class = '' THEN CAST($3 AS bigint) ELSE 0 END,
+		cause = CASE WHEN cause = '' AND head > 0 AND class = '' THEN 'backoff' ELSE cause END
 		WHERE handler = $1 AND key = $2`
 )
 
@@ -227,7 +229,7 @@ func (l *Lot) Refuse(ctx context.Context, handler, key, code, why string, at tim
 			return err
 		}
 		k := l.db.Key(key)
-		if err := l.exec(ctx, refuseSequence, handler, k); err != nil {
+		if err := l.exec(ctx, refuseSequence, handler, k, at.UnixMicro()); err != nil {
 			return err
 		}
 		if err := l.exec(ctx, endSequence, handler, k); err != nil {

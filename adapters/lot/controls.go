@@ -71,7 +71,7 @@ const pauseHandler = `INSERT INTO handler_control (handler, paused, why, paused_
 // Halt pauses a handler that is over a cap.
 func (l *Lot) Halt(ctx context.Context, handler, why string, at time.Time) error {
 	return l.within(ctx, func(ctx context.Context) error {
-		n, err := l.db.Exec(ctx, pauseHandler, handler, why, ops.ByCap, at.UnixMicro())
+		n, err := l.db.Exec(ctx, pauseHandler, handler, l.db.Text(why), ops.ByCap, at.UnixMicro())
 		if err != nil || n == 0 {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"bankforge/app/ops"
 	"bankforge/router"
@@ -105,17 +106,42 @@ func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 		if err != nil {
 			return refused(ops.RefusedInvalid, err.Error()), nil
 		}
-		if err := l.exec(ctx, `UPDATE parked_message SET status = 'scheduled' WHERE id = $1`, id); err != nil {
+		if b.At.Before(a.At) { // at once, then
+			b.At = a.At
+		}
+		if err := l.want(ctx, a, &p, head, b.At, false); err != nil {
 			return result{}, err
 		}
-		return pending, l.exec(ctx, wish, handler, l.db.Key(string(key)), b.At.UnixMicro(), a.ID, 0)
+		return pending, l.exec(ctx, `UPDATE parked_message SET status = 'scheduled' WHERE id = $1`, id)
 	case ops.FailureRetry:
 		if p.Paused {
 			return refused(ops.RefusedPaused, "the key is paused"), nil
 		}
-		return pending, l.exec(ctx, wish, handler, l.db.Key(string(key)), a.At.UnixMicro(), a.ID, 1)
+		return pending, l.want(ctx, a, &p, head, a.At, true)
 	}
 	return result{}, errors.ErrUnsupported
+}
+
+// want has a sequence that is locked tried at a time. What wanted that before, wants it no more.
+func (l *Lot) want(
+	ctx context.Context, a *repair.Act, p *router.Parked, head int64, at time.Time, alone bool,
+) error {
+	if err := l.supersede(ctx, a, p, head); err != nil {
+		return err
+	}
+	return l.exec(ctx, wish, p.Handler, l.db.Key(p.Key), at.UnixMicro(), a.ID, flag(alone))
+}
+
+// supersede ends what wants a sequence that is locked, as another act will want it otherwise.
+func (l *Lot) supersede(ctx context.Context, a *repair.Act, p *router.Parked, head int64) error {
+	if !isAct(p.Wanted.Cause) {
+		return nil
+	}
+	err := l.exec(ctx, `UPDATE parked_message SET status = 'parked' WHERE id = $1 AND status = 'scheduled'`, head)
+	if err != nil {
+		return err
+	}
+	return l.finish(ctx, p.Wanted.Cause, ops.ActFailed, ops.Superseded, "it is wanted by "+a.ID, a.At)
 }
 
 // discard gives up the head: what waits behind it goes on, and the view of the key lacks something.
@@ -170,7 +196,7 @@ func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 		if !p.Paused {
 			return refused(ops.RefusedNotPaused, "the key is not paused"), nil
 		}
-		return done, l.resume(ctx, a, head)
+		return done, l.resume(ctx, a, &p, head)
 	case ops.SequenceRetry:
 		switch {
 		case head == 0:
@@ -178,13 +204,13 @@ func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 		case p.Paused:
 			return refused(ops.RefusedPaused, "the key is paused"), nil
 		}
-		return pending, l.exec(ctx, wish, a.Handler, key, a.At.UnixMicro(), a.ID, 0)
+		return pending, l.want(ctx, a, &p, head, a.At, false)
 	}
 	return result{}, errors.ErrUnsupported
 }
 
-// resume lets a key go on: what has not failed by itself is tried at once.
-func (l *Lot) resume(ctx context.Context, a *repair.Act, head int64) error {
+// resume lets a key go on: what has not failed by itself is tried at once, and what an act wants, as that said.
+func (l *Lot) resume(ctx context.Context, a *repair.Act, p *router.Parked, head int64) error {
 	key := l.db.Key(a.Key)
 	err := l.exec(ctx, `UPDATE parked_sequence SET paused = 0 WHERE handler = $1 AND key = $2`, a.Handler, key)
 	if err != nil {
@@ -192,6 +218,9 @@ func (l *Lot) resume(ctx context.Context, a *repair.Act, head int64) error {
 	}
 	if head == 0 {
 		return l.exec(ctx, endSequence, a.Handler, key)
+	}
+	if isAct(p.Wanted.Cause) {
+		return nil
 	}
 	return l.exec(ctx, `UPDATE parked_sequence SET due_at = $3, cause = 'backoff' WHERE handler = $1 AND key = $2
 		AND fingerprint = '' AND class = ''`, a.Handler, key, a.At.UnixMicro())
@@ -208,12 +237,35 @@ func (l *Lot) knows(ctx context.Context, handler string) (bool, error) {
 
 // retryGroup has all sequences tried whose heads failed for one reason.
 func (l *Lot) retryGroup(ctx context.Context, a *repair.Act) (result, error) {
+	if err := l.supersedeGroup(ctx, a); err != nil {
+		return result{}, err
+	}
 	n, err := l.db.Exec(ctx, `UPDATE parked_sequence SET due_at = $2, cause = $3, alone = 0, tries = -1
 		WHERE fingerprint = $1 AND fingerprint <> '' AND paused = 0`, a.Target, a.At.UnixMicro(), a.ID)
 	if err != nil || n == 0 || a.Target == "" {
 		return refused(ops.RefusedNotFound, "nothing waits that failed for this reason"), err
 	}
 	return result{ops.ActDone, "", fmt.Sprintf("%d sequences are tried", n)}, nil
+}
+
+// supersedeGroup ends what wants sequences of a group tried. It locks them before acts, as all others do.
+func (l *Lot) supersedeGroup(ctx context.Context, a *repair.Act) error {
+	var all []router.Parked
+	var heads []int64
+	err := l.db.Each(ctx, func(scan func(...any) error) error {
+		var head int64
+		var p router.Parked
+		err := scan(&head, &p.Wanted.Cause)
+		all, heads = append(all, p), append(heads, head)
+		return err
+	}, l.locking(`SELECT head, cause FROM parked_sequence WHERE fingerprint = $1 AND fingerprint <> '' AND paused = 0
+		AND cause LIKE 'act!_%' ESCAPE '!' ORDER BY handler, key`), a.Target)
+	for i := range all {
+		if err == nil {
+			err = l.supersede(ctx, a, &all[i], heads[i])
+		}
+	}
+	return err
 }
 
 func (l *Lot) onHandler(ctx context.Context, a *repair.Act) (result, error) {

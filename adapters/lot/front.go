@@ -89,7 +89,11 @@ func (l *Lot) lockFront(
 // The rest of a sequence goes on behind the last one that was handled.
 const nextFront = `UPDATE parked_sequence SET waiting = waiting - $3, tries = 0, class = '', fingerprint = '',
 	failed_at = 0, tried_at = 0, head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1
-		AND m.key = $2 AND m.id > $4 AND m.ended_at IS NULL), 0) WHERE handler = $1 AND key = $2`
+		AND m.key = $2 AND m.id > $4 AND m.ended_at IS NULL), 0),
+	since = coalesce((SELECT m.parked_at FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $4
+		AND m.ended_at IS NULL ORDER BY m.id LIMIT 1), since),
+	due_at = CASE WHEN CAST($5 AS bigint) > 0 THEN $5 ELSE due_at END,
+	cause = CASE WHEN CAST($5 AS bigint) > 0 THEN 'backoff' ELSE cause END WHERE handler = $1 AND key = $2`
 
 // ResolveFront ends the waiting of what Front has returned.
 func (l *Lot) ResolveFront(
@@ -126,7 +130,7 @@ func (l *Lot) ResolveFront(
 		delete(taken, key)
 	}
 	for key, n := range taken {
-		if err := l.exec(ctx, nextFront, handler, l.db.Key(key), n, last[key]); err != nil {
+		if err := l.exec(ctx, nextFront, handler, l.db.Key(key), n, last[key], micros(e.Next)); err != nil {
 			return nil, err
 		}
 	}

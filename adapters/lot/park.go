@@ -104,7 +104,7 @@ func (l *Lot) addAttempt(ctx context.Context, message int64, n int, a *router.At
 }
 
 const (
-	selectSequence = `SELECT head, tries, paused, since FROM parked_sequence WHERE handler = $1 AND key = $2`
+	selectSequence = `SELECT head, tries, paused, cause, alone FROM parked_sequence WHERE handler = $1 AND key = $2`
 	selectParked   = `SELECT topic, partition, incarnation, position, status, parked_at, type, correlation, accounts,
 		attempts, metadata, payload FROM parked_message WHERE id = $1`
 	selectAttempts = `SELECT at, took, class, error, stack, tried_by FROM parked_attempt WHERE message = $1 ORDER BY n`
@@ -151,9 +151,10 @@ func (l *Lot) lock(ctx context.Context, handler, key string) (id int64, p router
 		return 0, p, err
 	}
 	p.Handler, p.Key = handler, key
-	var since, paused int64
-	_, err = l.one(ctx, []any{&id, &p.Tries, &paused, &since}, l.locking(selectSequence), handler, l.db.Key(key))
-	p.Paused = paused != 0
+	var paused, alone int64
+	_, err = l.one(ctx, []any{&id, &p.Tries, &paused, &p.Wanted.Cause, &alone}, l.locking(selectSequence), handler,
+		l.db.Key(key))
+	p.Paused, p.Wanted.Alone = paused != 0, alone != 0
 	return id, p, err
 }
 
@@ -171,11 +172,11 @@ func (l *Lot) attempts(ctx context.Context, message int64) (out []router.Attempt
 	return out, err
 }
 
-// mustHead locks the sequence of p, and finds out whether p is its head still.
-func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (int64, error) {
-	id, _, err := l.lock(ctx, p.Handler, p.Key)
+// mustHead locks the sequence of p, and finds out whether p is its head still, and what wants it tried.
+func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (id int64, wanted router.By, err error) {
+	id, now, err := l.lock(ctx, p.Handler, p.Key)
 	if err != nil {
-		return 0, err
+		return 0, wanted, err
 	}
 	var there int64
 	found, err := l.one(ctx, []any{&there}, `SELECT 1 FROM parked_message
@@ -183,25 +184,28 @@ func (l *Lot) mustHead(ctx context.Context, p *router.Parked) (int64, error) {
 	if err == nil && !found {
 		err = ErrNotHead
 	}
-	return id, err
+	return id, now.Wanted, err
 }
 
 const (
-	failHead = `UPDATE parked_message SET status = 'parked', class = $2, error = $3, fingerprint = $4,
-		attempts = attempts + 1 WHERE id = $1`
-	// A rebuild that is wanted still is.
+	failHead = `UPDATE parked_message SET status = CASE WHEN CAST($5 AS bigint) = 1 THEN status ELSE 'parked' END,
+		class = $2, error = $3, fingerprint = $4, attempts = attempts + 1 WHERE id = $1`
+	// A rebuild that is wanted still is; and so is what an act wants that has had nothing to do with this try.
 	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5,
-		due_at = CASE WHEN rebuild <> '' THEN due_at ELSE CAST($6 AS bigint) END,
-		cause = 'backoff', alone = 0, tries = tries + 1, tried_at = $7 WHERE handler = $1 AND key = $2`
+		due_at = CASE WHEN rebuild <> '' OR CAST($8 AS bigint) = 1 THEN due_at ELSE CAST($6 AS bigint) END,
+		cause = CASE WHEN CAST($8 AS bigint) = 1 THEN cause ELSE 'backoff' END,
+		alone = CASE WHEN CAST($8 AS bigint) = 1 THEN alone ELSE 0 END, tries = tries + 1, tried_at = $7
+		WHERE handler = $1 AND key = $2`
 	groupAccounts = `UPDATE parked_account SET fingerprint = $2 WHERE message = $1`
 )
 
 // Attempted adds a failed try to the head of a sequence.
 func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
-	id, err := l.mustHead(ctx, &p)
+	id, wanted, err := l.mustHead(ctx, &p)
 	if err != nil {
 		return err
 	}
+	still := flag(isAct(wanted.Cause) && wanted.Cause != a.By)
 	var n int
 	if _, err := l.one(ctx, []any{&n}, `SELECT attempts FROM parked_message WHERE id = $1`, id); err != nil {
 		return err
@@ -210,7 +214,7 @@ func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, 
 		return err
 	}
 	class := a.Class.String()
-	if err := l.exec(ctx, failHead, id, class, l.db.Text(a.Error), a.Fingerprint); err != nil {
+	if err := l.exec(ctx, failHead, id, class, l.db.Text(a.Error), a.Fingerprint, still); err != nil {
 		return err
 	}
 	if err := l.exec(ctx, groupAccounts, id, a.Fingerprint); err != nil {
@@ -221,7 +225,7 @@ func (l *Lot) Attempted(ctx context.Context, p router.Parked, a router.Attempt, 
 	}
 	ended := a.At.Add(a.Took)
 	err = l.exec(ctx, failSequence, p.Handler, l.db.Key(p.Key), class, a.Fingerprint, a.At.UnixMicro(), micros(next),
-		ended.UnixMicro())
+		ended.UnixMicro(), still)
 	if err != nil {
 		return err
 	}
@@ -238,6 +242,8 @@ const (
 		tried_at = 0,
 		head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
 			AND m.ended_at IS NULL), 0),
+		since = coalesce((SELECT m.parked_at FROM parked_message m WHERE m.handler = $1 AND m.key = $2 AND m.id > $3
+			AND m.ended_at IS NULL ORDER BY m.id LIMIT 1), since),
 		due_at = CASE WHEN rebuild <> '' THEN due_at WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4
 			WHEN alone = 1 THEN 0 ELSE due_at END,
 		cause = CASE WHEN waiting = 1 THEN '' WHEN CAST($4 AS bigint) > 0 THEN $5 WHEN alone = 1 THEN '' ELSE cause END,
@@ -264,30 +270,39 @@ func (l *Lot) Resolve(ctx context.Context, p router.Parked, e router.Ending) err
 			return err
 		}
 	}
-	return l.next(ctx, p.Handler, p.Key, id, e)
+	return l.next(ctx, &p, id, e)
 }
 
-// next goes on behind a head that was ended.
-func (l *Lot) next(ctx context.Context, handler, key string, id int64, e router.Ending) error {
+// next goes on behind a head that was ended. What an act wants goes on, too, unless it was about the head alone.
+func (l *Lot) next(ctx context.Context, p *router.Parked, id int64, e router.Ending) error {
 	var waiting int
 	var cause string
-	then := ops.ByBackoff
-	if isAct(e.By) && e.As == router.Discarded {
+	wanted, next, then := p.Wanted, micros(e.Next), ops.ByBackoff
+	switch {
+	case e.As == router.Discarded:
 		then = e.By
+	case !wanted.Alone && (wanted.Cause == e.By || isAct(wanted.Cause)):
+		next = 0
 	}
-	_, err := l.one(ctx, []any{&waiting, &cause}, nextHead, handler, l.db.Key(key), id, micros(e.Next), then)
+	_, err := l.one(ctx, []any{&waiting, &cause}, nextHead, p.Handler, l.db.Key(p.Key), id, next, then)
 	if err != nil {
 		return err
 	}
 	if waiting == 0 {
-		if err := l.exec(ctx, endSequence, handler, l.db.Key(key)); err != nil {
+		if err := l.exec(ctx, endSequence, p.Handler, l.db.Key(p.Key)); err != nil {
 			return err
 		}
 	}
 	if waiting == 0 || cause != e.By {
-		return l.finish(ctx, e.By, ops.ActDone, "", "", e.At)
+		err = l.finish(ctx, e.By, ops.ActDone, "", "", e.At)
 	}
-	return nil
+	switch {
+	case err != nil || wanted.Cause == e.By || wanted.Cause == cause:
+		return err
+	case e.As == router.Discarded:
+		return l.finish(ctx, wanted.Cause, ops.ActFailed, ops.Superseded, "it was discarded by "+e.By, e.At)
+	}
+	return l.finish(ctx, wanted.Cause, ops.ActDone, "", "it was handled by "+e.By, e.At)
 }
 
 func isAct(by string) bool { return strings.HasPrefix(by, "act_") }
@@ -312,10 +327,27 @@ func (l *Lot) Forget(ctx context.Context, of router.Stream, c router.Checkpoint)
 // stay so.
 func (l *Lot) ForgetAll(ctx context.Context, handler string) error { return l.forget(ctx, "", handler) }
 
+// What is left of sequences of which something was forgotten. What was discarded comes again, too.
+var forgetting = []string{
+	`UPDATE parked_sequence SET waiting = (SELECT count(*) FROM parked_message m WHERE m.handler = $1
+		AND m.key = parked_sequence.key AND m.ended_at IS NULL),
+		head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1
+			AND m.key = parked_sequence.key AND m.ended_at IS NULL), 0) WHERE handler = $1`,
+	`UPDATE act SET status = 'failed', code = 'superseded', detail = 'what waited was forgotten, and comes again',
+		ended_at = $2 WHERE status = 'pending' AND id IN (SELECT cause FROM parked_sequence
+			WHERE handler = $1 AND waiting = 0)`,
+	`UPDATE parked_sequence SET class = coalesce((SELECT m.class FROM parked_message m WHERE m.id = head), ''),
+		fingerprint = coalesce((SELECT m.fingerprint FROM parked_message m WHERE m.id = head), ''),
+		cause = CASE WHEN waiting = 0 THEN '' ELSE cause END,
+		due_at = CASE WHEN waiting = 0 AND rebuild = '' THEN 0 ELSE due_at END WHERE handler = $1`,
+	`DELETE FROM parked_sequence WHERE handler = $1 AND waiting = 0 AND paused = 0 AND rebuild = ''`,
+}
+
 // forget takes the handler and what else the condition needs.
 func (l *Lot) forget(ctx context.Context, condition string, args ...any) error {
 	forgotten := ` FROM parked_message WHERE handler = $1` + condition
 	for _, forget := range []string{
+		`DELETE FROM diverged WHERE handler = $1 AND fail IN (SELECT fail` + forgotten + `)`,
 		`DELETE FROM parked_attempt WHERE message IN (SELECT id` + forgotten + `)`,
 		`DELETE FROM parked_account WHERE message IN (SELECT id` + forgotten + `)`,
 		`DELETE` + forgotten,
@@ -324,16 +356,13 @@ func (l *Lot) forget(ctx context.Context, condition string, args ...any) error {
 			return fmt.Errorf("forget what was parked: %w", err)
 		}
 	}
-	for _, again := range []string{
-		`UPDATE parked_sequence SET waiting = (SELECT count(*) FROM parked_message m WHERE m.handler = $1
-			AND m.key = parked_sequence.key AND m.ended_at IS NULL),
-			head = coalesce((SELECT min(m.id) FROM parked_message m WHERE m.handler = $1
-				AND m.key = parked_sequence.key AND m.ended_at IS NULL), 0) WHERE handler = $1`,
-		`UPDATE parked_sequence SET class = coalesce((SELECT m.class FROM parked_message m WHERE m.id = head), ''),
-			fingerprint = coalesce((SELECT m.fingerprint FROM parked_message m WHERE m.id = head), '') WHERE handler = $1`,
-		`DELETE FROM parked_sequence WHERE handler = $1 AND waiting = 0 AND paused = 0 AND rebuild = ''`,
-	} {
-		if err := l.exec(ctx, again, args[0]); err != nil {
+	now := time.Now().UnixMicro()
+	for _, statement := range forgetting {
+		of := []any{args[0]}
+		if strings.Contains(statement, "$2") {
+			of = append(of, now)
+		}
+		if err := l.exec(ctx, statement, of...); err != nil {
 			return fmt.Errorf("forget what was parked: %w", err)
 		}
 	}

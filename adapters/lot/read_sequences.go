@@ -25,6 +25,7 @@ func scanSequence(scan func(...any) error) (s ops.Sequence, err error) {
 	if due == 0 {
 		s.NextBy = ""
 	}
+	s.Tries = max(s.Tries, 0) // below that, somebody wants it
 	return s, err
 }
 

@@ -133,7 +133,9 @@ func (l *Lot) Running(ctx context.Context) (out []repair.Running, err error) {
 			return err
 		}
 		err := json.Unmarshal([]byte(body), &spec)
-		out = append(out, repair.Running{ID: id, Rate: spec.Rate, Concurrency: spec.Concurrency})
+		out = append(out, repair.Running{
+			ID: id, Rate: spec.Rate, Concurrency: spec.Concurrency, StopAfter: spec.StopAfter,
+		})
 		return err
 	}, `SELECT id, spec FROM replay WHERE status = 'running' ORDER BY started_at, id`)
 	return out, err

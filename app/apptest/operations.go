@@ -43,6 +43,8 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"paused keys", (*desk).checkPause},
 		{"discarding and rebuilding", (*desk).checkDiscard},
 		{"a rebuild beside other wishes", (*desk).checkRebuildBeside},
+		{"a wish beside others", (*desk).checkBeside},
+		{"the oldest", (*desk).checkOldest},
 		{"replays", (*desk).checkReplays},
 		{"much of a replay", (*desk).checkMuch},
 		{"the pace of replays", (*desk).checkPace},
@@ -310,21 +312,21 @@ func (d *desk) checkAlone() error {
 	}
 	target := ops.FailureID(d.handler, "inc", 1, 1)
 	body := []byte(`{"at":"` + d.later(time.Minute).Format(time.RFC3339Nano) + `"}`)
-	if _, err := d.act(repair.Act{Kind: ops.FailureSchedule, Target: target, Body: body}, ops.ActPending, ""); err != nil {
+	id, err := d.act(repair.Act{Kind: ops.FailureSchedule, Target: target, Body: body}, ops.ActPending, "")
+	if err != nil {
 		return err
 	}
 	f, ok, err := d.s.Failure(d.ctx, target)
 	if err != nil || !ok || f.Status != ops.Scheduled || !f.NextAt.Equal(d.later(time.Minute)) || !f.Head {
 		return fmt.Errorf("scheduled: %v %+v, %w", ok, f, orNil(err))
 	}
-	if err := d.tries("k", ops.ByBackoff, true, time.Time{}); err != nil {
+	if err := d.tries("k", id, true, time.Time{}); err != nil {
 		return err
 	}
 	if f, _, err = d.s.Failure(d.ctx, target); err != nil || f.Status != ops.Parked || len(f.Tries) != 2 {
 		return fmt.Errorf("tried: %+v, %w", f, orNil(err))
 	}
-	id, err := d.act(repair.Act{Kind: ops.FailureRetry, Target: target}, ops.ActPending, "")
-	if err != nil {
+	if id, err = d.act(repair.Act{Kind: ops.FailureRetry, Target: target}, ops.ActPending, ""); err != nil {
 		return err
 	}
 	all, err := d.due(d.now, "k")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"bankforge/app/bank"
@@ -277,11 +278,11 @@ func (d *desk) checkHalt(version int64) error {
 	if n, err := d.s.Waiting(d.ctx, d.handler); err != nil || n != 1 {
 		return fmt.Errorf("%d wait, %w; want 1", n, orNil(err))
 	}
-	if err := d.s.Halt(d.ctx, d.handler, "too much", d.now); err != nil {
+	if err := d.s.Halt(d.ctx, d.handler, "too much \xff\x00", d.now); err != nil { // of a key that may be any bytes
 		return err
 	}
 	got, err := d.s.Controls(d.ctx, version)
-	if err != nil || got.Paused[d.handler] != "too much" {
+	if err != nil || !strings.HasPrefix(got.Paused[d.handler], "too much") {
 		return fmt.Errorf("halted: %+v, %w", got, orNil(err))
 	}
 	said := router.Report{HandlerStatus: router.HandlerStatus{

@@ -45,6 +45,7 @@ type (
 	sleepy   struct{ sound } // does not see that a handler is paused
 	vague    struct{ sound } // settles one sequence of many
 	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
+	patient  struct{ sound } // has acts wait that nobody will do any more
 )
 
 func (b twice) Execute(ctx context.Context, a repair.Act) error {
@@ -186,6 +187,14 @@ func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt
 	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
 }
 
+func (b patient) Act(ctx context.Context, id string) (ops.Executed, bool, error) {
+	a, ok, err := b.sound.Act(ctx, id)
+	if a.Code == ops.Superseded {
+		a.Status, a.Code, a.EndedAt = ops.ActPending, "", time.Time{}
+	}
+	return a, ok, err
+}
+
 func openSound(t *testing.T) sound {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"), sqlite.ViewsFile)
@@ -234,6 +243,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
 		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
 		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
+		"acts stay pending alone": func(s sound) apptest.OperationsStore { return patient{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -38,6 +38,7 @@ const (
 	RefusedInvalid   = "invalid_request" // its body cannot be read
 	RefusedNoRebuild = "not_rebuildable" // the handler's view of one key cannot be written anew
 	FailedAgain      = "failed_again"    // it was tried, and failed; the failure has one more attempt
+	Superseded       = "superseded"      // another act wants it otherwise, or what it was about has gone
 )
 
 // ScheduleBody says when a failure is tried.

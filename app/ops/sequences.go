@@ -10,8 +10,8 @@ type Sequence struct {
 	ID          string // seq_…; of handler and key
 	Handler     string
 	Key         string
-	Waiting     int // messages
-	Since       time.Time
+	Waiting     int       // messages
+	Since       time.Time // when the first that waits was parked
 	Paused      bool      // by an operator: nothing of it is tried
 	Diverged    bool      // something of the key was discarded, and its view not rebuilt since
 	Why         string    // it diverged

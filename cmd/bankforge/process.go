@@ -88,6 +88,9 @@ func newBankProcess(ctx context.Context, conf *Serve, where *Where, log *slog.Lo
 	if err = b.checkViews(ctx); err != nil {
 		return b, err
 	}
+	if err = b.introduce(ctx); err != nil {
+		return b, err
+	}
 	b.watch()
 	return b, nil
 }
@@ -273,6 +276,20 @@ func (b *bankProcess) checkViews(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// introduce tells the parking lot which handlers run here, before any does: where views are built anew, operators' acts
+// come from the log once more, and one about a handler that nobody has heard of would be refused.
+func (b *bankProcess) introduce(ctx context.Context) error {
+	var all []router.Report
+	for _, r := range b.routes {
+		if r.Kind == router.Kept && b.conf.runs(r.Module) {
+			all = append(all, router.Report{HandlerStatus: router.HandlerStatus{
+				Handler: r.Name, Topic: r.Topic, State: router.Stopped,
+			}})
+		}
+	}
+	return b.stores.Writes.Operations.Report(ctx, owner(), all, time.Now())
 }
 
 // reactionGrace is how long what is being handled may take at the end, after --grace.

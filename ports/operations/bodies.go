@@ -1,8 +1,11 @@
 package operations
 
 import (
+	"fmt"
+
 	"github.com/danielgtaylor/huma/v2"
 
+	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/ports/body"
 	"bankforge/ports/strictjson"
@@ -153,7 +156,9 @@ func (b *PolicyBody) Body() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = ops.ParsePolicy(text, ops.DefaultPolicy())
+	if _, err = ops.ParsePolicy(text, ops.DefaultPolicy()); err == nil && len(text) > bank.MaxActBody {
+		err = fmt.Errorf("as a whole it has more than %d bytes", bank.MaxActBody)
+	}
 	return text, err
 }
 

@@ -43,6 +43,15 @@ const (
 	headerStack         = "kafka_dlt-exception-stacktrace"
 	headerFailure       = "bankforge_failure"
 	headerStatus        = "bankforge_status"
+	headerLeftOut       = "bankforge_left_out" // what would have made the letter too long: see fit
+)
+
+// Limits of a letter in bytes. What a broker carries is at most a million, and a letter has more headers than what was
+// parked had.
+const (
+	maxLetter = 900_000
+	maxError  = 4 << 10
+	maxStack  = 16 << 10
 )
 
 const (
@@ -73,7 +82,7 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 			msg.Metadata[name] = value
 		}
 	}
-	class, text := l.Class, l.Error
+	class, text := l.Class, first(l.Error, maxError)
 	if class == "" {
 		class, text = blockedClass, blockedError
 	}
@@ -88,15 +97,51 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 		headerGroup:         prefix + l.Handler,
 		headerClass:         class,
 		headerMessage:       text,
-		headerStack:         strings.TrimSuffix(class+": "+text+"\n"+l.Stack, "\n"),
+		headerStack:         strings.TrimSuffix(class+": "+text+"\n"+first(l.Stack, maxStack), "\n"),
 		headerFailure:       l.Parked.ID(),
 		headerStatus:        string(l.Status),
 	})
 	if partition >= partitions { // there are fewer than there were
 		partition = router.PartitionOf(l.Key, partitions)
 	}
+	l.fit(msg)
 	msg.SetContext(router.WithPartition(context.Background(), partition))
 	return msg
+}
+
+// fit leaves out of a letter that no broker would take what may be long: its payload, and then the headers that it
+// came with. They are in the parking lot; and letters behind it must not wait for it.
+func (l *Letter) fit(msg *message.Message) {
+	size := func() int {
+		n := len(msg.Payload)
+		for name, value := range msg.Metadata {
+			n += len(name) + len(value)
+		}
+		return n
+	}
+	if size() <= maxLetter {
+		return
+	}
+	msg.Payload = nil
+	msg.Metadata[headerLeftOut] = "payload"
+	if size() <= maxLetter {
+		return
+	}
+	for name := range l.Metadata {
+		if name != keyName && !strings.HasPrefix(name, "kafka_dlt-") {
+			delete(msg.Metadata, name)
+		}
+	}
+	msg.Metadata[headerLeftOut] = "payload, headers"
+	msg.Metadata[headerFailure], msg.Metadata[headerStatus] = l.Parked.ID(), string(l.Status)
+}
+
+// first is the beginning of a text, in whole characters.
+func first(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // long is a number as Java's ByteBuffer writes it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -116,6 +117,15 @@ func (b *broker) Publish(topic string, msgs ...*message.Message) error {
 	defer b.mu.Unlock()
 	if b.away || b.topics[topic] == nil {
 		return errors.New("the broker is away, or has no such topic")
+	}
+	for _, m := range msgs {
+		size := len(m.Payload)
+		for name, value := range m.Metadata {
+			size += len(name) + len(value)
+		}
+		if size > 1_000_000 {
+			return errors.New("a message is too large")
+		}
 	}
 	b.topics[topic] = append(b.topics[topic], msgs...)
 	return nil
@@ -252,4 +262,30 @@ func TestOneShowsAtATime(t *testing.T) {
 			t.Errorf("shown are %v", got)
 		}
 	})
+}
+
+// What no broker would take as it is holds up nothing behind it.
+func TestALetterThatIsTooLongHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	for name, lengthen := range map[string]func(*mirror.Letter){
+		"payload": func(l *mirror.Letter) { l.Payload = make([]byte, 1_000_000) },
+		"headers": func(l *mirror.Letter) { l.Metadata["mine"] = strings.Repeat("x", 1_000_000) },
+		"error":   func(l *mirror.Letter) { l.Error = strings.Repeat("ä", 500_000) },
+		"stack":   func(l *mirror.Letter) { l.Stack = strings.Repeat("x", 1_000_000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l, b := &lot{mirrored: map[int64]bool{}}, &broker{topics: map[string][]*message.Message{}}
+				letters := some(3)
+				lengthen(&letters[0])
+				l.park(letters...)
+				run(t, l, b)
+				time.Sleep(time.Minute)
+				if got := b.told(topic); !slices.Equal(got, ids(letters...)) {
+					t.Errorf("shown are\n%v\nwant\n%v", got, ids(letters...))
+				}
+			})
+		})
+	}
 }

@@ -215,7 +215,7 @@ func (s *story) mend() error {
 	return errors.Join(err, s.settled())
 }
 
-// settled looks at what operators see in the end: no failure waits, no act of a sequence is pending, no claim is left.
+// settled looks at what operators see in the end: no failure waits, no act is pending, no group or replay is left.
 func (s *story) settled() error {
 	waits, err := s.store.Failures(s.ctx, ops.FailureFilter{Page: ops.Page{Limit: 10}, Handler: s.name, Waiting: true})
 	if len(waits) > 0 {
@@ -225,13 +225,17 @@ func (s *story) settled() error {
 	if len(groups) > 0 {
 		err = errors.Join(err, fmt.Errorf("groups without failures: %+v", groups))
 	}
+	pending, late := s.store.Acts(s.ctx, ops.ActFilter{Page: ops.Page{Limit: 10}, Status: ops.ActPending})
+	if len(pending) > 0 {
+		late = errors.Join(late, fmt.Errorf("acts that nothing will end: %+v", pending))
+	}
 	running, worse := s.store.Replays(s.ctx, ops.ReplayFilter{Page: ops.Page{Limit: 200}, Status: ops.ReplayRunning})
 	for _, r := range running {
 		if r.Spec.Filter.Handler == s.name && r.KeysLeft == 0 {
 			err = errors.Join(err, fmt.Errorf("replay %s has nothing left, and runs", r.ID))
 		}
 	}
-	return errors.Join(err, ill, worse)
+	return errors.Join(err, ill, late, worse)
 }
 
 func TestWhateverOperatorsDoOrderHolds(t *testing.T) {

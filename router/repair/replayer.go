@@ -46,7 +46,12 @@ type Metrics interface {
 }
 
 // Replayer tries again what waits for the handlers of one module. Many may share a store.
-type Replayer struct{ c Config }
+type Replayer struct {
+	c Config
+
+	mu   sync.Mutex
+	held map[string]time.Time // handlers whose replays wait for what is down, until when
+}
 
 // New makes a replayer.
 func New(c Config) *Replayer {
@@ -66,7 +71,7 @@ func New(c Config) *Replayer {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Owner += "/" + rand.Text()[:8]
-	return &Replayer{c: c}
+	return &Replayer{c: c, held: map[string]time.Time{}}
 }
 
 // Run works until ctx ends; what is being tried comes to its end.
@@ -100,9 +105,7 @@ func (r *Replayer) look(ctx context.Context, work chan<- Due, running chan<- Run
 			r.c.Log.WarnContext(ctx, "cannot see what is due", "error", err)
 		}
 		for _, d := range all {
-			select {
-			case work <- d:
-			case <-ctx.Done():
+			if !r.handOut(ctx, d, work, running, every.C) {
 				return
 			}
 		}
@@ -113,6 +116,22 @@ func (r *Replayer) look(ctx context.Context, work chan<- Due, running chan<- Run
 		case <-ctx.Done():
 			return
 		case <-every.C:
+		}
+	}
+}
+
+// handOut hands a sequence to the next worker that has time for it; replays need not wait for that. false: ctx has ended.
+func (r *Replayer) handOut(
+	ctx context.Context, d Due, work chan<- Due, running chan<- Running, every <-chan time.Time,
+) bool {
+	for {
+		select {
+		case work <- d:
+			return true
+		case <-every:
+			r.lookAtReplays(ctx, running)
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -140,7 +159,8 @@ const dueAtOnce = 100
 type worker struct {
 	r     *Replayer
 	owner string
-	kept  time.Time // when the claim was prolonged last
+	mine  []Due     // what is claimed
+	kept  time.Time // when the claims were prolonged last
 }
 
 // forReplays is another worker, whose claims are its own.
@@ -154,7 +174,7 @@ func (w *worker) sequences(ctx context.Context, work <-chan Due) {
 		if err != nil || !ok {
 			continue // somebody else has it, or it comes again
 		}
-		w.kept = now
+		w.kept, w.mine = now, []Due{d}
 		due := d.Rebuild || w.stillDue(ctx, &d)
 		switch {
 		case !due:
@@ -184,57 +204,68 @@ func (w *worker) stillDue(ctx context.Context, d *Due) bool {
 	return true
 }
 
-// until tries the messages of a sequence in order, until it is empty, one fails, or more says no. It reports
-// whether it is empty.
-func (w *worker) until(ctx context.Context, d *Due, more func() bool) (empty, failed bool) {
+// outcome is how far a sequence was tried. unsettled: it goes on, now or later.
+type outcome int
+
+const (
+	unsettled outcome = iota
+	emptied
+	failing // one of its messages has failed, or its key is paused
+	held    // what it needs is down, which says nothing about its messages
+)
+
+// until tries the messages of a sequence in order, until it is empty, one fails, or more says no.
+func (w *worker) until(ctx context.Context, d *Due, more func() bool) outcome {
 	by := router.By{Cause: d.Cause, Alone: d.Alone}
 	for ctx.Err() == nil && more() {
 		err := w.r.c.Router.ReplayHead(ctx, d.Handler, d.Key, by)
 		switch {
 		case err == nil:
 			w.count(d.Handler, true)
-			if d.Alone {
-				return false, false
-			}
-			if !w.keep(ctx, d) {
-				return false, false
+			if d.Alone || !w.keep(ctx) {
+				return unsettled
 			}
 		case errors.Is(err, router.ErrNoSequence):
-			return true, false
-		case errors.Is(err, router.ErrKeyPaused), ctx.Err() != nil:
-			return false, ctx.Err() == nil
+			return emptied
+		case ctx.Err() != nil:
+			return unsettled
+		case errors.Is(err, router.ErrKeyPaused):
+			return failing
 		default:
 			w.count(d.Handler, false)
-			w.failed(ctx, d, err)
-			return false, true
+			return w.failed(ctx, d, err)
 		}
 	}
-	return false, false
+	return unsettled
 }
 
 // failed has a sequence wait whose failure says nothing about it. The others have been given their time.
-func (w *worker) failed(ctx context.Context, d *Due, err error) {
+func (w *worker) failed(ctx context.Context, d *Due, err error) outcome {
 	w.r.c.Log.WarnContext(ctx, "a message has failed again", "handler", d.Handler, "key", d.Key, "error", err)
 	again, is := errors.AsType[*router.ReplayError](err)
 	if is && again.Class != handlers.Unavailable {
-		return
+		return failing
 	}
 	if err := w.r.c.Store.Postpone(ctx, d.Handler, d.Key, time.Now().Add(w.r.c.Hold)); err != nil && ctx.Err() == nil {
 		w.r.c.Log.WarnContext(ctx, "cannot postpone a sequence", "handler", d.Handler, "error", err)
 	}
+	return held
 }
 
-// keep prolongs the claim in time; false: it has been lost.
-func (w *worker) keep(ctx context.Context, d *Due) bool {
+// keep prolongs the claims in time, also of what waits for its turn; false: one has been lost.
+func (w *worker) keep(ctx context.Context) bool {
 	now := time.Now()
 	if now.Sub(w.kept) < w.r.c.Claim/3 {
 		return true
 	}
-	ok, err := w.r.c.Store.Claim(ctx, d.Handler, d.Key, w.owner, now, now.Add(w.r.c.Claim))
-	if ok && err == nil {
-		w.kept = now
+	for _, d := range w.mine {
+		ok, err := w.r.c.Store.Claim(ctx, d.Handler, d.Key, w.owner, now, now.Add(w.r.c.Claim))
+		if err != nil || !ok {
+			return false
+		}
 	}
-	return ok && err == nil
+	w.kept = now
+	return true
 }
 
 func (w *worker) count(handler string, ok bool) {

@@ -30,7 +30,7 @@ func (w *worker) replay(ctx context.Context, r Running) bool {
 	if r.Rate > 0 {
 		n = min(n, max(1, r.Rate/share))
 	}
-	all, err := w.r.c.Store.Take(ctx, r, w.r.c.Router.Handlers(), w.owner, n, now, now.Add(w.r.c.Claim))
+	all, err := w.r.c.Store.Take(ctx, r, w.r.upright(now), w.owner, n, now, now.Add(w.r.c.Claim))
 	if err != nil {
 		if ctx.Err() == nil {
 			w.r.c.Log.WarnContext(ctx, "cannot take from a replay", "replay", r.ID, "error", err)
@@ -44,11 +44,17 @@ func (w *worker) replay(ctx context.Context, r Running) bool {
 	pace := pace{w: w, r: r, ctx: ctx}
 	settled, all := w.together(ctx, all, &pace)
 	for i := range all {
-		empty, failed := w.until(ctx, &all[i], pace.next)
-		if empty || failed {
-			settled = append(settled, Settled{all[i], failed})
+		w.mine = all[i:]
+		became := w.until(ctx, &all[i], pace.next)
+		switch became {
+		case emptied, failing:
+			settled = append(settled, Settled{all[i], became == failing})
+		case held:
+			w.r.hold(all[i].Handler)
+		case unsettled:
 		}
-		if ctx.Err() != nil || pace.over || !w.keepAll(ctx, all[i:]) {
+		stops := became == failing && r.StopAfter > 0 // it may be over: that shows once this one is settled
+		if ctx.Err() != nil || pace.over || became == held || stops || !w.keep(ctx) {
 			break
 		}
 	}
@@ -60,10 +66,29 @@ func (w *worker) replay(ctx context.Context, r Running) bool {
 	return true
 }
 
+// hold has the replays of a handler wait for what is down.
+func (r *Replayer) hold(handler string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held[handler] = time.Now().Add(r.c.Hold)
+}
+
+// upright are the handlers whose replays do not wait for what is down.
+func (r *Replayer) upright(now time.Time) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(r.c.Router.Handlers()), func(handler string) bool {
+		return now.Before(r.held[handler])
+	})
+}
+
 // together tries many messages in one transaction, as long as all of them succeed and no rate has to be kept to. It
 // returns the sequences that are empty by that, and those that are left to be tried one by one.
 func (w *worker) together(ctx context.Context, all []Due, p *pace) (settled []Settled, left []Due) {
-	for len(all) > 0 && p.r.Rate == 0 && ctx.Err() == nil && p.next() && w.keepAll(ctx, all) {
+	for len(all) > 0 && p.r.Rate == 0 && ctx.Err() == nil && p.next() {
+		if w.mine = all; !w.keep(ctx) {
+			break
+		}
 		first := all[0]
 		var keys []string
 		for _, d := range all {
@@ -89,22 +114,6 @@ func (w *worker) together(ctx context.Context, all []Due, p *pace) (settled []Se
 	return settled, all
 }
 
-// keepAll prolongs the claims in time.
-func (w *worker) keepAll(ctx context.Context, rest []Due) bool {
-	if time.Since(w.kept) < w.r.c.Claim/3 {
-		return true
-	}
-	now := time.Now()
-	for _, d := range rest {
-		ok, err := w.r.c.Store.Claim(ctx, d.Handler, d.Key, w.owner, now, now.Add(w.r.c.Claim))
-		if err != nil || !ok {
-			return false
-		}
-	}
-	w.kept = now
-	return true
-}
-
 // pace keeps to the rate of a replay, and looks from time to time whether it still runs.
 type pace struct {
 	ctx    context.Context //nolint:containedctx // of one turn of a worker
@@ -120,12 +129,8 @@ const lookEvery = 200 * time.Millisecond
 
 // next reports whether one more message may be tried, once it may.
 func (p *pace) next() bool {
-	if time.Since(p.looked) >= lookEvery {
-		runs, err := p.w.r.c.Store.Runs(p.ctx, p.r.ID)
-		if p.over = err != nil || !runs; p.over {
-			return false
-		}
-		p.looked = time.Now()
+	if !p.runs() {
+		return false
 	}
 	if p.r.Rate == 0 {
 		return true
@@ -133,13 +138,23 @@ func (p *pace) next() bool {
 	if p.tokens == 0 {
 		n := max(1, p.r.Rate/share)
 		from, err := p.w.r.c.Store.Allow(p.ctx, p.r, n, time.Now())
-		if p.over = err != nil || !p.wait(time.Until(from)); p.over {
+		if p.over = err != nil || !p.wait(time.Until(from)); p.over || !p.runs() { // it may have been cancelled meanwhile
 			return false
 		}
 		p.tokens = n
 	}
 	p.tokens--
 	return true
+}
+
+// runs reports whether the replay did, the last time that this was looked at.
+func (p *pace) runs() bool {
+	if time.Since(p.looked) < lookEvery {
+		return true
+	}
+	runs, err := p.w.r.c.Store.Runs(p.ctx, p.r.ID)
+	p.over, p.looked = err != nil || !runs, time.Now()
+	return !p.over
 }
 
 func (p *pace) wait(d time.Duration) bool {

@@ -80,6 +80,7 @@ type Running struct {
 	ID          string
 	Rate        int // messages a second, of all processes together; 0: as many as can be
 	Concurrency int // owners of claims beside one another, of all processes together
+	StopAfter   int // sequences that may fail; 0: all
 }
 
 // Replays share the sequences of replays among replayers.
