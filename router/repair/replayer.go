@@ -120,7 +120,8 @@ func (r *Replayer) look(ctx context.Context, work chan<- Due, running chan<- Run
 	}
 }
 
-// handOut hands a sequence to the next worker that has time for it; replays need not wait for that. false: ctx has ended.
+// handOut hands a sequence to the next worker that has time for it; replays need not wait for that. false: ctx has
+// ended.
 func (r *Replayer) handOut(
 	ctx context.Context, d Due, work chan<- Due, running chan<- Running, every <-chan time.Time,
 ) bool {
