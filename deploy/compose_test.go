@@ -3,6 +3,7 @@
 package deploy_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"go.yaml.in/yaml/v3"
 )
 
 // load reads docker-compose.yml as docker compose does, with .env beside it.
@@ -34,7 +36,7 @@ var servers = []string{"kafka", "mailpit", "mongo", "postgres", "redis"}
 // profiles says which services each profile adds to the servers.
 var profiles = map[string][]string{
 	"":    nil,
-	"one": {"bank"},
+	"one": {"bank"}, "watch": {"prometheus"},
 	"many": {"account-query", "command-1", "command-2", "console", "event-store", "gateway", "monitoring", "push",
 		"transaction-query"},
 }
@@ -205,6 +207,55 @@ func TestUpstreams(t *testing.T) {
 }
 
 // TestImage: the image holds a static program that is run by a user without rights, and asks it how it is.
+// TestPrometheus: it asks every process of the bank, whichever profile runs it, where that serves its metrics, and has
+// the rules that docs/alerts.md tells of.
+func TestPrometheus(t *testing.T) {
+	t.Parallel()
+	var conf struct {
+		RuleFiles []string `yaml:"rule_files"`
+		Scrape    []struct {
+			DNS []struct {
+				Names []string `yaml:"names"`
+				Type  string   `yaml:"type"`
+				Port  int      `yaml:"port"`
+			} `yaml:"dns_sd_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	d := yaml.NewDecoder(strings.NewReader(read(t, "prometheus.yml")))
+	if err := d.Decode(&conf); err != nil || len(conf.Scrape) != 1 || len(conf.Scrape[0].DNS) != 1 {
+		t.Fatalf("%+v, %v", conf, err)
+	}
+	project, asked := load(t, "one", "many", "watch"), conf.Scrape[0].DNS[0]
+	var processes []string
+	for name, s := range project.Services {
+		if s.Image != "bankforge" {
+			continue
+		}
+		processes = append(processes, name)
+		if at := s.Environment["BANKFORGE_ADMIN"]; at == nil || *at != fmt.Sprint("0.0.0.0:", asked.Port) {
+			t.Errorf("%s does not serve its metrics at port %d", name, asked.Port)
+		}
+		for _, p := range s.Ports {
+			if int(p.Target) == asked.Port {
+				t.Errorf("%s publishes its metrics and profiles", name)
+			}
+		}
+	}
+	slices.Sort(processes)
+	if got := slices.Sorted(slices.Values(asked.Names)); !slices.Equal(got, processes) || asked.Type != "A" {
+		t.Errorf("asked are %q, and there are %q", got, processes)
+	}
+	mounted := map[string]string{}
+	for _, v := range project.Services["prometheus"].Volumes {
+		mounted[v.Target] = v.Source
+	}
+	for _, file := range append(conf.RuleFiles, "prometheus.yml") {
+		if from := mounted["/etc/prometheus/"+file]; !strings.HasSuffix(from, "deploy/"+file) {
+			t.Errorf("%s is %q in the container", file, from)
+		}
+	}
+}
+
 func TestImage(t *testing.T) {
 	t.Parallel()
 	text := read(t, "../Dockerfile")

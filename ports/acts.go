@@ -23,7 +23,7 @@ func act[B any](say func(q *request, in *B) (bank.Act, error)) action {
 		if err != nil {
 			return response{done: &done.Done}, err
 		}
-		return response{status: http.StatusOK, body: operations.ActedOf(&became), done: &done.Done}, nil
+		return response{status: http.StatusOK, body: q.watcher().Acted(&became), done: &done.Done}, nil
 	})
 }
 
@@ -63,7 +63,7 @@ func (q *request) executed(done *app.ActDone) (ops.Executed, error) {
 		if err == nil && ok {
 			became = a
 			if a.Status != ops.ActPending || done.Act.Kind == bank.FailureSchedule {
-				return became, refusedLater(&a)
+				return became, q.refusedLater(&a)
 			}
 		}
 		select {
@@ -77,15 +77,19 @@ func (q *request) executed(done *app.ActDone) (ops.Executed, error) {
 }
 
 // refusedLater is the refusal of an act that could not be done when its turn came; nil: it was done, or tried in vain.
-func refusedLater(a *ops.Executed) error {
+func (q *request) refusedLater(a *ops.Executed) error {
 	if a.Status != ops.ActRefused && (a.Status != ops.ActFailed || a.Code == ops.FailedAgain) {
 		return nil
 	}
 	code := bank.Code(a.Code)
+	if a.Code == ops.RefusedVersion {
+		code = bank.PreconditionFailed
+	}
 	if _, known := meanings[code]; !known {
 		code = codeWrongState
 	}
-	return &refusal{what: bank.Refuse(code, "", "It was recorded, and could not be done: "+a.Detail+"."), event: a.ID}
+	detail := "It was recorded, and could not be done: " + q.watcher().Text(a.Detail) + "."
+	return &refusal{what: bank.Refuse(code, "", detail), event: a.ID}
 }
 
 // onHead acts on a failure that must be the first of its sequence.
@@ -222,8 +226,8 @@ var planned = command(func(q *request, call app.Call, in *operations.Plan) (resp
 	}, nil
 })
 
-// treated changes a policy. Who says of which version gets that one changed, or none: from looking at the version to
-// having changed it, no other change is begun in the process that owns the ledger.
+// treated changes a policy. Who says of which version gets that one changed, or none: the act says so, too, and is
+// executed in the order of the log, whoever owns it meanwhile.
 var treated = command(func(q *request, call app.Call, in *operations.Treatment) (response, error) {
 	text, err := in.Policy.Value.Body()
 	if err != nil {
@@ -234,49 +238,27 @@ var treated = command(func(q *request, call app.Call, in *operations.Treatment) 
 	if err != nil {
 		return response{}, err
 	}
-	q.policies.Lock()
-	defer q.policies.Unlock()
 	done, became, err := acted(q, call, in, func(_ *request, in *operations.Treatment) (bank.Act, error) {
 		wanted := bank.Act{
 			Kind: bank.HandlerPolicy, Handler: q.gin.Param("name"), Body: text, Reason: string(in.Reason),
 		}
-		if given {
-			if err := q.settled(); err != nil {
-				return wanted, err
-			}
-		}
 		h, err := q.handler("name")
-		if v := operations.PolicyVersion(&h); err == nil && given && !want.match(v) {
+		switch v := operations.PolicyVersion(&h); {
+		case err != nil || !given || want.any:
+		case !want.match(v):
 			err = bank.Refuse(bank.PreconditionFailed, "",
 				"The version is "+strconv.FormatUint(uint64(v), 10)+".")
+		default:
+			wanted.Target = ops.PolicyVersion(h.Version)
 		}
 		return wanted, err
 	})
 	if err != nil {
 		return response{done: &done.Done}, err
 	}
-	if became.Status == ops.ActPending {
-		q.unsettled = became.ID
-	}
-	out := response{status: http.StatusOK, body: operations.ActedOf(&became), done: &done.Done}
+	out := response{status: http.StatusOK, body: q.watcher().Acted(&became), done: &done.Done}
 	if h, err := q.handler("name"); err == nil && became.Status == ops.ActDone {
 		out.version = operations.PolicyVersion(&h)
 	}
 	return out, nil
 })
-
-// settled refuses to compare versions while a change before is recorded and not executed. Callers hold policies.
-func (q *request) settled() error {
-	if q.unsettled == "" {
-		return nil
-	}
-	_, ok, err := q.Ops.Lot.Act(q.ctx(), q.unsettled)
-	switch {
-	case err != nil:
-		return away(err)
-	case !ok:
-		return bank.Refuse(app.CodeUnavailable, "", "A change of a policy has not been executed yet.")
-	}
-	q.unsettled = ""
-	return nil
-}

@@ -22,6 +22,7 @@ type lot struct {
 	failures  []ops.Detail
 	groups    []ops.Group
 	sequences []ops.Sequence
+	diverged  []ops.DivergedKey
 	handlers  []ops.Handler
 	replays   []ops.Replay
 	executed  []ops.Executed
@@ -129,13 +130,24 @@ func (l *lot) Sequence(_ context.Context, handler, key string) (ops.Sequence, bo
 	unlock, err := l.lock()
 	defer unlock()
 	i := slices.IndexFunc(l.sequences, func(s ops.Sequence) bool { return s.Handler == handler && s.Key == key })
+	j := slices.IndexFunc(l.diverged, func(d ops.DivergedKey) bool { return d.Handler == handler && d.Key == key })
+	if i < 0 && j >= 0 && err == nil {
+		d := &l.diverged[j]
+		return ops.Sequence{
+			ID: ops.SequenceID(handler, key), Handler: handler, Key: key, Diverged: true, Why: d.Why, Since: d.Since,
+		}, true, nil
+	}
 	if i < 0 || err != nil {
 		return ops.Sequence{}, false, err
 	}
 	return l.sequences[i], true, nil
 }
 
-func (l *lot) Diverged(context.Context, int) ([]ops.DivergedKey, error) { return nil, nil }
+func (l *lot) Diverged(_ context.Context, limit int) ([]ops.DivergedKey, error) {
+	unlock, err := l.lock()
+	defer unlock()
+	return l.diverged[:min(len(l.diverged), limit)], err
+}
 
 func (l *lot) Handlers(context.Context) ([]ops.Handler, error) {
 	unlock, err := l.lock()

@@ -1,8 +1,10 @@
 package ports
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"bankforge/app"
@@ -21,8 +23,10 @@ type Operations struct {
 	Patience  time.Duration        // how long an answer waits for an act to be executed; 0: 2 s
 }
 
-// seesAll reports whether the reader of a parked message may read accounts, too.
-func seesAll(p *app.Principal) bool { return p.Has(admin, auditor, teller, service, fraud) }
+// watcher is who asks: whoever may read accounts, too, sees everything.
+func (q *request) watcher() operations.Watcher {
+	return operations.Watcher{All: q.principal.Has(admin, auditor, teller, service, fraud)}
+}
 
 // away is for what stands behind the parking lot and cannot be read.
 func away(err error) error {
@@ -76,7 +80,9 @@ func listFailures(q *request) (response, error) {
 			Fingerprint: p.text("fingerprint"), Account: p.text("account_id"), Correlation: p.text("correlation_id"),
 			Status: ops.Status(p.choice("status", status...)), Waiting: p.choice("waiting", "true", "false") == "true",
 		}
-	}, ops.Lot.Failures, plainly(operations.FailureOf), failurePlace)(q)
+	}, ops.Lot.Failures, func(q *request) func(*ops.Failure) operations.Failure {
+		return q.watcher().Failure
+	}, failurePlace)(q)
 }
 
 func failurePlace(f *ops.Failure) cursor.Place {
@@ -94,8 +100,7 @@ func getFailure(q *request) (response, error) {
 	case !ok:
 		return response{}, noSuch("failure")
 	}
-	shown := operations.DetailOf(&d, q.Ops.Check, seesAll(&q.principal))
-	return response{status: http.StatusOK, body: shown}, nil
+	return response{status: http.StatusOK, body: q.watcher().Detail(&d, q.Ops.Check)}, nil
 }
 
 func listGroups(q *request) (response, error) {
@@ -105,22 +110,85 @@ func listGroups(q *request) (response, error) {
 			Fingerprint: p.text("fingerprint"),
 		}
 	}, ops.Lot.Groups, func(q *request) func(*ops.Group) operations.Group {
-		now := q.Now()
-		return func(g *ops.Group) operations.Group { return operations.GroupOf(g, now) }
+		now, r := q.Now(), q.watcher()
+		return func(g *ops.Group) operations.Group { return r.Group(g, now) }
 	}, func(g *ops.Group) cursor.Place {
 		return cursor.Place{Time: bank.TimeOf(g.Last), ID: g.Fingerprint}
 	})(q)
 }
 
 func listSequences(q *request) (response, error) {
+	params := q.query()
+	if params.choice("diverged", "true", "false") == "true" {
+		return listDiverged(q, params)
+	}
 	return listed(func(p *query, page ops.Page) ops.SequenceFilter {
+		p.choice("diverged", "true", "false")
 		return ops.SequenceFilter{
 			Page: page, Handler: p.text("handler"), Class: p.choice("class", operations.Classes...),
 			Fingerprint: p.text("fingerprint"), Paused: p.choice("paused", "true", "false") == "true",
 		}
-	}, ops.Lot.Sequences, plainly(operations.SequenceOf), func(s *ops.Sequence) cursor.Place {
+	}, ops.Lot.Sequences, func(q *request) func(*ops.Sequence) operations.Sequence {
+		return q.watcher().Sequence
+	}, func(s *ops.Sequence) cursor.Place {
 		return cursor.Place{Time: bank.TimeOf(s.Since), ID: s.ID}
 	})(q)
+}
+
+// divergedMost is how many keys are looked through at most. Each of them is one that an operator has given up by hand.
+const divergedMost = 10_000
+
+// diverged is a key that has, and how it stands.
+type diverged struct {
+	at  cursor.Place // since when it has
+	key *ops.DivergedKey
+	now ops.Sequence
+}
+
+// listDiverged lists the keys of which something was discarded, also those that flow again, by the time that it was.
+func listDiverged(q *request, params *query) (response, error) {
+	page := q.page(params)
+	handler, p := params.text("handler"), opsPage(page)
+	for _, name := range []string{"class", "fingerprint", "paused"} {
+		if params.text(name) != "" {
+			params.fail(name, "combination", "diverged goes together with handler only")
+		}
+	}
+	if params.err != nil {
+		return response{}, params.err
+	}
+	keys, err := q.Ops.Lot.Diverged(q.ctx(), divergedMost)
+	if err != nil {
+		return response{}, away(err)
+	}
+	var found []diverged
+	for i := range keys {
+		k := &keys[i]
+		d := diverged{at: cursor.Place{Time: bank.TimeOf(k.Since), ID: ops.SequenceID(k.Handler, k.Key)}, key: k}
+		if (handler == "" || handler == k.Handler) && p.Has(d.at.Time, d.at.ID) {
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(found, func(a, b diverged) int {
+		order := cmp.Or(cmp.Compare(a.at.Time, b.at.Time), cmp.Compare(a.at.ID, b.at.ID))
+		if p.Ascending {
+			return order
+		}
+		return -order
+	})
+	found = found[:min(len(found), p.Limit)]
+	for i := range found[:min(len(found), page.Limit)] {
+		d := &found[i]
+		if d.now, _, err = q.Ops.Lot.Sequence(q.ctx(), d.key.Handler, d.key.Key); err != nil {
+			return response{}, away(err)
+		}
+		if d.now.ID == "" { // it was rebuilt meanwhile
+			d.now = ops.Sequence{ID: d.at.ID, Handler: d.key.Handler, Key: d.key.Key, Since: d.key.Since}
+		}
+	}
+	out := listOf(page, found, func(d *diverged) operations.Sequence { return q.watcher().Sequence(&d.now) },
+		func(d *diverged) cursor.Place { return d.at })
+	return response{status: http.StatusOK, body: out}, nil
 }
 
 // getSequence shows what waits in the order in which it is tried.
@@ -145,8 +213,8 @@ func getSequence(q *request) (response, error) {
 	if err != nil {
 		return response{}, away(err)
 	}
-	in := listOf(page, found, operations.FailureOf, failurePlace)
-	out := operations.SequenceInOrder{Sequence: operations.SequenceOf(&s), Data: in.Data, NextCursor: in.NextCursor}
+	in := listOf(page, found, q.watcher().Failure, failurePlace)
+	out := operations.SequenceInOrder{Sequence: q.watcher().Sequence(&s), Data: in.Data, NextCursor: in.NextCursor}
 	return response{status: http.StatusOK, body: out}, nil
 }
 
@@ -183,7 +251,7 @@ func listHandlers(q *request) (response, error) {
 	if err != nil {
 		return response{}, away(err)
 	}
-	return response{status: http.StatusOK, body: operations.HandlersOf(all)}, nil
+	return response{status: http.StatusOK, body: q.watcher().Handlers(all)}, nil
 }
 
 // handler is the one that the path names.
@@ -239,7 +307,7 @@ func getTrace(q *request) (response, error) {
 		return response{}, away(err)
 	}
 	return response{
-		status: http.StatusOK, body: operations.TraceOf(id, events, from, all, parked, q.Ops.Partition),
+		status: http.StatusOK, body: q.watcher().Trace(id, events, from, all, parked, q.Ops.Partition),
 	}, nil
 }
 
@@ -267,7 +335,9 @@ func listActs(q *request) (response, error) {
 			Status: ops.ActStatus(p.choice("status", string(ops.ActPending), string(ops.ActDone), string(ops.ActRefused),
 				string(ops.ActFailed))),
 		}
-	}, ops.Lot.Acts, plainly(operations.ActedOf), func(a *ops.Executed) cursor.Place {
+	}, ops.Lot.Acts, func(q *request) func(*ops.Executed) operations.Acted {
+		return q.watcher().Acted
+	}, func(a *ops.Executed) cursor.Place {
 		return cursor.Place{Time: bank.TimeOf(a.At), ID: a.ID}
 	})(q)
 }
@@ -283,7 +353,7 @@ func getAct(q *request) (response, error) {
 	case !ok:
 		return response{}, noSuch("act that was executed")
 	}
-	return response{status: http.StatusOK, body: operations.ActedOf(&a)}, nil
+	return response{status: http.StatusOK, body: q.watcher().Acted(&a)}, nil
 }
 
 func getDemo(q *request) (response, error) {

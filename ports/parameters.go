@@ -106,9 +106,11 @@ var queries = map[string]queryDoc{
 	"key":             {"Of this key.", word},
 	"class":           {"Failed with an error of this class.", oneOf("unknown", "transient", "unavailable", "poison")},
 	"fingerprint":     {"Failed for this reason.", word},
-	"target":          {"About this failure, replay or group.", word},
+	"target":          {"About this failure, replay, group or version of a policy.", word},
 	"waiting":         {"true: only what is still to be handled.", oneOf("true", "false")},
 	"paused":          {"true: only what is paused.", oneOf("true", "false")},
+	"diverged": {"true: the keys whose view lacks what was discarded, also those that flow; with handler only.",
+		oneOf("true", "false")},
 }
 
 // steps are parts of paths that are no ids.

@@ -175,7 +175,7 @@ var routes = []route{
 		sum: "Try all sequences again whose heads failed for a reason", reply: is[operations.Acted](200)}},
 	{GET, "/ops/v1/sequences", watchers, reads(listSequences), doc{module: monitoring, ops: true,
 		sum: "List the keys of which something waits", reply: is[List[operations.Sequence]](200),
-		query: listing("handler", "class", "fingerprint", "paused")}},
+		query: listing("handler", "class", "fingerprint", "paused", "diverged")}},
 	{GET, "/ops/v1/sequences/{handler}/{key}", watchers, reads(getSequence), doc{module: monitoring, ops: true,
 		sum: "Show what waits of a key, in order", reply: is[operations.SequenceInOrder](200),
 		query: []string{"limit", "cursor"}}},

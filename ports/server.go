@@ -43,9 +43,7 @@ type doors struct {
 	limit      *limiter
 	openAPI    []byte
 	docsPolicy string
-	rooms      sync.Pool  // *[]byte for bodies
-	policies   sync.Mutex // held while a policy is changed
-	unsettled  string     // the last act that changed one and was not executed in time
+	rooms      sync.Pool // *[]byte for bodies
 }
 
 // New makes the doors. The handler is to be served by a server as NewServer makes it.

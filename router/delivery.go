@@ -68,6 +68,19 @@ func (d *Delivery) stored(i int) (raw, error) {
 	return out, nil
 }
 
+// quotedOf is how many facts of a delivery an error is taken to be about at most.
+const quotedOf = 64
+
+// payloads are those of the first facts, as they are parked.
+func (d *Delivery) payloads() (out [][]byte) {
+	for i := range min(len(d.Facts), quotedOf) {
+		if r, err := d.stored(i); err == nil {
+			out = append(out, r.payload)
+		}
+	}
+	return out
+}
+
 // Metadata of what is parked that a broker brought: where it had the message in its partition, and since when.
 const (
 	OriginOffset = "origin_offset"

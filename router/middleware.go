@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
@@ -139,9 +140,10 @@ func (w *worker) dropping(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		began := time.Now()
 		if _, err := next(msg); err != nil && msg.Context().Err() == nil {
-			w.standing.failed(err)
+			text := w.says(err, deliveryOf(msg).payloads())
+			w.standing.failed(text)
 			w.metrics.Tried(w.Name, Classify(err, w.classify...), time.Since(began))
-			w.log.ErrorContext(msg.Context(), "delivery dropped", "handler", w.Name, "error", err)
+			w.log.ErrorContext(msg.Context(), "delivery dropped", "handler", w.Name, "error", ops.Masked(text))
 		}
 		d := deliveryOf(msg)
 		w.took(d.Partition, d.checkpoint())

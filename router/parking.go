@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
@@ -100,7 +101,7 @@ func (w *worker) park(ctx context.Context, d *Delivery, tries []Attempt) error {
 			if parked {
 				w.metrics.Parked(w.Name, Failed)
 				w.log.ErrorContext(ctx, "parked", "handler", w.Name, "key", d.key(0), "fact", d.Facts[0].ID(),
-					"error", tries[len(tries)-1].Error)
+					"error", ops.Masked(tries[len(tries)-1].Error))
 			}
 			w.took(d.Partition, d.checkpoint())
 			return nil

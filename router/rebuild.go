@@ -38,7 +38,7 @@ func (r *Router) Rebuild(
 	done func(context.Context) error,
 ) error {
 	w := r.worker(handler)
-	if w == nil || w.Forget == nil || r.c.Versions == nil {
+	if w == nil || w.Forget == nil && w.Mend == nil || r.c.Versions == nil {
 		return noRebuild(handler, "the handler keeps no view that could be")
 	}
 	within, cancel := context.WithTimeout(ctx, rebuiltWithin)
@@ -61,8 +61,21 @@ func (r *Router) Rebuild(
 	case within.Err() != nil && ctx.Err() == nil:
 		return noRebuild(handler, fmt.Sprintf("it takes longer than %s", rebuiltWithin))
 	}
-	return &ReplayError{w.class(err), err}
+	var payloads [][]byte
+	if failed, ok := errors.AsType[*factsError](err); ok {
+		payloads = (&Delivery{Facts: failed.facts}).payloads()
+	}
+	return &ReplayError{w.class(err), w.says(err, payloads), err}
 }
+
+// factsError are facts that a view could not take in, and why.
+type factsError struct {
+	facts []handlers.Fact
+	err   error
+}
+
+func (r *factsError) Error() string { return r.err.Error() }
+func (r *factsError) Unwrap() error { return r.err }
 
 // locked runs fn in a transaction that has locked the checkpoint of the key's stream, and then the key; not when nobody
 // wants it any more.
@@ -157,13 +170,41 @@ func (w *worker) streamOf(key string) Stream {
 	return w.stream(PartitionOf(key, w.partitions))
 }
 
-// anew takes away what the view has of a key, and hands the handler what the log has of it up to the checkpoint. It
-// returns the last version of that.
+// anew takes away what the view has of a key, and hands the handler what the log has of it up to the checkpoint; or it
+// has what is there mended. It returns the last version of that.
 func (w *worker) anew(ctx context.Context, log Versions, key string, at Checkpoint) (has bank.Version, err error) {
-	known, err := w.Forget(ctx, key)
+	if w.Mend == nil {
+		known, err := w.Forget(ctx, key)
+		if err != nil || !known {
+			return 0, err
+		}
+		return w.write(ctx, log, key, at, w.Handler)
+	}
+	m, known, err := w.Mend(ctx, key)
 	if err != nil || !known {
 		return 0, err
 	}
+	if has, err = w.write(ctx, log, key, at, m.Take); err != nil {
+		return has, err
+	}
+	return has, m.End(ctx, has, findIn(log))
+}
+
+func findIn(log Versions) Find {
+	return func(ctx context.Context, subject string, v bank.Version) (e app.Recorded, ok bool, err error) {
+		rows, err := log.Versions(ctx, subject, v-1, 1)
+		if err != nil || len(rows) == 0 {
+			return e, false, err
+		}
+		e, err = app.Decode(rows[0])
+		return e, err == nil, err
+	}
+}
+
+// write hands out what the log has of a key up to the checkpoint.
+func (w *worker) write(
+	ctx context.Context, log Versions, key string, at Checkpoint, take handlers.Func,
+) (has bank.Version, err error) {
 	head, err := w.feed.source.Head(ctx)
 	switch {
 	case err != nil:
@@ -185,7 +226,9 @@ func (w *worker) anew(ctx context.Context, log Versions, key string, at Checkpoi
 		}
 		facts, err := w.versionsOf(key, rows, has, at)
 		if err == nil && len(facts) > 0 {
-			err = w.Handler(ctx, facts)
+			if err = take(ctx, facts); err != nil {
+				err = &factsError{facts, err}
+			}
 		}
 		if err != nil {
 			return has, err

@@ -24,9 +24,10 @@ type By struct {
 	Alone bool   // it wants the head and nothing behind it, which then waits for its back-off
 }
 
-// ReplayError is a message that failed again.
+// ReplayError is a message that failed again, or a key that could not be written anew.
 type ReplayError struct {
 	Class handlers.Class
+	Text  string // the failure as operators are told of it: see ops.Discreet
 	err   error
 }
 
@@ -66,12 +67,13 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) err
 		}
 		class, took := w.class(err), time.Since(began)
 		w.metrics.Tried(w.Name, class, took)
+		text := w.says(err, [][]byte{head.Payload})
 		pause := later(err, w.policy().Backoff.After(n))
 		switch {
 		case class == handlers.Unavailable:
-			return &ReplayError{class, err}
+			return &ReplayError{class, text, err}
 		case class != handlers.Transient || n >= w.policy().Tries[class] || time.Since(first)+pause > replayAgain:
-			return w.failedAgain(ctx, head, err, w.attemptOf(err, class, began, took, by.Cause))
+			return w.failedAgain(ctx, head, err, w.attemptOf(err, text, class, began, took, by.Cause))
 		case !w.wait(ctx, pause):
 			return errEnding
 		}
@@ -86,7 +88,7 @@ func (w *worker) failedAgain(ctx context.Context, head Parked, err error, a Atte
 	if ill := w.attempted(ctx, head, a); ill != nil {
 		return errors.Join(err, ill) // it was not recorded, and so has not failed
 	}
-	return &ReplayError{a.Class, err}
+	return &ReplayError{a.Class, a.Error, err}
 }
 
 // Fronts is what a Lot may be besides: messages of several sequences that end together. It belongs into a transaction.

@@ -79,20 +79,42 @@ func (w *worker) note(ctx context.Context, err error, began time.Time) handlers.
 	class := w.class(err)
 	took := time.Since(began)
 	w.metrics.Tried(w.Name, class, took)
-	w.standing.failed(err)
-	if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
-		a.add(w.attemptOf(err, class, began, took, ops.ByStream))
+	d := deliveryIn(ctx)
+	a, trying := ctx.Value(attemptsKey{}).(*attempts)
+	if trying && len(d.Facts) > 1 && class != handlers.Unavailable { // their parts are tried next, and tell why they fail
+		w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "facts", len(d.Facts))
+		return class
 	}
-	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", err)
+	text := w.says(err, d.payloads())
+	w.standing.failed(text)
+	if trying {
+		a.add(w.attemptOf(err, text, class, began, took, ops.ByStream))
+	}
+	w.log.WarnContext(ctx, "try failed", "handler", w.Name, "class", class.String(), "error", ops.Masked(text))
 	return class
 }
 
-func (w *worker) attemptOf(err error, class handlers.Class, began time.Time, took time.Duration, by string) Attempt {
-	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: err.Error(), By: by}
+// says is what operators are told of an error: what it quotes of the payloads that it is about is marked as theirs.
+func (w *worker) says(err error, payloads [][]byte) string {
+	if w.Topic == bank.OpsTopic { // what operators did is not hidden from them
+		return err.Error()
+	}
+	var secrets []string
+	for _, p := range payloads {
+		secrets = append(secrets, ops.Secrets(p)...)
+	}
+	return ops.Discreet(err.Error(), secrets)
+}
+
+// attemptOf takes what is told of err as its text.
+func (w *worker) attemptOf(
+	err error, text string, class handlers.Class, began time.Time, took time.Duration, by string,
+) Attempt {
+	one := Attempt{At: began.UTC().Truncate(time.Microsecond), Took: took, Class: class, Error: text, By: by}
 	if p, ok := errors.AsType[*panicked](err); ok {
 		one.Stack = p.stack
 	}
-	one.Fingerprint = ops.Fingerprint(w.Name, class.String(), one.Error, one.Stack)
+	one.Fingerprint = ops.Fingerprint(w.Name, class.String(), err.Error(), one.Stack)
 	return one
 }
 

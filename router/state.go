@@ -137,11 +137,11 @@ func (s *standing) tookSince() (n int) {
 	return n
 }
 
-// failed notes a failure that has just happened.
-func (s *standing) failed(err error) {
+// failed notes a failure that has just happened, as operators are told of it.
+func (s *standing) failed(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastErr, s.failedAt = err.Error(), time.Now()
+	s.lastErr, s.failedAt = text, time.Now()
 }
 
 // outage notes that a key failed for good, and reports whether so many have that nothing should be parked any more.

@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/handlers"
 )
 
@@ -121,9 +122,10 @@ func (w *worker) wait(ctx context.Context, d time.Duration) bool {
 
 // hold waits for what is down to come back: n is how often it has been tried.
 func (w *worker) hold(ctx context.Context, n int, err error) error {
-	partition := deliveryIn(ctx).Partition
-	if w.standing.change(func() { w.standing.held[partition] = true }) {
-		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "partition", partition, "error", err)
+	d := deliveryIn(ctx)
+	if w.standing.change(func() { w.standing.held[d.Partition] = true }) {
+		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "partition", d.Partition,
+			"error", ops.Masked(w.says(err, d.payloads())))
 	}
 	if errors.Is(err, ErrLotFull) {
 		w.halt(ctx, err)

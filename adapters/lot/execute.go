@@ -289,6 +289,9 @@ func (l *Lot) onHandler(ctx context.Context, a *repair.Act) (result, error) {
 		if ill != nil {
 			return refused(ops.RefusedInvalid, ill.Error()), nil
 		}
+		if other, err := l.otherPolicy(ctx, a); err != nil || other != "" {
+			return refused(ops.RefusedVersion, other), err
+		}
 		err = l.exec(ctx, `INSERT INTO policy (handler, version, body) VALUES ($1, 1, $2)
 			ON CONFLICT (handler) DO UPDATE SET version = policy.version + 1, body = excluded.body`, a.Handler, body)
 	}
@@ -296,6 +299,20 @@ func (l *Lot) onHandler(ctx context.Context, a *repair.Act) (result, error) {
 		return result{}, err
 	}
 	return done, l.changed(ctx)
+}
+
+// otherPolicy says that the policy is not of the version that the act is about; "": it is, or that does not matter.
+// Acts are executed in the order of the log, so nobody comes in between.
+func (l *Lot) otherPolicy(ctx context.Context, a *repair.Act) (string, error) {
+	if a.Target == "" {
+		return "", nil
+	}
+	var changes int
+	_, err := l.one(ctx, []any{&changes}, `SELECT version FROM policy WHERE handler = $1`, a.Handler)
+	if is := ops.PolicyVersion(changes); err != nil || a.Target != is {
+		return "the version is " + is, err
+	}
+	return "", nil
 }
 
 // policyBody is a policy as it is stored: whole, so that another default changes nothing about it; "": the default.

@@ -64,7 +64,7 @@ func (l *Lot) Sequence(ctx context.Context, handler, key string) (s ops.Sequence
 	}
 	if !ok {
 		var since int64
-		s = ops.Sequence{Handler: handler, Key: key, Diverged: true}
+		s = ops.Sequence{ID: ops.SequenceID(handler, key), Handler: handler, Key: key, Diverged: true}
 		ok, err = l.one(ctx, []any{&since, &s.Why}, `SELECT since, reason FROM diverged WHERE handler = $1 AND key = $2`,
 			handler, k)
 		s.Since = timeOf(since)

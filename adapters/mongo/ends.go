@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/handlers/history"
 	"bankforge/router"
 )
@@ -13,7 +14,8 @@ const endsKept = 1 << 18
 
 // ends remembers where the entries of accounts end, so that they need not be looked for with each delivery. What is
 // remembered holds as long as the mark stands where this process has left it: then nobody else has gone on, and
-// nothing is lost. Replays elsewhere do not move the mark; what they leave outdated shows as a gap, see View.Entries.
+// nothing is lost. Replays elsewhere do not move the mark, nor does mending a key; what they leave outdated shows as a
+// gap, or as something that comes again: see View.Entries.
 type ends struct {
 	mu sync.Mutex
 	of map[router.Stream]*partitionEnds
@@ -84,4 +86,24 @@ func (e *ends) forget(s router.Stream) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.of, s)
+}
+
+// doubt drops what is remembered of accounts of which something comes that should be there already.
+func (e *ends) doubt(s router.Stream, facts []handlers.Fact) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.of[s]
+	if p == nil {
+		return
+	}
+	for i := range facts {
+		leg := facts[i].Leg
+		if leg == nil {
+			continue
+		}
+		if last, ok := p.last[leg.Account]; ok && last.Version >= leg.After.Version {
+			delete(p.last, leg.Account)
+			p.whole = false
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"bankforge/app"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
+	"bankforge/app/codec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,4 +90,29 @@ func (m *memory) append(events ...app.Recorded) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = append(m.events, events...)
+}
+
+// Versions implements router.Versions.
+func (m *memory) Versions(_ context.Context, subject string, after bank.Version, limit int) (rows []app.Row, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.events {
+		e := &m.events[i]
+		for _, touch := range app.Touches(&e.Event) {
+			if touch.Subject == subject && touch.Version > after && len(rows) < limit {
+				rows = append(rows, app.Row{Seq: e.Seq, Data: codec.Encode(nil, &e.Event, e.Meta)})
+			}
+		}
+	}
+	return rows, nil
+}
+
+// find is a router.Find.
+func (m *memory) find(ctx context.Context, subject string, v bank.Version) (e app.Recorded, ok bool, err error) {
+	rows, err := m.Versions(ctx, subject, v-1, 1)
+	if err != nil || len(rows) == 0 {
+		return e, false, err
+	}
+	e, err = app.Decode(rows[0])
+	return e, err == nil, err
 }

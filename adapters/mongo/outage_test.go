@@ -36,9 +36,10 @@ type branch struct {
 	router   *router.Router
 	kept     *sqlite.HandlerStore
 	stop     func()
+	change   func(*router.Route) // of what writes to MongoDB; nil: nothing
 }
 
-func newBranch(t *testing.T, address string, withStore bool) *branch {
+func newBranch(t *testing.T, address string, withStore bool, change ...func(*router.Route)) *branch {
 	t.Helper()
 	source := rand.New(rand.NewPCG(7, 8)) // the same each time
 	b := &branch{
@@ -55,6 +56,9 @@ func newBranch(t *testing.T, address string, withStore bool) *branch {
 		}
 	})
 	b.kept = sqlite.NewHandlerStore(file)
+	if len(change) > 0 {
+		b.change = change[0]
+	}
 	var db *mongo.DB
 	db, b.raw = openAt(t, address)
 	b.db = db
@@ -80,10 +84,16 @@ func (b *branch) begin(db *mongo.DB, store app.History, reactions router.Reactio
 	b.history = mongo.NewHistory(db, 1, store, b.progress, nil)
 	policy := router.DefaultPolicy()
 	policy.Hold = router.Backoff{First: time.Millisecond, Most: 20 * time.Millisecond}
+	routes := router.Routes(reactions, router.Stores{Views: b.kept, MongoHistory: view, Mend: view.Mends()})
+	for i := range routes {
+		if b.change != nil && routes[i].Outside != nil {
+			b.change(&routes[i])
+		}
+	}
 	var err error
-	b.router, err = router.New("", router.Routes(reactions, router.Stores{Views: b.kept, MongoHistory: view}),
+	b.router, err = router.New("", routes,
 		router.Config{
-			Source: b.log, Progress: b.progress, Poll: 20 * time.Millisecond, Batch: 64, Policy: policy,
+			Source: b.log, Versions: b.log, Progress: b.progress, Poll: 20 * time.Millisecond, Batch: 64, Policy: policy,
 			Classify: []router.Classifier{sqlite.Classify},
 		})
 	if err != nil {

@@ -59,12 +59,16 @@ func (b *beside) Handle(ctx context.Context, facts []handlers.Fact) error {
 		return errNoFence
 	}
 	f.Mark = b.mark
-	ctx = router.WithFence(ctx, f)
+	return eachVersion(router.WithFence(ctx, f), facts, b.handle)
+}
+
+// eachVersion hands out facts so that of nothing two versions come together.
+func eachVersion(ctx context.Context, facts []handlers.Fact, handle handlers.Func) error {
 	seen, from := map[string]bool{}, 0
 	for i := range facts {
 		id := versioned(&facts[i])
 		if seen[id] {
-			if err := b.handle(ctx, facts[from:i]); err != nil {
+			if err := handle(ctx, facts[from:i]); err != nil {
 				return err
 			}
 			clear(seen)
@@ -74,7 +78,7 @@ func (b *beside) Handle(ctx context.Context, facts []handlers.Fact) error {
 			seen[id] = true
 		}
 	}
-	return b.handle(ctx, facts[from:])
+	return handle(ctx, facts[from:])
 }
 
 // versioned is what the fact tells a version of, of which only the newest is read; "": of nothing.

@@ -37,13 +37,18 @@ func NewView(db *DB) *View {
 }
 
 // Entries is history.Entries on this view. Where it finds a gap, it looks once more without what it remembers: a replay
-// in another process may have filled it.
+// in another process may have filled it. Nor does it leave out what it only remembers to have: it may have been taken
+// away.
 func (v *View) Entries() handlers.Func {
 	handle := history.Entries(v)
 	return func(ctx context.Context, facts []handlers.Fact) error {
+		f, ok := router.FenceOf(ctx)
+		if ok {
+			v.ends.doubt(f.Stream, facts)
+		}
 		err := handle(ctx, facts)
 		var gap *handlers.GapError
-		if f, ok := router.FenceOf(ctx); ok && errors.As(err, &gap) {
+		if ok && errors.As(err, &gap) {
 			v.ends.forget(f.Stream)
 			err = handle(ctx, facts)
 		}

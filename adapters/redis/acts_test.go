@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -255,6 +257,66 @@ func TestADiscardInRedisIsRepairedByARebuild(t *testing.T) {
 	c.awaitServed(true)
 	if len(c.wrong) > 0 {
 		t.Errorf("%q", c.wrong)
+	}
+}
+
+// Whatever stands in Redis in the place of an account, it is what the log says once it was written anew; others are not
+// touched, and what the log does not have goes.
+func TestARebuildMendsAnAccount(t *testing.T) {
+	t.Parallel()
+	c := openCounter(t)
+	c.goOn(300)
+	c.await(both...)
+	var accounts []string
+	for key := range c.last {
+		accounts = append(accounts, key)
+	}
+	slices.Sort(accounts)
+	if len(accounts) < 5 {
+		t.Fatalf("only %d accounts", len(accounts))
+	}
+	nobody := bank.MakeID[bank.Account]([16]byte{9}).String()
+	place := func(key string) string { return c.prefix + "account:" + key }
+	state := c.raw.HGet(t.Context(), place(accounts[0]), "s").Val()
+	for i, err := range []error{
+		c.raw.HSet(t.Context(), place(accounts[0]), "s", strings.Repeat("f", 16)+state[16:]).Err(), // of a later version
+		c.raw.HSet(t.Context(), place(accounts[1]), "o", "\x00", "d", "nothing").Err(),
+		c.raw.Del(t.Context(), place(accounts[2])).Err(),
+		c.raw.Del(t.Context(), place(accounts[3])).Err(),
+		c.raw.Set(t.Context(), place(accounts[3]), "no account", 0).Err(),
+		c.raw.HSet(t.Context(), place(nobody), "s", state).Err(),
+		c.raw.HSet(t.Context(), place(accounts[4]), "d", "damaged").Err(), // of which nothing is wanted
+	} {
+		if err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for _, key := range append(accounts[:4:4], nobody) {
+		done := c.act(repair.Act{Kind: ops.SequenceRebuild, Handler: router.RedisBalancesHandler, Key: key})
+		c.until("it is rebuilt", func() bool {
+			done = c.executed(done.ID)
+			return done.Status != ops.ActPending
+		})
+		if done.Status != ops.ActDone {
+			t.Errorf("%s: %+v", key, done)
+		}
+	}
+	if d := c.raw.HGet(t.Context(), place(accounts[4]), "d").Val(); d != "damaged" {
+		t.Errorf("another account was written: %q", d)
+	}
+	if n := c.raw.Exists(t.Context(), place(nobody)).Val(); n != 0 {
+		t.Error("what is not in the log is there still")
+	}
+	if err := c.raw.Del(t.Context(), place(accounts[4])).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c.act(repair.Act{Kind: ops.SequenceRebuild, Handler: router.RedisBalancesHandler, Key: accounts[4]})
+	c.until("it is rebuilt, too", func() bool { return c.raw.Exists(t.Context(), place(accounts[4])).Val() == 1 })
+	c.goOn(len(c.events))
+	c.await(both...)
+	c.nothingParked()
+	if err := c.same(); err != nil {
+		t.Error(err)
 	}
 }
 

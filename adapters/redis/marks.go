@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"bankforge/app/bank"
 	"bankforge/handlers"
 	"bankforge/router"
 )
@@ -26,13 +25,6 @@ var _ router.Marks = (*View)(nil)
 
 // NewView gives access to the view in db.
 func NewView(db *DB) *View { return &View{db: db} }
-
-// Anew is the view's router.Forget. An account stands here as it was at one of its versions, so it is right once its
-// handler has been handed all that came since.
-func (*View) Anew(_ context.Context, key string) (known bool, err error) {
-	id, err := bank.ParseID[bank.Account](key) // only poison has another one
-	return err == nil && id.String() == key, nil
-}
 
 const digits = 16 // of a number in a mark
 

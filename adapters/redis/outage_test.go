@@ -67,7 +67,7 @@ func newBranchWith(t *testing.T, url string, around func(handlers.Func) handlers
 	view, kept := redis.NewView(db), b.handlers
 	routes := router.Routes(
 		router.Reactions{Balances: projection.Balances(views), RedisBalances: around(projection.Balances(view))},
-		router.Stores{Views: kept, RedisBalances: view, Forget: router.Forgets{RedisBalances: view.Anew}})
+		router.Stores{Views: kept, RedisBalances: view, Mend: router.Mends{RedisBalances: view.Mend}})
 	policy := router.DefaultPolicy()
 	policy.Hold = router.Backoff{First: time.Millisecond, Most: 20 * time.Millisecond}
 	var err error

@@ -23,6 +23,7 @@ var scripts embed.FS
 var (
 	versions = script("versions")
 	save     = script("save")
+	mend     = script("mend")
 	move     = script("move")
 	// look gives the account only when the mark of its partition says that the view is complete: 0 is another one's, or
 	// not complete; nothing: there is no such account.

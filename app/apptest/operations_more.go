@@ -80,23 +80,6 @@ func (d *desk) checkDiscard() error {
 	return d.flows("l", true)
 }
 
-// plan makes a replay of the handler's sequences, and starts it.
-func (d *desk) plan(rate, concurrency, stop int) (repair.Running, error) {
-	body, err := ops.Canonical(ops.ReplaySpec{
-		Filter: ops.ReplayScope{Handler: d.handler}, Rate: rate, Concurrency: concurrency, StopAfter: stop,
-	})
-	if err != nil {
-		return repair.Running{}, err
-	}
-	id, err := d.act(repair.Act{Kind: ops.ReplayPlan, Body: body}, ops.ActDone, "")
-	if err != nil {
-		return repair.Running{}, err
-	}
-	id = ops.ReplayOf(id)
-	_, err = d.act(repair.Act{Kind: ops.ReplayStart, Target: id}, ops.ActDone, "")
-	return repair.Running{ID: id, Rate: rate, Concurrency: concurrency}, err
-}
-
 // replay expects where a replay stands.
 func (d *desk) replay(id string, want ops.ReplayStatus, handled, failed, left int) error {
 	r, ok, err := d.s.Replay(d.ctx, id)
@@ -236,6 +219,9 @@ func (d *desk) checkControls() error {
 	if err != nil || before.Version == 0 || before.Demo {
 		return fmt.Errorf("%+v, %w", before, orNil(err))
 	}
+	policy := func(version, body string) repair.Act {
+		return repair.Act{Kind: ops.HandlerPolicy, Target: version, Body: []byte(body)}
+	}
 	for i, c := range []struct {
 		act  repair.Act
 		want func(c *router.Control) bool
@@ -245,11 +231,11 @@ func (d *desk) checkControls() error {
 			_, paused := c.Paused[d.handler]
 			return !paused && c.Resumed[d.handler] == 1
 		}},
-		{repair.Act{Kind: ops.HandlerPolicy, Body: []byte(`{"outage_after_keys":7}`)}, func(c *router.Control) bool {
+		{policy("1", `{"outage_after_keys":7}`), func(c *router.Control) bool {
 			p := c.Policies[d.handler]
 			return p.Outage == 7 && p.PerKey == ops.DefaultPolicy().PerKey
 		}},
-		{repair.Act{Kind: ops.HandlerPolicy, Body: []byte(`{}`)}, func(c *router.Control) bool {
+		{policy("2", `{}`), func(c *router.Control) bool {
 			_, set := c.Policies[d.handler]
 			return !set
 		}},

@@ -27,6 +27,8 @@ type (
 	early    struct{ sound } // has sequences tried before their time
 	leaky    struct{ sound } // lets paused keys flow
 	blind    struct{ sound } // does not see that a key has diverged
+	nameless struct{ sound } // does not say which sequence it is that has diverged and flows
+	careless struct{ sound } // changes a policy whatever its version
 	crowded  struct{ sound } // lets any number work on a replay
 	hasty    struct{ sound } // knows no rate
 	stubborn struct{ sound } // takes failures of a replay for successes
@@ -79,6 +81,21 @@ func (b blind) Sequence(ctx context.Context, handler, key string) (ops.Sequence,
 	q, ok, err := b.sound.Sequence(ctx, handler, key)
 	q.Diverged = false
 	return q, ok, err
+}
+
+func (b nameless) Sequence(ctx context.Context, handler, key string) (ops.Sequence, bool, error) {
+	q, ok, err := b.sound.Sequence(ctx, handler, key)
+	if q.Waiting == 0 {
+		q.ID = ""
+	}
+	return q, ok, err
+}
+
+func (b careless) Execute(ctx context.Context, a repair.Act) error {
+	if a.Kind == ops.HandlerPolicy {
+		a.Target = ""
+	}
+	return b.sound.Execute(ctx, a)
 }
 
 func (b crowded) Take(
@@ -225,6 +242,8 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"tries early":             func(s sound) apptest.OperationsStore { return early{s} },
 		"paused keys flow":        func(s sound) apptest.OperationsStore { return leaky{s} },
 		"does not see divergence": func(s sound) apptest.OperationsStore { return blind{s} },
+		"does not name a key":     func(s sound) apptest.OperationsStore { return nameless{s} },
+		"takes any version":       func(s sound) apptest.OperationsStore { return careless{s} },
 		"too many at once":        func(s sound) apptest.OperationsStore { return crowded{s} },
 		"no rate":                 func(s sound) apptest.OperationsStore { return hasty{s} },
 		"failures are successes":  func(s sound) apptest.OperationsStore { return stubborn{s} },

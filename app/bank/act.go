@@ -23,7 +23,7 @@ const (
 	ReplayCancel    ActKind = "replay.cancel"     // Target
 	HandlerPause    ActKind = "handler.pause"     // Handler
 	HandlerResume   ActKind = "handler.resume"    // Handler
-	HandlerPolicy   ActKind = "handler.policy"    // Handler, and Body: the policy
+	HandlerPolicy   ActKind = "handler.policy"    // Handler, and Body: the policy; Target: its version, or any
 	DemoFailuresSet ActKind = "demo_failures.set" // Body: whether there are any
 )
 
@@ -42,7 +42,7 @@ type Act struct {
 	Kind    ActKind
 	Handler string // whom it is about; "": nobody in particular
 	Key     string // which sequence of the handler
-	Target  string // the id of a failure or a replay, or the fingerprint of a group
+	Target  string // the id of a failure or a replay, the fingerprint of a group, the version that a policy must have
 	Body    []byte // what else there is to say: a JSON object in its canonical form; empty: nothing
 	Reason  string
 }

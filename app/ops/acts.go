@@ -24,7 +24,7 @@ const (
 	ReplayCancel    = "replay.cancel"     // Target: a replay that is planned or runs
 	HandlerPause    = "handler.pause"     // Handler
 	HandlerResume   = "handler.resume"    // Handler
-	HandlerPolicy   = "handler.policy"    // Handler. Body: Policy; {} sets the default
+	HandlerPolicy   = "handler.policy"    // Handler. Body: Policy; {} sets the default. Target: see PolicyVersion
 	DemoFailuresSet = "demo_failures.set" // Body: DemoBody
 )
 
@@ -35,10 +35,11 @@ const (
 	RefusedPaused    = "key_paused" // the key is paused
 	RefusedNotPaused = "not_paused" // there is nothing to resume
 	RefusedState     = "wrong_state"
-	RefusedInvalid   = "invalid_request" // its body cannot be read
-	RefusedNoRebuild = "not_rebuildable" // the handler's view of one key cannot be written anew
-	FailedAgain      = "failed_again"    // it was tried, and failed; the failure has one more attempt
-	Superseded       = "superseded"      // another act wants it otherwise, or what it was about has gone
+	RefusedInvalid   = "invalid_request"  // its body cannot be read
+	RefusedNoRebuild = "not_rebuildable"  // the handler's view of one key cannot be written anew
+	RefusedVersion   = "version_mismatch" // it was about another version
+	FailedAgain      = "failed_again"     // it was tried, and failed; the failure has one more attempt
+	Superseded       = "superseded"       // another act wants it otherwise, or what it was about has gone
 )
 
 // ScheduleBody says when a failure is tried.

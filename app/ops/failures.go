@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -82,6 +83,18 @@ type Page struct {
 	AfterTime bank.Time // continue behind this place; both zero: from the start
 	AfterID   string
 	From, To  bank.Time // From ≤ time < To; zero: open
+}
+
+// Has reports whether what has this place belongs to the page or to a later one.
+func (p *Page) Has(at bank.Time, id string) bool {
+	if at < p.From || p.To != 0 && at >= p.To {
+		return false
+	}
+	if p.AfterTime == 0 && p.AfterID == "" {
+		return true
+	}
+	behind := cmp.Or(cmp.Compare(at, p.AfterTime), cmp.Compare(id, p.AfterID))
+	return p.Ascending && behind > 0 || !p.Ascending && behind < 0
 }
 
 // FailureFilter selects failures; zero fields select all. Their time is ParkedAt, their id ID.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strconv"
 	"strings"
 )
 
@@ -146,3 +147,6 @@ func (p *Policy) checkRest() error {
 	}
 	return nil
 }
+
+// PolicyVersion is how the version of a policy is written that was changed so many times: the first one is the default.
+func PolicyVersion(changes int) string { return strconv.Itoa(changes + 1) }

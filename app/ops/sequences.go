@@ -47,7 +47,8 @@ type DivergedKey struct {
 type Sequences interface {
 	Sequences(ctx context.Context, f SequenceFilter) ([]Sequence, error)
 	// Sequence returns one; ok is false when the key flows and nothing of it was discarded. Of a key that flows and has
-	// diverged, only Handler, Key, Diverged, Why and Since are set. Its messages are Failures with Handler, Key, Waiting.
+	// diverged, only ID, Handler, Key, Diverged, Why and Since are set. Its messages are Failures with Handler, Key,
+	// Waiting.
 	Sequence(ctx context.Context, handler, key string) (s Sequence, ok bool, err error)
 	// Diverged returns the keys that have, the oldest first, at most limit.
 	Diverged(ctx context.Context, limit int) ([]DivergedKey, error)

@@ -47,6 +47,13 @@ type CLI struct {
 
 	Failures operator.Failures `cmd:"" help:"See what failed to be handled, and have it tried again or given up."`
 	Handlers operator.Handlers `cmd:"" help:"See handlers, pause them, and say how they treat failures."`
+
+	Sequences    operator.Sequences    `cmd:"" help:"See keys of which something waits; retry, rebuild, pause them."`
+	Replays      operator.Replays      `cmd:"" help:"Plan replays of many keys, start, watch and cancel them."`
+	Acts         operator.Acts         `cmd:"" help:"See what operators did, and what became of it."`
+	Trace        operator.Trace        `cmd:"" help:"Follow a command to its events, handlers and failures."`
+	Watch        operator.Watch        `cmd:"" help:"Follow failures, acts, handlers and replays as they happen."`
+	DemoFailures operator.DemoFailures `cmd:"" help:"See and switch the failures of --demo-failures."`
 }
 
 // Serve are the settings of a running bank.

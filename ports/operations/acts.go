@@ -19,7 +19,7 @@ type Acted struct {
 	Kind    string  `json:"kind" example:"failure.retry"`
 	Handler *string `json:"handler"`
 	Key     *string `json:"key"`
-	Target  *string `json:"target" doc:"The id of a failure or a replay, or the fingerprint of a group."`
+	Target  *string `json:"target" doc:"The id of a failure or a replay, a group's fingerprint, a policy's version."`
 	Reason  string  `json:"reason"`
 	Actor   *string `json:"actor"`
 	Status  string  `json:"status" enum:"pending,done,refused,failed" doc:"failed: it was tried, and failed again."`
@@ -29,12 +29,12 @@ type Acted struct {
 	EndedAt *string `json:"ended_at" format:"date-time" doc:"null: what it wants has not come to its end."`
 }
 
-// ActedOf renders an act that was executed.
-func ActedOf(a *ops.Executed) Acted {
+// Acted renders an act that was executed.
+func (w Watcher) Acted(a *ops.Executed) Acted {
 	return Acted{
 		EventID: a.ID, Seq: uint64(a.Seq), Kind: a.Kind, Handler: render.Maybe(a.Handler), Key: render.Maybe(a.Key),
 		Target: render.Maybe(a.Target), Reason: a.Reason, Actor: render.Maybe(a.Actor), Status: string(a.Status),
-		Code: render.Maybe(a.Code), Detail: render.Maybe(a.Detail), At: render.Clock(a.At), EndedAt: maybeClock(a.EndedAt),
+		Code: render.Maybe(a.Code), Detail: w.maybe(a.Detail), At: render.Clock(a.At), EndedAt: maybeClock(a.EndedAt),
 	}
 }
 

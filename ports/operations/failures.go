@@ -23,7 +23,7 @@ type Failure struct {
 	Status        string   `json:"status" enum:"parked,blocked,scheduled,resolved,discarded"`
 	Head          bool     `json:"head" doc:"The first of its key that waits: it alone can be retried or discarded."`
 	Class         *string  `json:"class" doc:"Of the last failure; null while it has not failed itself."`
-	Error         *string  `json:"error" doc:"As class."`
+	Error         *string  `json:"error" doc:"As class; what it quotes is masked as the payload is."`
 	Fingerprint   *string  `json:"fingerprint" doc:"Of the group, as class."`
 	CorrelationID *string  `json:"correlation_id"`
 	Accounts      []string `json:"account_ids" nullable:"false" doc:"That it touches."`
@@ -34,12 +34,27 @@ type Failure struct {
 	EndedBy       *string  `json:"ended_by" doc:"stream, backoff, or the id of an act or a replay."`
 }
 
-// FailureOf renders a failure.
-func FailureOf(f *ops.Failure) Failure {
+// Watcher is who reads of failures.
+type Watcher struct {
+	All bool // money and what people wrote, too
+}
+
+// Text is what the reader may see of what says why something failed.
+func (w Watcher) Text(s string) string {
+	if w.All {
+		return ops.Open(s)
+	}
+	return ops.Masked(s)
+}
+
+func (w Watcher) maybe(s string) *string { return render.Maybe(w.Text(s)) }
+
+// Failure renders a failure.
+func (w Watcher) Failure(f *ops.Failure) Failure {
 	out := Failure{
 		ID: f.ID, Handler: f.Handler, Topic: string(f.Topic), Partition: f.Partition, Seq: uint64(f.Seq),
 		Position: position(uint64(f.Seq), f.N), Key: f.Key, Type: f.Type, Status: string(f.Status), Head: f.Head,
-		Class: render.Maybe(f.Class), Error: render.Maybe(f.Error), Fingerprint: render.Maybe(f.Fingerprint),
+		Class: render.Maybe(f.Class), Error: w.maybe(f.Error), Fingerprint: render.Maybe(f.Fingerprint),
 		CorrelationID: render.Maybe(f.Correlation), Accounts: f.Accounts, AttemptCount: f.Attempts,
 		ParkedAt: render.Clock(f.ParkedAt), NextAttemptAt: maybeClock(f.NextAt), EndedAt: maybeClock(f.EndedAt),
 		EndedBy: render.Maybe(f.EndedBy),
@@ -88,10 +103,10 @@ type Attempt struct {
 // Check reads a message as its type says, and tells what is wrong with it.
 type Check func(metadata map[string]string, payload []byte) error
 
-// DetailOf renders a failure for who sees everything, or not.
-func DetailOf(d *ops.Detail, check Check, everything bool) Detail {
+// Detail renders a failure with all that is known of it.
+func (w Watcher) Detail(d *ops.Detail, check Check) Detail {
 	out := Detail{
-		Failure: FailureOf(&d.Failure), Incarnation: d.Incarnation, Metadata: d.Metadata,
+		Failure: w.Failure(&d.Failure), Incarnation: d.Incarnation, Metadata: d.Metadata,
 		Attempts: make([]Attempt, len(d.Tries)),
 	}
 	if out.Metadata == nil {
@@ -100,14 +115,14 @@ func DetailOf(d *ops.Detail, check Check, everything bool) Detail {
 	for i := range d.Tries {
 		t := &d.Tries[i]
 		out.Attempts[i] = Attempt{
-			At: render.Clock(t.At), TookMS: float64(t.Took.Microseconds()) / 1000, Class: t.Class, Error: t.Error,
+			At: render.Clock(t.At), TookMS: float64(t.Took.Microseconds()) / 1000, Class: t.Class, Error: w.Text(t.Error),
 			Stack: render.Maybe(t.Stack), By: t.By,
 		}
 		if t.Stack != "" {
 			out.Stack = out.Attempts[i].Stack
 		}
 	}
-	out.carries(d, check, everything)
+	out.carries(d, check, w.All)
 	return out
 }
 
@@ -125,7 +140,7 @@ func (out *Detail) carries(d *ops.Detail, check Check, everything bool) {
 			out.PayloadProblem = &what
 		}
 	}
-	v, isJSON := payload(d.Payload)
+	v, isJSON := ops.ReadPayload(d.Payload)
 	switch {
 	case !isJSON && everything:
 		text := base64.StdEncoding.EncodeToString(d.Payload)
@@ -133,7 +148,7 @@ func (out *Detail) carries(d *ops.Detail, check Check, everything bool) {
 	case !isJSON:
 		out.PayloadMasked = true
 	case out.PayloadMasked:
-		out.Payload = mask(v, false)
+		out.Payload = ops.Mask(v)
 	default:
 		out.Payload = v
 	}
@@ -153,10 +168,10 @@ type Group struct {
 	OldestAge   int64  `json:"oldest_age_seconds"`
 }
 
-// GroupOf renders a group as it is now.
-func GroupOf(g *ops.Group, now time.Time) Group {
+// Group renders a group as it is now.
+func (w Watcher) Group(g *ops.Group, now time.Time) Group {
 	return Group{
-		Fingerprint: g.Fingerprint, Handler: g.Handler, Class: g.Class, Message: g.Error, Count: g.Count,
+		Fingerprint: g.Fingerprint, Handler: g.Handler, Class: g.Class, Message: w.Text(g.Error), Count: g.Count,
 		Waiting: g.Waiting, Accounts: g.Accounts, First: render.Clock(g.First), Last: render.Clock(g.Last),
 		OldestAge: max(int64(now.Sub(g.First)/time.Second), 0),
 	}
@@ -182,12 +197,12 @@ type Sequence struct {
 	ClaimedBy     *string `json:"claimed_by" doc:"The replayer that works on it now."`
 }
 
-// SequenceOf renders a sequence.
-func SequenceOf(s *ops.Sequence) Sequence {
+// Sequence renders a sequence.
+func (w Watcher) Sequence(s *ops.Sequence) Sequence {
 	return Sequence{
 		ID: s.ID, Handler: s.Handler, Key: s.Key, Waiting: s.Waiting,
 		Since: render.Clock(s.Since), Paused: s.Paused, Diverged: s.Diverged, DivergedWhy: render.Maybe(s.Why),
-		HeadID: render.Maybe(s.Head), Class: render.Maybe(s.Class), Error: render.Maybe(s.Error),
+		HeadID: render.Maybe(s.Head), Class: render.Maybe(s.Class), Error: w.maybe(s.Error),
 		Fingerprint: render.Maybe(s.Fingerprint), Tries: s.Tries, NextAttemptAt: maybeClock(s.NextAt),
 		NextAttemptBy: render.Maybe(s.NextBy), ClaimedBy: render.Maybe(s.Claimed),
 	}

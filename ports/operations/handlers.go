@@ -49,10 +49,10 @@ type Process struct {
 	SeenAt      string  `json:"seen_at" format:"date-time"`
 }
 
-// HandlerOf renders a handler.
-func HandlerOf(h *ops.Handler) Handler {
+// Handler renders a handler.
+func (w Watcher) Handler(h *ops.Handler) Handler {
 	out := Handler{
-		Name: h.Name, Topic: render.Maybe(string(h.Topic)), Paused: h.Paused, PausedWhy: render.Maybe(h.Why),
+		Name: h.Name, Topic: render.Maybe(string(h.Topic)), Paused: h.Paused, PausedWhy: w.maybe(h.Why),
 		PausedBy: render.Maybe(h.PausedBy), PausedAt: maybeClock(h.PausedAt), Parked: h.Parked, Keys: h.Keys,
 		Failing: h.Failing, Diverged: h.Diverged, Oldest: maybeClock(h.Oldest), PolicyVersion: int(PolicyVersion(h)),
 		Places: make([]Place, len(h.Places)), Processes: make([]Process, len(h.Runs)),
@@ -62,14 +62,14 @@ func HandlerOf(h *ops.Handler) Handler {
 	}
 	var failed time.Time
 	for i := range h.Runs {
-		r := &h.Runs[i]
+		p := &h.Runs[i]
 		out.Processes[i] = Process{
-			r.Process, r.State, uint64(r.Lag), r.Rate, render.Maybe(r.Error), maybeClock(r.FailedAt), render.Clock(r.At),
+			p.Process, p.State, uint64(p.Lag), p.Rate, w.maybe(p.Error), maybeClock(p.FailedAt), render.Clock(p.At),
 		}
-		out.Lag, out.Rate = max(out.Lag, uint64(r.Lag)), out.Rate+r.Rate
-		if r.Error != "" && !r.FailedAt.Before(failed) {
-			failed = r.FailedAt
-			out.LastError, out.LastErrorAt = render.Maybe(r.Error), maybeClock(r.FailedAt)
+		out.Lag, out.Rate = max(out.Lag, uint64(p.Lag)), out.Rate+p.Rate
+		if p.Error != "" && !p.FailedAt.Before(failed) {
+			failed = p.FailedAt
+			out.LastError, out.LastErrorAt = w.maybe(p.Error), maybeClock(p.FailedAt)
 		}
 	}
 	out.State = h.State()
@@ -81,11 +81,11 @@ type Handlers struct {
 	Data []Handler `json:"data" nullable:"false"`
 }
 
-// HandlersOf renders all of them.
-func HandlersOf(all []ops.Handler) Handlers {
+// Handlers renders all of them.
+func (w Watcher) Handlers(all []ops.Handler) Handlers {
 	out := Handlers{make([]Handler, len(all))}
 	for i := range all {
-		out.Data[i] = HandlerOf(&all[i])
+		out.Data[i] = w.Handler(&all[i])
 	}
 	return out
 }

@@ -1,7 +1,11 @@
 package operations
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"bankforge/app"
 	"bankforge/app/bank"
@@ -13,7 +17,7 @@ import (
 // Trace is all that followed from one correlation id.
 type Trace struct {
 	CorrelationID string        `json:"correlation_id"`
-	Command       *Origin       `json:"command" doc:"That began it; null: it is behind what was looked at."`
+	Command       MaybeOrigin   `json:"command" doc:"That began it; null: it is behind what was looked at."`
 	Events        []TracedEvent `json:"events" nullable:"false" doc:"In the order of the log."`
 	Failures      []Failure     `json:"failures" nullable:"false" doc:"Messages that are or were parked."`
 	LookedFrom    uint64        `json:"looked_from" doc:"Older events are found by transactions and failures only."`
@@ -25,6 +29,17 @@ type Origin struct {
 	IdempotencyKey *string `json:"idempotency_key"`
 	At             string  `json:"at" format:"date-time"`
 }
+
+// MaybeOrigin is Origin or null.
+type MaybeOrigin struct{ *Origin }
+
+// Schema overrides what huma would make of it.
+func (MaybeOrigin) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{r.Schema(reflect.TypeFor[Origin](), true, ""), {Type: "null"}}}
+}
+
+// MarshalJSON writes null where nobody is known.
+func (m MaybeOrigin) MarshalJSON() ([]byte, error) { return json.Marshal(m.Origin) }
 
 // TracedEvent is one event, and who has heard of it.
 type TracedEvent struct {
@@ -57,8 +72,8 @@ type Reaction struct {
 // Partition says in which partition of a topic a key is.
 type Partition func(topic bank.Topic, key string) int
 
-// TraceOf joins events with handlers and with what is parked of them.
-func TraceOf(
+// Trace joins events with handlers and with what is parked of them.
+func (w Watcher) Trace(
 	correlation string, events []app.Recorded, from bank.Seq, all []ops.Handler, parked []ops.Failure, at Partition,
 ) Trace {
 	out := Trace{
@@ -66,14 +81,16 @@ func TraceOf(
 		LookedFrom: uint64(from),
 	}
 	for i := range parked {
-		out.Failures[i] = FailureOf(&parked[i])
+		out.Failures[i] = w.Failure(&parked[i])
 	}
 	for i := range events {
 		out.Events[i] = traced(&events[i], all, parked, at)
 	}
 	if len(events) > 0 {
 		first := &events[0]
-		out.Command = &Origin{first.Meta.Actor, render.Maybe(first.Meta.IdempotencyKey), render.Time(first.Time)}
+		out.Command.Origin = &Origin{
+			first.Meta.Actor, render.Maybe(first.Meta.IdempotencyKey), render.Time(first.Time),
+		}
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"bankforge/app/bank"
+	"bankforge/app/ops"
 	"bankforge/router"
 )
 
@@ -82,7 +83,7 @@ func (l *Letter) message(prefix string, partitions int) *message.Message {
 			msg.Metadata[name] = value
 		}
 	}
-	class, text := l.Class, first(l.Error, maxError)
+	class, text := l.Class, first(ops.Open(l.Error), maxError) // who reads this topic reads the payload, too
 	if class == "" {
 		class, text = blockedClass, blockedError
 	}

@@ -242,7 +242,8 @@ func (w *worker) until(ctx context.Context, d *Due, more func() bool) outcome {
 
 // failed has a sequence wait whose failure says nothing about it. The others have been given their time.
 func (w *worker) failed(ctx context.Context, d *Due, err error) outcome {
-	w.r.c.Log.WarnContext(ctx, "a message has failed again", "handler", d.Handler, "key", d.Key, "error", err)
+	w.r.c.Log.WarnContext(ctx, "a message has failed again", "handler", d.Handler, "key", d.Key,
+		"error", ops.Masked(says(err)))
 	again, is := errors.AsType[*router.ReplayError](err)
 	if is && again.Class != handlers.Unavailable {
 		return failing
@@ -293,11 +294,19 @@ func (w *worker) rebuild(ctx context.Context, d *Due) {
 	case unavailable(err):
 		err = s.Postpone(ctx, d.Handler, d.Key, time.Now().Add(w.r.c.Hold))
 	default:
-		err = s.Refuse(ctx, d.Handler, d.Key, ops.FailedAgain, err.Error(), time.Now())
+		err = s.Refuse(ctx, d.Handler, d.Key, ops.FailedAgain, says(err), time.Now())
 	}
 	if err != nil {
 		w.r.c.Log.WarnContext(ctx, "cannot say what became of a rebuild", "handler", d.Handler, "error", err)
 	}
+}
+
+// says is what operators are told of an error.
+func says(err error) string {
+	if again, ok := errors.AsType[*router.ReplayError](err); ok {
+		return again.Text
+	}
+	return ops.Discreet(err.Error(), nil)
 }
 
 // unavailable reports whether what failed is likely to go by itself.

@@ -100,7 +100,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 }
 
 // refusal is an answer that says no.
-type refusal struct{ text string }
+type refusal struct{ code, text string }
 
 // Error is one line for people.
 func (r *refusal) Error() string { return r.text }
@@ -108,13 +108,13 @@ func (r *refusal) Error() string { return r.text }
 func refusedBy(status string, text []byte) error {
 	var p ports.Problem
 	if json.Unmarshal(text, &p) != nil || p.Code == "" {
-		return &refusal{status}
+		return &refusal{text: status}
 	}
 	out := p.Code + ": " + p.Detail
 	if p.EventID != "" {
 		out += " (recorded as " + p.EventID + ")"
 	}
-	return &refusal{clean(out, maxRefusal)}
+	return &refusal{p.Code, clean(out, maxRefusal)}
 }
 
 // indented is JSON for eyes, with an end of line.
@@ -147,6 +147,23 @@ func rows[T any](
 }
 
 const maxPage = 200
+
+// Span says which part of a list is printed.
+type Span struct {
+	Limit int    `help:"How many at most." default:"50"`
+	Asc   bool   `help:"The oldest first."`
+	From  string `help:"Not before this time." placeholder:"TIME"`
+	To    string `help:"Before this time." placeholder:"TIME"`
+}
+
+// of are the parameters of a list.
+func (s *Span) of(pairs ...string) url.Values {
+	v := given(append(pairs, "from", s.From, "to", s.To)...)
+	if s.Asc {
+		v.Set("order", "asc")
+	}
+	return v
+}
 
 // given are the parameters that are not empty.
 func given(pairs ...string) url.Values {
@@ -184,18 +201,14 @@ type because struct {
 	Reason string `json:"reason"`
 }
 
-// act sends an act, prints what became of it, and fails where that is not what was wanted.
-func (c *Client) act(ctx context.Context, out io.Writer, method, path string, body any, headers ...string) error {
-	var a operations.Acted
-	if err := c.ask(ctx, out, method, path, body, &a, headers...); err != nil {
-		return err
-	}
+// became prints what became of an act, and fails where that is not what was wanted.
+func (c *Client) became(out io.Writer, a *operations.Acted) error {
 	err := c.print(out, a, func(t *tables) {
 		t.row("EVENT", "KIND", "STATUS", "DETAIL")
 		t.row(a.EventID, a.Kind, a.Status, text(a.Detail))
 	})
 	if err == nil && (a.Status == "failed" || a.Status == "refused") {
-		err = &refusal{clean(text(a.Code)+": "+text(a.Detail), maxRefusal)}
+		err = &refusal{text(a.Code), clean(text(a.Code)+": "+text(a.Detail), maxRefusal)}
 	}
 	return err
 }

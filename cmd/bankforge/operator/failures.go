@@ -15,12 +15,14 @@ import (
 
 // Failures are the commands on what is parked.
 type Failures struct {
-	Ls      List    `cmd:"" help:"List what waits in the parking lot, the newest first."`
-	Groups  Groups  `cmd:"" help:"List failures by their reasons."`
-	Show    Show    `cmd:"" help:"Show a failure with its message and every attempt."`
-	Retry   Retry   `cmd:"" help:"Try a failure, all that waits of a key, or a group of failures again."`
-	Discard Discard `cmd:"" help:"Give the head of a sequence up; the key's view lacks it until it is rebuilt."`
-	Replay  Replay  `cmd:"" help:"Plan a replay of many sequences, start it, and wait until it is done."`
+	Ls       List     `cmd:"" help:"List what waits in the parking lot, the newest first."`
+	Groups   Groups   `cmd:"" help:"List failures by their reasons."`
+	Show     Show     `cmd:"" help:"Show a failure with its message and every attempt."`
+	Retry    Retry    `cmd:"" help:"Try a failure, all that waits of a key, or a group of failures again."`
+	Schedule Schedule `cmd:"" help:"Try the head of a sequence again at a time."`
+	Discard  Discard  `cmd:"" help:"Give the head of a sequence up; the key's view lacks it until it is rebuilt."`
+	Rebuild  Rebuild  `cmd:"" help:"Write the view of one key anew from the log, which ends what waits of it."`
+	Replay   Replay   `cmd:"" help:"Plan a replay of many sequences, start it, and wait until it is done."`
 }
 
 // Select selects failures.
@@ -34,13 +36,13 @@ type Select struct {
 type List struct {
 	Client `embed:""`
 	Select `embed:""`
+	Span   `embed:""`
 
 	Key         string `help:"Of this key." placeholder:"KEY"`
 	Account     string `help:"Touching this account." placeholder:"acc_…"`
 	Correlation string `help:"Of this correlation id." placeholder:"ID"`
 	Status      string `help:"In this state only; else what waits." placeholder:"STATUS"`
 	All         bool   `help:"Also what does not wait any more."`
-	Limit       int    `help:"How many at most." default:"50"`
 }
 
 // Run prints them.
@@ -49,7 +51,7 @@ func (c *List) Run(ctx context.Context, out io.Writer) error {
 	if c.All || c.Status != "" {
 		waiting = ""
 	}
-	found, err := rows[operations.Failure](ctx, &c.Client, out, "/failures", given("handler", c.Handler, "key", c.Key,
+	found, err := rows[operations.Failure](ctx, &c.Client, out, "/failures", c.of("handler", c.Handler, "key", c.Key,
 		"class", c.Class, "fingerprint", c.Fingerprint, "account_id", c.Account, "correlation_id", c.Correlation,
 		"status", c.Status, "waiting", waiting), c.Limit)
 	if err != nil {
@@ -68,13 +70,12 @@ func (c *List) Run(ctx context.Context, out io.Writer) error {
 type Groups struct {
 	Client `embed:""`
 	Select `embed:""`
-
-	Limit int `help:"How many at most." default:"50"`
+	Span   `embed:""`
 }
 
 // Run prints them.
 func (c *Groups) Run(ctx context.Context, out io.Writer) error {
-	found, err := rows[operations.Group](ctx, &c.Client, out, "/failure-groups", given("handler", c.Handler,
+	found, err := rows[operations.Group](ctx, &c.Client, out, "/failure-groups", c.of("handler", c.Handler,
 		"class", c.Class, "fingerprint", c.Fingerprint), c.Limit)
 	if err != nil {
 		return err
@@ -128,13 +129,12 @@ func (c *Show) Run(ctx context.Context, out io.Writer) error {
 
 // Retry tries something again.
 type Retry struct {
-	Client `embed:""`
+	Act `embed:""`
 
 	ID          string `arg:"" optional:"" help:"Of a failure that is the head of its sequence." placeholder:"fail_…"`
 	Handler     string `help:"Of a sequence; with --key." placeholder:"NAME"`
 	Key         string `help:"Of a sequence: all of it, until one fails." placeholder:"KEY"`
 	Fingerprint string `help:"All sequences whose heads failed for this reason." placeholder:"fp_…"`
-	Reason      string `help:"Why; kept in the log." required:"" placeholder:"TEXT"`
 }
 
 var errRetryWhat = errors.New("give the id of a failure, or --handler and --key, or --fingerprint")
@@ -162,18 +162,53 @@ func (c *Retry) Run(ctx context.Context, out io.Writer) error {
 	case c.Fingerprint != "":
 		path = "/failure-groups" + step(c.Fingerprint)
 	}
-	return c.act(ctx, out, http.MethodPost, path+"/retry", because{c.Reason})
+	return c.act(ctx, out, path+"/retry")
+}
+
+// Schedule has a failure tried again at a time.
+type Schedule struct {
+	Act `embed:""`
+
+	ID string `arg:"" help:"Of a failure that is the head of its sequence." placeholder:"fail_…"`
+	At string `help:"When: 2031-05-01T06:00:00Z, or 90m for in so long." required:"" placeholder:"TIME"`
+}
+
+// scheduled is what is sent.
+type scheduled struct {
+	Reason string `json:"reason"`
+	At     string `json:"at"`
+}
+
+// Run does so.
+func (c *Schedule) Run(ctx context.Context, out io.Writer) error {
+	at := c.At
+	if in, err := time.ParseDuration(at); err == nil {
+		at = time.Now().Add(in).UTC().Format(time.RFC3339)
+	}
+	return c.do(ctx, out, "/failures"+step(c.ID)+"/schedule", scheduled{c.Reason, at})
 }
 
 // Discard gives a failure up.
 type Discard struct {
-	Client `embed:""`
+	Act `embed:""`
 
-	ID     string `arg:"" help:"Of a failure that is the head of its sequence." placeholder:"fail_…"`
-	Reason string `help:"Why; kept in the log." required:"" placeholder:"TEXT"`
+	ID string `arg:"" help:"Of a failure that is the head of its sequence." placeholder:"fail_…"`
 }
 
 // Run does so.
 func (c *Discard) Run(ctx context.Context, out io.Writer) error {
-	return c.act(ctx, out, http.MethodPost, "/failures"+step(c.ID)+"/discard", because{c.Reason})
+	return c.act(ctx, out, "/failures"+step(c.ID)+"/discard")
+}
+
+// Rebuild writes the view of one key anew.
+type Rebuild struct {
+	Act `embed:""`
+
+	Handler string `help:"That keeps the view." required:"" placeholder:"NAME"`
+	Key     string `help:"Of the view: an account's id, or a transaction's." required:"" placeholder:"KEY"`
+}
+
+// Run does so.
+func (c *Rebuild) Run(ctx context.Context, out io.Writer) error {
+	return c.act(ctx, out, "/sequences"+step(c.Handler)+step(c.Key)+"/rebuild")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 
 	"bankforge/ports/operations"
@@ -16,6 +17,7 @@ import (
 // Handlers are the commands on handlers.
 type Handlers struct {
 	Ls     Standing `cmd:"" help:"List handlers: where they are, and how."`
+	Show   Handler  `cmd:"" help:"Show one: each partition, and each process that runs it."`
 	Pause  Pause    `cmd:"" help:"Pause a handler on every process."`
 	Resume Resume   `cmd:"" help:"Let a handler go on."`
 	Policy Policy   `cmd:"" help:"Show or change how a handler treats failures."`
@@ -42,30 +44,71 @@ func (c *Standing) Run(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// Pause pauses a handler.
-type Pause struct {
+// Handler shows one handler.
+type Handler struct {
 	Client `embed:""`
 
-	Name   string `arg:"" help:"Of the handler." placeholder:"NAME"`
-	Reason string `help:"Why; kept in the log." required:"" placeholder:"TEXT"`
+	Name string `arg:"" help:"Of the handler." placeholder:"NAME"`
+}
+
+// Run prints it.
+func (c *Handler) Run(ctx context.Context, out io.Writer) error {
+	var all operations.Handlers
+	if err := c.ask(ctx, out, http.MethodGet, "/handlers", nil, &all); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all.Data, func(h operations.Handler) bool { return h.Name == c.Name })
+	if i < 0 {
+		return &refusal{"not_found", "not_found: There is no such handler."}
+	}
+	h := &all.Data[i]
+	return c.print(out, h, func(t *tables) {
+		for _, line := range [][2]string{
+			{"name", h.Name}, {"topic", text(h.Topic)}, {"state", h.State}, {"paused", instant(h.PausedAt)},
+			{"paused why", text(h.PausedWhy)}, {"paused by", text(h.PausedBy)}, {"lag", strconv.FormatUint(h.Lag, 10)},
+			{"parked", count(h.Parked)}, {"keys", count(h.Keys)}, {"failing", count(h.Failing)},
+			{"diverged", count(h.Diverged)}, {"oldest", instant(h.Oldest)}, {"policy", count(h.PolicyVersion)},
+			{"last error", text(h.LastError)}, {"at", instant(h.LastErrorAt)},
+		} {
+			t.row(line[0]+":", line[1])
+		}
+		t.plain("")
+		t.row("PARTITION", "POSITION", "INCARNATION")
+		for _, p := range h.Places {
+			t.row(count(p.Partition), p.Position, p.Incarnation)
+		}
+		t.plain("")
+		t.row("PROCESS", "STATE", "LAG", "RATE", "SEEN", "LAST ERROR")
+		for i := range h.Processes {
+			p := &h.Processes[i]
+			t.row(p.Process, p.State, strconv.FormatUint(p.Lag, 10), fmt.Sprintf("%.0f/s", p.Rate), instant(&p.SeenAt),
+				text(p.LastError))
+		}
+	})
+}
+
+// Pause pauses a handler.
+type Pause struct {
+	Act `embed:""`
+
+	Name string `arg:"" help:"Of the handler." placeholder:"NAME"`
 }
 
 // Run does so.
 func (c *Pause) Run(ctx context.Context, out io.Writer) error {
-	return c.act(ctx, out, http.MethodPost, "/handlers"+step(c.Name)+"/pause", because{c.Reason})
+	return c.act(ctx, out, "/handlers"+step(c.Name)+"/pause")
 }
 
 // Resume lets a handler go on.
 type Resume struct {
-	Client `embed:""`
+	Act `embed:""`
 
-	Name   string `arg:"" help:"Of the handler." placeholder:"NAME"`
-	Reason string `help:"Why; kept in the log." required:"" placeholder:"TEXT"`
+	Name string `arg:"" help:"Of the handler." placeholder:"NAME"`
 }
 
 // Run does so.
 func (c *Resume) Run(ctx context.Context, out io.Writer) error {
-	return c.act(ctx, out, http.MethodPost, "/handlers"+step(c.Name)+"/resume", because{c.Reason})
+	return c.act(ctx, out, "/handlers"+step(c.Name)+"/resume")
 }
 
 // Policy shows or changes a policy.
@@ -130,7 +173,11 @@ func (c *Policy) set(ctx context.Context, out io.Writer, path string) error {
 	if c.IfVersion > 0 {
 		headers = []string{"If-Match", fmt.Sprintf(`"%d"`, c.IfVersion)}
 	}
-	return c.act(ctx, out, http.MethodPut, path, treatment{c.Reason, text}, headers...)
+	var a operations.Acted
+	if err := c.ask(ctx, out, http.MethodPut, path, treatment{c.Reason, text}, &a, headers...); err != nil {
+		return err
+	}
+	return c.became(out, &a)
 }
 
 func readAll(path string) ([]byte, error) {

@@ -16,20 +16,34 @@ import (
 
 // cli is the part of the command line that is tested.
 type cli struct {
-	Failures Failures `cmd:""`
-	Handlers Handlers `cmd:""`
+	Failures     Failures     `cmd:""`
+	Handlers     Handlers     `cmd:""`
+	Sequences    Sequences    `cmd:""`
+	Replays      Replays      `cmd:""`
+	Acts         Acts         `cmd:""`
+	Trace        Trace        `cmd:""`
+	DemoFailures DemoFailures `cmd:""`
 }
 
 // fake is a bank that answers what the test says, and keeps what it was asked.
 type fake struct {
+	anything bool   // it answers whatever it is asked
+	always   string // with this; "": with what fits
+
 	answers map[string][]string // method and path → "status body", the last one again and again
-	asked   []string            // method, path and query, If-Match, body
+	asked   []string            // method, path and query, If-Match, Idempotency-Key, body
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.asked = append(f.asked, strings.TrimSpace(strings.Join([]string{
-		r.Method, r.URL.RequestURI(), r.Header.Get("If-Match"), string(body)}, " ")))
+		r.Method, r.URL.RequestURI(), r.Header.Get("If-Match") + r.Header.Get("Idempotency-Key"), string(body)}, " ")))
+	if f.anything {
+		status, text := f.anyAnswer(r)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+		return
+	}
 	door := r.Method + " " + r.URL.EscapedPath()
 	all := f.answers[door]
 	if len(all) == 0 || r.Header.Get("Authorization") != "Bearer t" {
@@ -40,7 +54,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(all) > 1 {
 		f.answers[door] = all[1:]
 	}
-	w.WriteHeader(map[string]int{"200": 200, "201": 201, "409": 409, "502": 502}[status])
+	w.WriteHeader(map[string]int{"200": 200, "201": 201, "202": 202, "404": 404, "409": 409, "502": 502}[status])
 	_, _ = io.WriteString(w, text)
 }
 
@@ -75,17 +89,28 @@ func TestActsOfOperators(t *testing.T) {
 	}
 	const set = "PUT /ops/v1/handlers/h/policy "
 	for args, want := range map[string]string{
-		"failures retry fail_1":                      `POST /ops/v1/failures/fail_1/retry  {"reason":"x"}`,
-		"failures retry --handler h --key a/b?":      `POST /ops/v1/sequences/h/a%2Fb%3F/retry  {"reason":"x"}`,
-		"failures retry --fingerprint fp_1":          `POST /ops/v1/failure-groups/fp_1/retry  {"reason":"x"}`,
-		"failures discard fail_1":                    `POST /ops/v1/failures/fail_1/discard  {"reason":"x"}`,
-		"handlers pause h":                           `POST /ops/v1/handlers/h/pause  {"reason":"x"}`,
-		"handlers resume h":                          `POST /ops/v1/handlers/h/resume  {"reason":"x"}`,
-		"handlers policy h --set F --if-version 3":   set + `"3" {"reason":"x","policy":{"timeout_ms":1}}`,
-		"handlers policy h --set F --output json":    set + ` {"reason":"x","policy":{"timeout_ms":1}}`,
-		"handlers pause h -o json":                   `POST /ops/v1/handlers/h/pause  {"reason":"x"}`,
-		"failures retry fail_1 --output=table":       `POST /ops/v1/failures/fail_1/retry  {"reason":"x"}`,
-		"failures retry --key k --handler h -o json": `POST /ops/v1/sequences/h/k/retry  {"reason":"x"}`,
+		"failures retry fail_1":                       `POST /ops/v1/failures/fail_1/retry  {"reason":"x"}`,
+		"failures retry --handler h --key a/b?":       `POST /ops/v1/sequences/h/a%2Fb%3F/retry  {"reason":"x"}`,
+		"failures retry --fingerprint fp_1":           `POST /ops/v1/failure-groups/fp_1/retry  {"reason":"x"}`,
+		"failures discard fail_1":                     `POST /ops/v1/failures/fail_1/discard  {"reason":"x"}`,
+		"handlers pause h":                            `POST /ops/v1/handlers/h/pause  {"reason":"x"}`,
+		"handlers resume h":                           `POST /ops/v1/handlers/h/resume  {"reason":"x"}`,
+		"handlers policy h --set F --if-version 3":    set + `"3" {"reason":"x","policy":{"timeout_ms":1}}`,
+		"handlers policy h --set F --output json":     set + ` {"reason":"x","policy":{"timeout_ms":1}}`,
+		"handlers pause h -o json":                    `POST /ops/v1/handlers/h/pause  {"reason":"x"}`,
+		"failures retry fail_1 --output=table":        `POST /ops/v1/failures/fail_1/retry  {"reason":"x"}`,
+		"failures retry --key k --handler h -o json":  `POST /ops/v1/sequences/h/k/retry  {"reason":"x"}`,
+		"failures rebuild --handler h --key k --wait": `POST /ops/v1/sequences/h/k/rebuild  {"reason":"x"}`,
+		"failures schedule fail_1 --at 2031-05-01T06:00:00Z": `POST /ops/v1/failures/fail_1/schedule  ` +
+			`{"reason":"x","at":"2031-05-01T06:00:00Z"}`,
+		"sequences retry h a/b":                     `POST /ops/v1/sequences/h/a%2Fb/retry  {"reason":"x"}`,
+		"sequences rebuild h k":                     `POST /ops/v1/sequences/h/k/rebuild  {"reason":"x"}`,
+		"sequences pause h k":                       `POST /ops/v1/sequences/h/k/pause  {"reason":"x"}`,
+		"sequences resume h k --idempotency-key i1": `POST /ops/v1/sequences/h/k/resume i1 {"reason":"x"}`,
+		"replays start rpl_1":                       `POST /ops/v1/replays/rpl_1/start  {"reason":"x"}`,
+		"replays cancel rpl_1":                      `POST /ops/v1/replays/rpl_1/cancel  {"reason":"x"}`,
+		"demo-failures on":                          `POST /ops/v1/demo-failures  {"reason":"x","enabled":true}`,
+		"demo-failures off -o json":                 `POST /ops/v1/demo-failures  {"reason":"x","enabled":false}`,
 	} {
 		method, rest, _ := strings.Cut(want, " ")
 		path, _, _ := strings.Cut(rest, " ")
@@ -106,7 +131,10 @@ func TestWrongCalls(t *testing.T) {
 		"failures ls --limit x": "--limit", "failures ls -o yaml": "--output", "handlers pause --reason x": "expected",
 		"handlers policy h --set f": "--set needs --reason", "handlers policy h --reason x": "for --set",
 		"handlers policy h --set f --reason x --if-version -1": "--if-version", "failures ls --url x": "--url",
-		"failures ls --token=": "--token",
+		"failures ls --token=": "--token", "failures rebuild --handler h --reason x": "--key",
+		"failures schedule f --reason x": "--at", "sequences retry h --reason x": "expected",
+		"sequences pause h k":      "--reason",
+		"replays start --reason x": "expected", "acts show": "expected", "trace": "expected", "demo-failures off": "--reason",
 	} {
 		f := &fake{}
 		var c cli
@@ -176,6 +204,9 @@ func TestListsOfOperators(t *testing.T) {
 	for args, path := range map[string]string{
 		"failures groups": "/failure-groups", "failures ls --all": "/failures", "failures ls --status resolved": "/failures",
 		"handlers ls": "/handlers", "failures show f": "/failures/f", "handlers policy h": "/handlers/h/policy",
+		"sequences ls --paused": "/sequences", "sequences show h k": "/sequences/h/k", "replays ls": "/replays",
+		"replays show r": "/replays/r", "acts ls": "/acts", "acts show a": "/acts/a", "trace c": "/trace/c",
+		"demo-failures show": "/demo-failures",
 	} {
 		for _, format := range []string{"table", "json"} {
 			f := &fake{answers: map[string][]string{"GET /ops/v1" + path: {`200 {"data":[],"next_cursor":null}`}}}

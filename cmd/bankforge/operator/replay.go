@@ -12,9 +12,18 @@ import (
 	"bankforge/ports/operations"
 )
 
-// Replay tries many sequences again.
-type Replay struct {
-	Client `embed:""`
+// Replays are the commands on replays, step by step. bankforge failures replay does all of them in one.
+type Replays struct {
+	Ls     ListReplays  `cmd:"" help:"List replays, the newest first."`
+	Plan   PlanReplay   `cmd:"" help:"Plan a replay, and say how much it would try."`
+	Show   ShowReplay   `cmd:"" help:"Show a replay as it goes."`
+	Start  StartReplay  `cmd:"" help:"Start a replay that is planned; with --wait until it is done."`
+	Cancel CancelReplay `cmd:"" help:"Cancel a replay."`
+}
+
+// Plan is what a replay tries, and how fast.
+type Plan struct {
+	Why    `embed:""`
 	Select `embed:""`
 
 	Account     string `help:"Touching this account." placeholder:"acc_…"`
@@ -22,8 +31,6 @@ type Replay struct {
 	Rate        int    `help:"Messages a second at most; 0: as many as can be." default:"0"`
 	Concurrency int    `help:"Sequences beside one another." default:"4"`
 	StopAfter   int    `help:"Sequences that may fail before it stops; 0: all." default:"0"`
-	Plan        bool   `help:"Only plan it, and say how much it would try."`
-	Reason      string `help:"Why; kept in the log." required:"" placeholder:"TEXT"`
 }
 
 // plan is what is sent.
@@ -35,44 +42,77 @@ type plan struct {
 	StopAfter   int                   `json:"stop_after_errors"`
 }
 
-// lookAgain is how often a replay is looked at.
-const lookAgain = 250 * time.Millisecond
-
-// Run plans, starts and watches it.
-func (c *Replay) Run(ctx context.Context, out io.Writer) error {
+// plan plans it, and waits until it is known how much it would be.
+func (c *Plan) plan(ctx context.Context, out io.Writer) (*operations.Replay, error) {
 	var planned operations.Planned
 	if err := c.ask(ctx, out, http.MethodPost, "/replays", plan{
 		c.Reason, operations.ScopeShown{
 			Handler: c.Handler, Class: c.Class, Fingerprint: c.Fingerprint, Account: c.Account, Correlation: c.Correlation,
 		}, c.Rate, c.Concurrency, c.StopAfter,
-	}, &planned); err != nil {
+	}, &planned, c.keyed()...); err != nil {
+		return nil, err
+	}
+	return c.settled(ctx, &planned.Replay, "pending")
+}
+
+// PlanReplay plans a replay.
+type PlanReplay struct {
+	Plan `embed:""`
+}
+
+// Run does so.
+func (c *PlanReplay) Run(ctx context.Context, out io.Writer) error {
+	r, err := c.plan(ctx, out)
+	if err != nil {
 		return err
 	}
-	path := "/replays" + step(planned.ID)
-	r, err := c.settled(ctx, out, path, &planned.Replay, "pending")
-	if err != nil || c.Plan {
-		return errors.Join(err, c.show(out, r))
+	return c.replays(out, r, *r)
+}
+
+// Replay tries many sequences again.
+type Replay struct {
+	Plan `embed:""`
+
+	Only bool `name:"plan" help:"Only plan it, and say how much it would try."`
+}
+
+// Run plans, starts and watches it.
+func (c *Replay) Run(ctx context.Context, out io.Writer) error {
+	r, err := c.plan(ctx, out)
+	if err != nil {
+		return err
+	}
+	if c.Only {
+		return c.replays(out, r, *r)
 	}
 	var started operations.Acted
-	if err := c.ask(ctx, out, http.MethodPost, path+"/start", because{c.Reason}, &started); err != nil {
+	path := "/replays" + step(r.ID) + "/start"
+	if err := c.ask(ctx, out, http.MethodPost, path, because{c.Reason}, &started, c.keyed()...); err != nil {
 		return err
 	}
+	return c.watch(ctx, out, r)
+}
+
+// watch waits until a replay that was started has ended, and fails unless all went well.
+func (c *Client) watch(ctx context.Context, out io.Writer, r *operations.Replay) error {
 	r.Status = "running"
-	if r, err = c.settled(ctx, out, path, r, "planned", "running"); err != nil {
+	r, err := c.settled(ctx, r, "planned", "running")
+	if err != nil {
 		return err
 	}
-	if err := c.show(out, r); err != nil {
+	if err := c.replays(out, r, *r); err != nil {
 		return err
 	}
 	if r.Status != "done" || r.Failed > 0 {
-		return &refusal{fmt.Sprintf("the replay is %s; %d sequences failed again", r.Status, r.Failed)}
+		return &refusal{text: fmt.Sprintf("the replay is %s; %d sequences failed again", r.Status, r.Failed)}
 	}
 	return nil
 }
 
-// settled waits until the replay is in none of the states.
-func (c *Replay) settled(
-	ctx context.Context, out io.Writer, path string, r *operations.Replay, states ...string,
+// settled waits until the replay is in none of the states. One whose plan stands in the log, and that nobody has come
+// to yet, is not found.
+func (c *Client) settled(
+	ctx context.Context, r *operations.Replay, states ...string,
 ) (*operations.Replay, error) {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
@@ -82,8 +122,10 @@ func (c *Replay) settled(
 			return r, ctx.Err()
 		case <-again.C:
 		}
-		var now operations.Replay
-		if err := c.ask(ctx, out, http.MethodGet, path, nil, &now); err != nil {
+		now := *r
+		err := c.ask(ctx, io.Discard, http.MethodGet, "/replays"+step(r.ID), nil, &now)
+		var refused *refusal
+		if err != nil && (r.Status != "pending" || !errors.As(err, &refused) || refused.code != "not_found") {
 			return r, err
 		}
 		r = &now
@@ -91,10 +133,79 @@ func (c *Replay) settled(
 	return r, nil
 }
 
-func (c *Replay) show(out io.Writer, r *operations.Replay) error {
-	return c.print(out, r, func(t *tables) {
+// replays prints v, in a table the replays that it holds.
+func (c *Client) replays(out io.Writer, v any, all ...operations.Replay) error {
+	return c.print(out, v, func(t *tables) {
 		t.row("ID", "STATUS", "MESSAGES", "KEYS", "ACCOUNTS", "OLDEST", "ESTIMATED", "HANDLED", "FAILED", "LEFT")
-		t.row(r.ID, r.Status, count(r.Count), count(r.Keys), count(r.Accounts), instant(r.Oldest),
-			fmt.Sprintf("%.1fs", r.Estimated), count(r.Handled), count(r.Failed), count(r.Left))
+		for i := range all {
+			r := &all[i]
+			t.row(r.ID, r.Status, count(r.Count), count(r.Keys), count(r.Accounts), instant(r.Oldest),
+				fmt.Sprintf("%.1fs", r.Estimated), count(r.Handled), count(r.Failed), count(r.Left))
+		}
 	})
+}
+
+// ListReplays lists replays.
+type ListReplays struct {
+	Client `embed:""`
+	Span   `embed:""`
+
+	Status string `help:"In this state only." placeholder:"STATUS"`
+}
+
+// Run prints them.
+func (c *ListReplays) Run(ctx context.Context, out io.Writer) error {
+	found, err := rows[operations.Replay](ctx, &c.Client, out, "/replays", c.of("status", c.Status), c.Limit)
+	if err != nil {
+		return err
+	}
+	return c.replays(out, list[operations.Replay]{found}, found...)
+}
+
+// ShowReplay shows one replay.
+type ShowReplay struct {
+	Client `embed:""`
+
+	ID string `arg:"" help:"Of the replay." placeholder:"rpl_…"`
+}
+
+// Run prints it.
+func (c *ShowReplay) Run(ctx context.Context, out io.Writer) error {
+	var r operations.Replay
+	if err := c.ask(ctx, out, http.MethodGet, "/replays"+step(c.ID), nil, &r); err != nil {
+		return err
+	}
+	return c.replays(out, r, r)
+}
+
+// StartReplay starts a replay.
+type StartReplay struct {
+	Act `embed:""`
+
+	ID string `arg:"" help:"Of the replay." placeholder:"rpl_…"`
+}
+
+// Run does so; waiting, it prints the replay as it ended.
+func (c *StartReplay) Run(ctx context.Context, out io.Writer) error {
+	path := "/replays" + step(c.ID) + "/start"
+	if !c.Wait {
+		return c.act(ctx, out, path)
+	}
+	var started operations.Acted
+	if err := c.ask(ctx, out, http.MethodPost, path, because{c.Reason}, &started, c.keyed()...); err != nil {
+		return err
+	}
+	return c.watch(ctx, out, &operations.Replay{ID: c.ID})
+}
+
+// CancelReplay cancels a replay.
+type CancelReplay struct {
+	Act `embed:""`
+
+	ID string `arg:"" help:"Of the replay." placeholder:"rpl_…"`
+}
+
+// Run does so.
+func (c *CancelReplay) Run(ctx context.Context, out io.Writer) error {
+	return c.act(ctx, out, "/replays"+step(c.ID)+"/cancel")
 }

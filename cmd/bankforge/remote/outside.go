@@ -62,7 +62,7 @@ func (o Outside) attachRedis(ctx context.Context, s *stores.Stores, p stores.Pro
 	}
 	view := redis.NewView(db)
 	s.Writes.Reactions.RedisBalances, s.Writes.Stores.RedisBalances = projection.Balances(view), view
-	s.Writes.Stores.Forget.RedisBalances = view.Anew
+	s.Writes.Stores.Mend.RedisBalances = view.Mend
 	balances := redis.NewBalances(db, s.Balances, s.Progress, reasons(p, "balances"))
 	s.Balances = balances
 	return balances, nil
@@ -80,6 +80,8 @@ func (o Outside) attachMongo(ctx context.Context, s *stores.Stores, p stores.Pro
 	view := mongo.NewView(db)
 	s.Writes.MongoEntries, s.Writes.MongoTransactions = view.Entries(), view.Transactions()
 	s.Writes.MongoHistory = view
+	m := view.Mends()
+	s.Writes.Stores.Mend.MongoEntries, s.Writes.Stores.Mend.MongoTransactions = m.MongoEntries, m.MongoTransactions
 	kept := mongo.NewHistory(db, o.Partitions, s.History, s.Progress, reasons(p, "history"))
 	s.History = kept
 	return kept, nil
