@@ -67,8 +67,7 @@ func (r *Router) ReplayHead(ctx context.Context, handler, key string, by By) err
 		}
 		class, took := w.class(err), time.Since(began)
 		w.metrics.Tried(w.Name, class, took)
-		text := w.says(err, [][]byte{head.Payload})
-		pause := later(err, w.policy().Backoff.After(n))
+		pause, text := later(err, w.policy().Backoff.After(n)), w.says(err, [][]byte{head.Payload})
 		switch {
 		case class == handlers.Unavailable:
 			return &ReplayError{class, text, err}

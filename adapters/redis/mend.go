@@ -42,10 +42,11 @@ var _ projection.Store = (*mending)(nil)
 
 // AccountVersions implements projection.Store.
 func (m *mending) AccountVersions(context.Context, []bank.AccountID) (map[bank.AccountID]bank.Version, error) {
-	if m.version == 0 {
-		return nil, nil
+	have := map[bank.AccountID]bank.Version{}
+	if m.version > 0 {
+		have[m.id] = m.version
 	}
-	return map[bank.AccountID]bank.Version{m.id: m.version}, nil
+	return have, nil
 }
 
 // SaveAccounts implements projection.Store.

@@ -67,16 +67,22 @@ func (s *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Ch
 	return s.Advance(ctx, of, c)
 }
 
+// outsideTx reports whether ctx carries no transaction.
+func (s *HandlerStore) outsideTx(ctx context.Context) bool {
+	_, err := s.db.tx(ctx)
+	return err != nil
+}
+
 // Blocked returns those of the keys that are parked. Nearly always nothing is, or little of what the handler has, and
 // that is found out first.
 func (s *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
-	_, noTx := s.db.tx(ctx)
+	alone := s.outsideTx(ctx)
 	none, now := s.db.recent.nothingParked(handler)
-	if none && noTx != nil {
+	if none && alone {
 		return nil, nil
 	}
 	all, err := s.keysIn(ctx, `SELECT key FROM parked_sequence WHERE handler = ? LIMIT ?`, handler, len(keys)+1)
-	if err == nil && len(all) == 0 && noTx != nil {
+	if err == nil && len(all) == 0 && alone {
 		s.db.recent.keepClear(now, handler)
 	}
 	if err != nil || len(all) == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"bankforge/app/bank"
@@ -182,35 +183,6 @@ func (d *desk) checkStandings() error {
 	return nil
 }
 
-// checkDiverged: a key that flows again, though something of it was discarded, is found by itself and among all that
-// have diverged. Others are not.
-func (d *desk) checkDiverged() error {
-	err := errors.Join(d.fail("m", 1, "broken", time.Time{}), d.fail("n", 2, "broken", time.Time{}))
-	if err != nil {
-		return err
-	}
-	fail := ops.FailureID(d.handler, "inc", 1, 1)
-	if _, err := d.act(repair.Act{Kind: ops.FailureDiscard, Target: fail}, ops.ActDone, ""); err != nil {
-		return err
-	}
-	q, ok, err := d.s.Sequence(d.ctx, d.handler, "m")
-	since := q.Since
-	q.Since = time.Time{}
-	want := ops.Sequence{
-		ID: ops.SequenceID(d.handler, "m"), Handler: d.handler, Key: "m", Diverged: true, Why: "because",
-	}
-	if err != nil || !ok || q != want || since.IsZero() {
-		return fmt.Errorf("%t %+v since %s, not %+v: %w", ok, q, since, want, orNil(err))
-	}
-	all, err := d.s.Diverged(d.ctx, 10)
-	all = slices.DeleteFunc(all, func(k ops.DivergedKey) bool { return k.Handler != d.handler })
-	given := ops.DivergedKey{Handler: d.handler, Key: "m", Since: since, Why: "because", Failure: fail}
-	if err != nil || len(all) != 1 || all[0] != given {
-		return fmt.Errorf("%+v have diverged: %w", all, orNil(err))
-	}
-	return d.flows("m", true)
-}
-
 // plan makes a replay of the handler's sequences, and starts it.
 func (d *desk) plan(rate, concurrency, stop int) (repair.Running, error) {
 	body, err := ops.Canonical(ops.ReplaySpec{
@@ -226,4 +198,197 @@ func (d *desk) plan(rate, concurrency, stop int) (repair.Running, error) {
 	id = ops.ReplayOf(id)
 	_, err = d.act(repair.Act{Kind: ops.ReplayStart, Target: id}, ops.ActDone, "")
 	return repair.Running{ID: id, Rate: rate, Concurrency: concurrency}, err
+}
+
+// beside is what becomes of an act when something else is done about what it wants.
+type beside struct {
+	first     string // the kind of the act
+	then      func(d *desk, key string, seq bank.Seq) error
+	want      ops.ActStatus
+	code      string
+	cause     string // of what is due in the end: "first", "then", or as it is; "": nothing is
+	scheduled bool   // the head is, in the end
+}
+
+// wants is for a key of two messages, the first of which is seq and has failed.
+func (d *desk) wants(kind, key string, seq bank.Seq, want ops.ActStatus) (id string, err error) {
+	a := repair.Act{Kind: kind, Target: ops.FailureID(d.handler, "inc", seq, 1)}
+	switch kind {
+	case ops.SequenceRetry, ops.SequencePause, ops.SequenceResume:
+		a.Handler, a.Key, a.Target = d.handler, key, ""
+	case ops.GroupRetry:
+		a.Target = ops.Fingerprint(d.handler, "unknown", key, "")
+	case ops.FailureSchedule:
+		a.Body = []byte(`{"at":"` + d.later(time.Hour).Format(time.RFC3339Nano) + `"}`)
+	}
+	return d.act(a, want, "")
+}
+
+func alsoWants(kind string, want ops.ActStatus) func(*desk, string, bank.Seq) error {
+	return func(d *desk, key string, seq bank.Seq) error {
+		_, err := d.wants(kind, key, seq, want)
+		return err
+	}
+}
+
+// besides are all that may come between an act and what it wants. No act stays pending that nothing will end.
+var besides = []beside{
+	{ops.SequenceRetry, alsoWants(ops.SequenceRetry, ops.ActPending), ops.ActFailed, ops.Superseded, "then", false},
+	{ops.SequenceRetry, alsoWants(ops.FailureRetry, ops.ActPending), ops.ActFailed, ops.Superseded, "then", false},
+	{ops.FailureSchedule, alsoWants(ops.FailureRetry, ops.ActPending), ops.ActFailed, ops.Superseded, "then", false},
+	{ops.FailureRetry, alsoWants(ops.FailureSchedule, ops.ActPending), ops.ActFailed, ops.Superseded, "then", true},
+	{ops.FailureSchedule, alsoWants(ops.GroupRetry, ops.ActDone), ops.ActFailed, ops.Superseded, "then", false},
+	{ops.FailureSchedule, alsoWants(ops.FailureDiscard, ops.ActDone), ops.ActFailed, ops.Superseded, "then", false},
+	{ops.FailureRetry, alsoWants(ops.FailureDiscard, ops.ActDone), ops.ActFailed, ops.Superseded, "then", false},
+	// What has failed for a replay is wanted still; what it has handled, need not be.
+	{ops.SequenceRetry, replayed(true), ops.ActPending, "", "first", false},
+	{ops.FailureSchedule, replayed(true), ops.ActPending, "", "first", true},
+	{ops.SequenceRetry, replayed(false), ops.ActPending, "", "first", false},
+	{ops.SequenceRetry, replayed(false, false), ops.ActDone, "", "", false},
+	{ops.FailureRetry, replayed(false), ops.ActDone, "", ops.ByBackoff, false},
+	{ops.SequenceRetry, func(d *desk, key string, seq bank.Seq) error {
+		return errors.Join(alsoWants(ops.SequencePause, ops.ActDone)(d, key, seq),
+			alsoWants(ops.SequenceResume, ops.ActDone)(d, key, seq))
+	}, ops.ActPending, "", "first", false},
+}
+
+// replayed has a replay try heads, which fail or not; what is behind them goes on in an hour.
+func replayed(failed ...bool) func(*desk, string, bank.Seq) error {
+	return func(d *desk, key string, _ bank.Seq) (err error) {
+		for _, one := range failed {
+			err = errors.Join(err, d.tries(key, "rpl_x", one, d.later(time.Hour)))
+		}
+		return err
+	}
+}
+
+// checkBeside has keys wanted by one act, and something else done about them.
+func (d *desk) checkBeside() (err error) {
+	for i := range besides {
+		if ill := d.checkOneBeside(i, &besides[i]); ill != nil {
+			err = errors.Join(err, fmt.Errorf("%d: %s: %w", i, besides[i].first, ill))
+		}
+	}
+	return errors.Join(err, d.checkLateWish(), d.checkRefusedWish(), d.checkForgottenWish())
+}
+
+func (d *desk) checkOneBeside(i int, b *beside) error {
+	key, seq := fmt.Sprint("k", i), bank.Seq(10*i+1)
+	err := errors.Join(d.fail(key, seq, key, time.Time{}), d.block(key, seq+1))
+	if err != nil {
+		return err
+	}
+	id, err := d.wants(b.first, key, seq, ops.ActPending)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.then(d, key, seq), d.became(id, b.want, b.code)); err != nil {
+		return err
+	}
+	q, _, err := d.s.Sequence(d.ctx, d.handler, key)
+	cause := q.NextBy
+	switch {
+	case cause == id:
+		cause = "first"
+	case strings.HasPrefix(cause, "act_"):
+		cause = "then"
+	}
+	f, _, ill := d.s.Failure(d.ctx, q.Head)
+	if err = errors.Join(err, ill); err != nil || cause != b.cause || (f.Status == ops.Scheduled) != b.scheduled {
+		return fmt.Errorf("in the end %+v, %s, %w; want %q", q, f.Status, orNil(err), b.cause)
+	}
+	return nil
+}
+
+// checkLateWish has something tried at a time that is over.
+func (d *desk) checkLateWish() error {
+	const seq = 501
+	if err := d.fail("late", seq, "late", time.Time{}); err != nil {
+		return err
+	}
+	_, err := d.act(repair.Act{
+		Kind: ops.FailureSchedule, Target: ops.FailureID(d.handler, "inc", seq, 1),
+		Body: []byte(`{"at":"1969-01-01T00:00:00Z"}`),
+	}, ops.ActPending, "")
+	q, _, ill := d.s.Sequence(d.ctx, d.handler, "late")
+	if err = errors.Join(err, ill); err != nil || !q.NextAt.Equal(d.now) {
+		return fmt.Errorf("what is wanted in the past is tried at %s, %w; want now", q.NextAt, orNil(err))
+	}
+	return nil
+}
+
+// checkRefusedWish has a key that flows wanted rebuilt; what comes meanwhile waits, and goes on when that is refused.
+func (d *desk) checkRefusedWish() error {
+	_, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "free"}, ops.ActPending, "")
+	err = errors.Join(err, d.block("free", 511), d.block("free", 512),
+		d.s.Refuse(d.ctx, d.handler, "free", ops.RefusedNoRebuild, "no", d.now))
+	q, _, ill := d.s.Sequence(d.ctx, d.handler, "free")
+	if err = errors.Join(err, ill); err != nil || !q.NextAt.Equal(d.now) || q.NextBy != ops.ByBackoff || q.Waiting != 2 {
+		return fmt.Errorf("after a rebuild was refused: %+v, %w; want what waits tried now", q, orNil(err))
+	}
+	return nil
+}
+
+// checkForgottenWish forgets what waits: it comes again, what was discarded, too.
+func (d *desk) checkForgottenWish() error {
+	const seq = 521
+	err := d.fail("gone", seq, "gone", time.Time{})
+	id, ill := d.wants(ops.FailureSchedule, "gone", seq, ops.ActPending)
+	if err = errors.Join(err, ill, d.fail("lacks", seq+1, "lacks", time.Time{})); err != nil {
+		return err
+	}
+	if _, err := d.wants(ops.FailureDiscard, "lacks", seq+1, ops.ActDone); err != nil {
+		return err
+	}
+	to := router.Checkpoint{Incarnation: "inc", Position: handlers.End(seq - 1)}
+	if err := rewind(d.ctx, d.s, d.handler, to); err != nil {
+		return err
+	}
+	if err := d.became(id, ops.ActFailed, ops.Superseded); err != nil {
+		return err
+	}
+	if q, ok, err := d.s.Sequence(d.ctx, d.handler, "lacks"); err != nil || ok {
+		return fmt.Errorf("what was discarded comes again, and its key is %+v, %w", q, orNil(err))
+	}
+	return nil
+}
+
+// checkOldest has what waits handled from its head on, one by one and many at once: what waits longest is another one
+// each time.
+func (d *desk) checkOldest() error {
+	err := d.fail("k", 1, "late", time.Time{})
+	for seq := bank.Seq(2); seq <= 4; seq++ {
+		err = errors.Join(err, d.block("k", seq))
+	}
+	if err != nil {
+		return err
+	}
+	for seq := bank.Seq(1); seq <= 3; seq++ {
+		h, _, err := d.s.Handler(d.ctx, d.handler)
+		want := message(d.handler, "k", seq, router.Failed).At
+		if err != nil || !h.Oldest.Equal(want) {
+			return fmt.Errorf("the oldest waits since %s, %w; want %s", h.Oldest, orNil(err), want)
+		}
+		if seq == 1 {
+			err = d.tries("k", ops.ByBackoff, false, time.Time{})
+		} else {
+			err = d.tx(func(ctx context.Context) error {
+				all, err := d.s.Front(ctx, d.handler, []string{"k"}, 1)
+				if err != nil {
+					return err
+				}
+				_, err = d.s.ResolveFront(ctx, d.handler, all, ending(router.Resolved))
+				return err
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	id, err := d.act(repair.Act{Kind: ops.SequenceRetry, Handler: d.handler, Key: "k"}, ops.ActPending, "")
+	q, _, ill := d.s.Sequence(d.ctx, d.handler, "k")
+	if err = errors.Join(err, ill); err != nil || q.Tries != 0 || q.NextBy != id {
+		return fmt.Errorf("wanted at once: %+v, %w", q, orNil(err))
+	}
+	return nil
 }

@@ -363,3 +363,32 @@ func (d *desk) checkMuch() error {
 	}
 	return d.replay(r.ID, ops.ReplayDone, 0, 2, 0)
 }
+
+// checkDiverged: a key that flows again, though something of it was discarded, is found by itself and among all that
+// have diverged. Others are not.
+func (d *desk) checkDiverged() error {
+	err := errors.Join(d.fail("m", 1, "broken", time.Time{}), d.fail("n", 2, "broken", time.Time{}))
+	if err != nil {
+		return err
+	}
+	fail := ops.FailureID(d.handler, "inc", 1, 1)
+	if _, err := d.act(repair.Act{Kind: ops.FailureDiscard, Target: fail}, ops.ActDone, ""); err != nil {
+		return err
+	}
+	q, ok, err := d.s.Sequence(d.ctx, d.handler, "m")
+	since := q.Since
+	q.Since = time.Time{}
+	want := ops.Sequence{
+		ID: ops.SequenceID(d.handler, "m"), Handler: d.handler, Key: "m", Diverged: true, Why: "because",
+	}
+	if err != nil || !ok || q != want || since.IsZero() {
+		return fmt.Errorf("%t %+v since %s, not %+v: %w", ok, q, since, want, orNil(err))
+	}
+	all, err := d.s.Diverged(d.ctx, 10)
+	all = slices.DeleteFunc(all, func(k ops.DivergedKey) bool { return k.Handler != d.handler })
+	given := ops.DivergedKey{Handler: d.handler, Key: "m", Since: since, Why: "because", Failure: fail}
+	if err != nil || len(all) != 1 || all[0] != given {
+		return fmt.Errorf("%+v have diverged: %w", all, orNil(err))
+	}
+	return d.flows("m", true)
+}

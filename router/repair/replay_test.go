@@ -241,7 +241,7 @@ func TestWhatACancelledReplayHasBegunGoesOn(t *testing.T) {
 // Sequences that wait for their turn in a replay are nobody else's meanwhile, however long that takes.
 func TestWhatWaitsForItsTurnStaysClaimed(t *testing.T) {
 	t.Parallel()
-	const claim = 3 * time.Second
+	const claim = 2 * time.Second
 	k := newStalled(t, stores["sqlite"](t), claim, append(slices.Repeat([]int{1}, 14), 2)...)
 	began := make(chan struct{}, 100)
 	k.rolls(func(f *handlers.Fact) error {
@@ -260,10 +260,14 @@ func TestWhatWaitsForItsTurnStaysClaimed(t *testing.T) {
 		}
 		now := time.Now()
 		stolen, err := k.s.Claim(t.Context(), k.b.name, account(2).String(), "thief", now, now)
-		if stolen {
+		if !stolen || err != nil {
+			return false, err
+		}
+		// Unless its turn has come, and all is over.
+		if _, waits, err = k.s.Sequence(t.Context(), k.b.name, account(1).String()); waits {
 			err = errors.Join(err, errors.New("somebody else can claim what waits for its turn"))
 		}
-		return false, err
+		return !waits, err
 	})
 	k.became(id, ops.ReplayDone)
 }

@@ -65,13 +65,20 @@ func (c *Watch) Run(ctx context.Context, out io.Writer) error {
 
 // hello connects, and subscribes to the channels.
 func (c *Watch) hello() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b) // a line for each; it writes texts and numbers, and into memory
-	_ = e.Encode(map[string]any{"id": 1, "connect": map[string]string{"token": c.Token}})
+	lines := []string{fmt.Sprintf(`{"id":1,"connect":{"token":%s}}`, quote(c.Token))}
 	for i, channel := range c.Channels {
-		_ = e.Encode(map[string]any{"id": i + 2, "subscribe": map[string]string{"channel": channel}})
+		lines = append(lines, fmt.Sprintf(`{"id":%d,"subscribe":{"channel":%s}}`, i+2, quote(channel)))
 	}
-	return bytes.TrimSpace(b.Bytes())
+	return []byte(strings.Join(lines, "\n"))
+}
+
+// quote is a text in JSON.
+func quote(s string) []byte {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic("operator: texts always encode: " + err.Error())
+	}
+	return text
 }
 
 // heard is a line of a live connection.

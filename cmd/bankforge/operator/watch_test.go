@@ -84,7 +84,7 @@ func TestWhatHappensIsWatched(t *testing.T) {
 		t.Errorf("%v: %q, want %q", err, out, want)
 	}
 	for _, part := range []string{
-		`{"connect":{"token":"t"},"id":1}`, `"channel":"failures"`, `"channel":"ops"`, "\n", "}{}",
+		`{"id":1,"connect":{"token":"t"}}`, `"channel":"failures"`, `"channel":"ops"`, "\n", "}{}",
 	} {
 		if !strings.Contains(sent, part) {
 			t.Errorf("%q is not in %q", part, sent)
