@@ -1,6 +1,8 @@
 package router_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -146,6 +148,49 @@ func TestAMessageWithoutPositionIsNoObstacle(t *testing.T) {
 	b.expect(t, 1)
 	b.deliver(t, msgs[2], batch(t, msgs[2], msgs[0]), batch(t))
 	b.expect(t, 3)
+}
+
+// Others can write to a broker, too. What says that it stands where the log has nothing like it, loses nothing of what
+// comes after it, and is not parked; what is broken and does not say what came before it, leaves nothing out.
+func TestWhatIsNotOfTheLogIsNoObstacle(t *testing.T) {
+	t.Parallel()
+	for name, lie := range map[string]func(m *message.Message){
+		"behind the end": func(m *message.Message) { m.Metadata["position"] = "1099511627776.0" },
+		"broken, behind the end": func(m *message.Message) {
+			m.Metadata["position"], m.Payload = "9.0", []byte("\xff\x00")
+		},
+		"broken, of nothing":       func(m *message.Message) { m.Metadata["position"], m.Payload = "6.7", nil },
+		"broken, of another key":   func(m *message.Message) { m.Metadata["key"], m.Payload = "acc_strange", nil },
+		"broken, of another log":   func(m *message.Message) { m.Metadata["incarnation"], m.Payload = "inc0", nil },
+		"broken, out of the blue":  func(m *message.Message) { m.Payload = []byte(`{"account":`) },
+		"broken, and seen already": func(m *message.Message) { m.Metadata["position"], m.Payload = "1.0", nil },
+	} {
+		for _, together := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " ", together), func(t *testing.T) {
+				t.Parallel()
+				l := newLedger()
+				for range 4 {
+					l.credit(1)
+					l.credit(2)
+				}
+				b, msgs := newBench(t, l, openStore(t), quick()), broker(t, l)
+				lying := msgs[5].Copy()
+				delete(lying.Metadata, "prev")
+				lie(lying)
+				all := slices.Insert(slices.Clone(msgs), 2, lying)
+				if together {
+					all = []*message.Message{batch(t, all...)}
+				}
+				b.deliver(t, all...)
+				b.expect(t, 4, 4)
+				for i := range 2 {
+					if head, ok := b.head(t, i+1); ok {
+						t.Errorf("parked is %+v", head)
+					}
+				}
+			})
+		}
+	}
 }
 
 func TestNothingIsDeliveredWhileEnding(t *testing.T) {

@@ -194,7 +194,7 @@ func NewMessage(ctx context.Context, d *Delivery) *message.Message {
 // Facts are the facts that a message carries: those in its context when it was made in this process, or
 // else what its payload and headers say (one message, or a JSON array of them, see Batch).
 func Facts(msg *message.Message) (facts []handlers.Fact, err error) {
-	all, err := open(msg)
+	all, err := open(msg, anything)
 	if err != nil {
 		return nil, err
 	}
@@ -208,15 +208,15 @@ func Facts(msg *message.Message) (facts []handlers.Fact, err error) {
 }
 
 // open is what a message brings, decoded if need be: one delivery, or more where what it carries has gaps. The error is
-// about messages that do not say where they stand, which are left out; a fact that cannot be decoded otherwise
-// is kept as broken.
-func open(msg *message.Message) ([]*Delivery, error) {
+// about messages that do not say where they stand, or say what is not so, which are left out; a fact that cannot be
+// decoded otherwise is kept as broken. An unheardError is about the message as a whole.
+func open(msg *message.Message, told believe) ([]*Delivery, error) {
 	if d := deliveryOf(msg); d != nil {
 		return []*Delivery{d}, nil
 	}
 	if r, ok := RecordsIn(msg); ok {
 		origins, _ := r.(Origins)
-		return assemble(r, origins)
+		return assemble(r, origins, told)
 	}
 	parts := carried{{Metadata: msg.Metadata, Payload: json.RawMessage(msg.Payload)}}
 	if msg.Metadata.Get(headerContentType) == batchType {
@@ -226,7 +226,7 @@ func open(msg *message.Message) ([]*Delivery, error) {
 		}
 	}
 	origins, _ := msg.Context().Value(originsKey{}).(Origins)
-	return assemble(parts, origins)
+	return assemble(parts, origins, told)
 }
 
 // Records are messages of one partition as a broker brought them, in order. They must not change as long as their
@@ -267,7 +267,7 @@ func RecordsIn(msg *message.Message) (Records, bool) {
 
 // assemble makes deliveries of records: a new one begins where something is missing before a record. A relay
 // that crashed sends again what it has sent, so positions may also go back: what is there already is left out.
-func assemble(r Records, from Origins) (all []*Delivery, err error) {
+func assemble(r Records, from Origins, told believe) (all []*Delivery, err error) {
 	var d *Delivery
 	for i := range r.Len() {
 		var h headers
@@ -276,36 +276,49 @@ func assemble(r Records, from Origins) (all []*Delivery, err error) {
 			err = ill
 			continue
 		}
+		bad := h.read(payload)
+		begins := d == nil || d.Incarnation != h.fact.Incarnation || d.Through.Before(h.prev)
 		at := h.fact.Position()
-		switch {
-		case d == nil || d.Incarnation != h.fact.Incarnation || d.Through.Before(h.prev):
+		if !begins && !d.Through.Before(at) {
+			continue
+		}
+		switch ok, ill := told(&h, bad != nil); {
+		case ill != nil:
+			return nil, unheardError{ill}
+		case !ok:
+			err = poison("the log has no message of %s at %s", clip(h.key), h.position)
+			continue
+		case begins:
 			d = &Delivery{Incarnation: h.fact.Incarnation, Prev: h.prev, from: from}
 			d.Facts = make([]handlers.Fact, 0, r.Len()-i)
 			if from != nil {
 				d.nth = make([]int32, 0, r.Len()-i)
 			}
 			all = append(all, d)
-		case !d.Through.Before(at):
-			continue
 		}
-		h.fact.Incarnation = d.Incarnation // one text for all
-		d.Through = at
-		if err := today.payload(&h, payload); err != nil {
-			if d.bad == nil {
-				d.bad = map[int]broken{}
-			}
-			d.bad[len(d.Facts)] = broken{h.key, rawOf(r, i), err}
-			h.fact = handlers.Fact{Change: bank.Change{Seq: at.Seq, N: at.N}}
-		}
-		d.Facts = append(d.Facts, h.fact)
-		if from != nil {
-			d.nth = append(d.nth, int32(i))
-		}
+		d.take(&h, r, i, bad)
 	}
 	if r.Len() == 0 {
 		err = poison("a batch without messages")
 	}
 	return all, err
+}
+
+// take adds the i-th record.
+func (d *Delivery) take(h *headers, r Records, i int, bad error) {
+	h.fact.Incarnation = d.Incarnation // one text for all
+	d.Through = h.fact.Position()
+	if bad != nil {
+		if d.bad == nil {
+			d.bad = map[int]broken{}
+		}
+		d.bad[len(d.Facts)] = broken{h.key, rawOf(r, i), bad}
+		h.fact = handlers.Fact{Change: h.fact.Change}
+	}
+	d.Facts = append(d.Facts, h.fact)
+	if d.from != nil {
+		d.nth = append(d.nth, int32(i))
+	}
 }
 
 // rawOf is the i-th record as the parking lot keeps it.

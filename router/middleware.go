@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"time"
 
@@ -61,12 +62,17 @@ func (w *worker) handle(msg *message.Message) error {
 	return w.Handler(msg.Context(), deliveryOf(msg).Facts)
 }
 
-// traced opens the message, and counts it. A message that does not say where it stands did not come from the relay: it
-// is left behind, and should it have been one of ours after all, the next one's prev shows that it is missing.
+// traced opens the message, and counts it. A message that does not say where it stands, or says what is not so, did not
+// come from the relay: it is left behind, and should it have been one of ours after all, the next one's prev shows that
+// it is missing.
 func (w *worker) traced(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		began := time.Now()
-		all, err := open(msg)
+		all, err := open(msg, w.believe(msg.Context()))
+		if unheard, is := errors.AsType[unheardError](err); is {
+			w.log.WarnContext(msg.Context(), "cannot ask the log", "handler", w.Name, "error", err)
+			return nil, unheard
+		}
 		if err != nil {
 			w.log.ErrorContext(msg.Context(), "message ignored", "handler", w.Name, "message", msg.UUID, "error", err)
 		}

@@ -262,3 +262,67 @@ func (w *worker) place(ctx context.Context, d *Delivery) {
 
 // only is the partition of the log's messages.
 func (w *worker) only(i int) partition { return partition{i, w.partitions} }
+
+// believe decides whether the log can have a message where a record says that it stands. broken: it cannot be decoded.
+// An error says nothing about the record.
+type believe func(h *headers, broken bool) (bool, error)
+
+// anything is for who has no log to ask.
+func anything(*headers, bool) (bool, error) { return true, nil }
+
+// unheardError means that it could not be found out whether records are true.
+type unheardError struct{ error }
+
+// read decodes the payload. Of what cannot be decoded, only the position is left.
+func (h *headers) read(payload []byte) error {
+	at := h.fact.Position()
+	err := today.payload(h, payload)
+	if err != nil {
+		h.fact.Change = bank.Change{Seq: at.Seq, N: at.N}
+		if h.before == "" { // it need not be of the relay, which always says what came before
+			h.prev = handlers.End(at.Seq - 1)
+		}
+	}
+	return err
+}
+
+// believe asks the log about records of a broker, to which others may write as well. What says that it stands behind
+// the log's end, or in a partition that is not its key's, would have all that comes after it taken for handled; and
+// what cannot be decoded must at least be about what the log has there. What decodes is not compared with the log:
+// whoever forges that means to, and has the broker.
+func (w *worker) believe(ctx context.Context) believe {
+	return func(h *headers, broken bool) (bool, error) {
+		if at, ok := PartitionIn(ctx); ok && w.partitions > 0 && at != PartitionOf(h.key, w.partitions) {
+			return false, nil
+		}
+		head := w.known.Load()
+		if head == nil || head.Incarnation != h.fact.Incarnation || head.Seq < h.fact.Seq {
+			now, err := w.feed.source.Head(ctx)
+			if err != nil {
+				return false, err
+			}
+			head = &now
+			w.known.Store(head)
+		}
+		switch {
+		case head.Incarnation != h.fact.Incarnation: // whoever handles it leaves it out
+			return true, nil
+		case head.Seq < h.fact.Seq:
+			return false, nil
+		case !broken:
+			return true, nil
+		}
+		return w.logged(ctx, h)
+	}
+}
+
+// logged reports whether the log has a message of that key where the headers say.
+func (w *worker) logged(ctx context.Context, h *headers) (bool, error) {
+	events, err := w.feed.source.Read(ctx, h.fact.Seq-1, 1)
+	if err != nil || len(events) == 0 {
+		return false, err
+	}
+	return slices.ContainsFunc(events[0].Changes(), func(c bank.Change) bool {
+		return c.Topic() == w.Topic && c.N == h.fact.N && c.Key() == h.key
+	}), nil
+}

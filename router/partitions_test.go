@@ -212,3 +212,40 @@ func TestAnySubscriberDrains(t *testing.T) {
 	<-stopped
 	b.expect(t, 1)
 }
+
+// What says that it is in a partition that its key is not in, moves nothing there: else what is in it would be taken
+// for handled.
+func TestWhatIsInAnotherPartitionIsNoObstacle(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	of := map[int]int{} // an account of each partition
+	for i := 1; len(of) < 2; i++ {
+		of[router.PartitionOf(account(i).String(), 2)] = i
+	}
+	for range 3 {
+		l.credit(of[0])
+		l.credit(of[1])
+	}
+	b, _ := newPartitioned(t, l, &cursors{}, time.Hour)
+	chain := b.Chain(handlerName)
+	deliver := func(partition int, m *message.Message) {
+		t.Helper()
+		m = m.Copy()
+		delete(m.Metadata, "prev") // those of this ledger are in one row
+		m.SetContext(router.WithPartition(t.Context(), partition))
+		if _, err := chain(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	msgs := broker(t, l)
+	deliver(0, msgs[5])
+	for i, m := range msgs {
+		deliver(i%2, m)
+	}
+	for partition, i := range of {
+		if got := b.book.at(t, i); got != 3 {
+			t.Errorf("the account of partition %d has version %d; want 3", partition, got)
+		}
+	}
+	b.book.check(t)
+}

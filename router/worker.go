@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"bankforge/app"
 	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/handlers"
@@ -20,6 +21,7 @@ type worker struct {
 	rules    atomic.Pointer[Policy]
 	controls Controls
 	parked   atomic.Bool // something, since the cap of the handler was looked at
+	known    atomic.Pointer[app.Head]
 	astray   atomic.Bool // it has paused itself, which nobody may know
 	feed     facts
 	from     *bank.Seq // of Config

@@ -11,6 +11,7 @@ import (
 
 	"bankforge/adapters/lot"
 	"bankforge/app/bank"
+	"bankforge/app/fault"
 	"bankforge/handlers"
 	"bankforge/router"
 	"bankforge/router/mirror"
@@ -96,7 +97,7 @@ func (h *HandlerStore) Rewind(ctx context.Context, of router.Stream, c router.Ch
 // that is found out first: nobody but who holds the checkpoint makes a sequence of one of these keys.
 func (h *HandlerStore) Blocked(ctx context.Context, handler string, keys []string) ([]string, error) {
 	q, ask := h.s.querier(ctx), lockSequences
-	if _, err := h.s.tx(ctx); err != nil {
+	if _, err := h.s.tx(ctx); err != nil || fault.Planted(fault.NoRowLock) {
 		ask = askSequences
 	}
 	all, err := keysIn(ctx, q, someSequences, handler, len(keys)+1)
@@ -203,4 +204,4 @@ func (d lotDB) Text(text string) string { return storable(text) }
 func (d lotDB) Beside(column string) string { return column }
 
 // Locks is true: transactions are beside one another.
-func (d lotDB) Locks() bool { return true }
+func (d lotDB) Locks() bool { return !fault.Planted(fault.NoRowLock) }

@@ -18,4 +18,5 @@ const (
 	NoCheckpoint = "no-checkpoint" // a handler's checkpoint does not advance
 	NoUndo       = "no-undo"       // a batch that fails is not undone in memory
 	NoFence      = "no-fence"      // an append does not look where the head is
+	NoRowLock    = "no-row-lock"   // handlers and replayers do not lock a parked sequence
 )

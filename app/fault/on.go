@@ -20,6 +20,8 @@ type orders struct {
 	planted string
 	offsets []time.Duration // by which the clock is wrong, one after the other
 	began   time.Time
+
+	seed, every uint64 // handlers fail at about every so manyth message
 }
 
 // given is set once, by Obey, before anything runs.
@@ -29,7 +31,8 @@ var given atomic.Pointer[orders]
 const clockTurn = 300 * time.Millisecond
 
 // Obey takes orders, separated by commas: kill:STEP:N ends the process at the N-th passage of a step, as kill -9 does;
-// plant:GUARD takes out a guard; clock:OFFSET:OFFSET:… sets the ledger's clock back and forth. It is called once.
+// plant:GUARD takes out a guard; clock:OFFSET:OFFSET:… sets the ledger's clock back and forth; fail:SEED:N has handlers
+// fail at about every N-th message, and write down what they have handled. It is called once.
 func Obey(text string) error {
 	o := &orders{began: time.Now()}
 	for order := range strings.SplitSeq(text, ",") {
@@ -46,7 +49,7 @@ func Obey(text string) error {
 
 func (o *orders) take(words []string) (err error) {
 	steps := []string{BeforeAppend, AfterCommit, BeforeReply, InHandler, InSnapshot}
-	guards := []string{NoOutcome, NoWait, NoCheckpoint, NoUndo, NoFence}
+	guards := []string{NoOutcome, NoWait, NoCheckpoint, NoUndo, NoFence, NoRowLock}
 	switch {
 	case words[0] == "kill" && len(words) == 3 && slices.Contains(steps, words[1]):
 		o.step = words[1]
@@ -64,8 +67,14 @@ func (o *orders) take(words []string) (err error) {
 			o.offsets = append(o.offsets, d)
 		}
 		return nil
+	case words[0] == "fail" && len(words) == 3:
+		if o.seed, err = strconv.ParseUint(words[1], 10, 64); err == nil {
+			o.every, err = strconv.ParseUint(words[2], 10, 64)
+		}
+		return err
 	}
-	return fmt.Errorf("it is none of kill:STEP:N, plant:GUARD, clock:OFFSET:…; steps are %v, guards %v", steps, guards)
+	return fmt.Errorf("it is none of kill:STEP:N, plant:GUARD, clock:OFFSET:…, fail:SEED:N; steps are %v, guards %v",
+		steps, guards)
 }
 
 // lastBreath is how long the rest of the process goes on, while whoever has come to the step stands still.
@@ -100,4 +109,12 @@ func Clock(clock func() time.Time) func() time.Time {
 		turn := int(time.Since(o.began)/clockTurn) % len(o.offsets)
 		return clock().Add(o.offsets[turn])
 	}
+}
+
+// Failing says at about every how manyth message handlers fail; 0: at none.
+func Failing() (seed, every uint64) {
+	if o := given.Load(); o != nil {
+		return o.seed, o.every
+	}
+	return 0, 0
 }

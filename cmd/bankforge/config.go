@@ -48,6 +48,7 @@ type CLI struct {
 	Failures operator.Failures `cmd:"" help:"See what failed to be handled, and have it tried again or given up."`
 	Handlers operator.Handlers `cmd:"" help:"See handlers, pause them, and say how they treat failures."`
 
+	Drill        drillCommands         `embed:""`
 	Sequences    operator.Sequences    `cmd:"" help:"See keys of which something waits; retry, rebuild, pause them."`
 	Replays      operator.Replays      `cmd:"" help:"Plan replays of many keys, start, watch and cancel them."`
 	Acts         operator.Acts         `cmd:"" help:"See what operators did, and what became of it."`

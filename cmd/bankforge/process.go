@@ -85,6 +85,9 @@ func newBankProcess(ctx context.Context, conf *Serve, where *Where, log *slog.Lo
 		return b, err
 	}
 	b.routeFacts()
+	if b.routes, err = disturbed(ctx, b.routes, b.stores.Writes.Operations); err != nil {
+		return b, err
+	}
 	if err = b.checkViews(ctx); err != nil {
 		return b, err
 	}

@@ -100,9 +100,9 @@ func (d *drill) rounds() []round {
 	if d.Short {
 		return slices.Concat(killRounds(killsInShort), []round{
 			named("sigterm"), named("second-process"), named("snapshot-flipped"), named("planted-no-wait"),
-		})
+		}, d.faultRounds())
 	}
-	return slices.Concat(killRounds(d.Rounds), others())
+	return slices.Concat(killRounds(d.Rounds), others(), d.faultRounds())
 }
 
 // killsInShort is enough for each step at which a process ends itself, with random moments between them.

@@ -23,6 +23,7 @@ type options struct {
 	Seed      uint64   `help:"Of everything that is drawn; 0: one is drawn, and printed."`
 	Rounds    int      `help:"Rounds of kill -9." default:"60"`
 	Clients   int      `help:"Clients that move money at once." default:"8"`
+	Messages  int      `help:"Messages that handlers fail at in the round faults, at least." default:"100000"`
 	Watchers  int      `help:"Clients of the live channel." default:"1000"`
 	Only      []string `help:"Run only the rounds whose names begin so." placeholder:"NAME,…"`
 	Skip      []string `help:"Do not run the rounds whose names begin so." placeholder:"NAME,…"`

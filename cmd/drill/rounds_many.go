@@ -19,5 +19,8 @@ func (d *drill) ofMany() (all []round) {
 			return r.Run(ctx, &many.Visit{Config: conf, Dir: at.dir, Seed: at.seed, Noted: at.noted})
 		}})
 	}
+	if outside {
+		all = append(all, d.faultRounds()...)
+	}
 	return all
 }

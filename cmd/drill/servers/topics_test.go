@@ -14,6 +14,11 @@ func TestAMessageAsKcatShowsIt(t *testing.T) {
 	if want := (check.Message{Partition: 3, Offset: 7, Key: "acc_1", Version: 42}); err != nil || m != want {
 		t.Errorf("it is read as %+v, %v", m, err)
 	}
+	r, err := record([]byte(line))
+	if err != nil || r.Partition != 3 || r.Key != "acc_1" || r.Headers["account_version"] != "42" ||
+		string(r.Payload) != "{}" {
+		t.Errorf("it is read as %+v, %v", r, err)
+	}
 	for _, bad := range []string{
 		`{"partition":3`, `{"partition":3,"key":"acc_1"}`, `{"headers":["account_version","x"],"key":"acc_1"}`,
 	} {

@@ -67,6 +67,11 @@ func (c *Client) Post(ctx context.Context, m *Command) (Reply, error) {
 	return c.do(ctx, http.MethodPost, m)
 }
 
+// Put replaces something.
+func (c *Client) Put(ctx context.Context, m *Command) (Reply, error) {
+	return c.do(ctx, http.MethodPut, m)
+}
+
 func (c *Client) do(ctx context.Context, method string, m *Command) (Reply, error) {
 	url := c.URL
 	if method == http.MethodGet && c.Shows != nil {
