@@ -158,9 +158,10 @@ func (l *Lot) discard(ctx context.Context, a *repair.Act, p *router.Parked) (res
 	return done, l.Resolve(ctx, head, router.Ending{As: router.Discarded, By: a.ID, At: a.At, Next: a.At})
 }
 
-// hold makes a sequence that has nothing in it, so that a key does not flow.
+// hold makes a sequence that has nothing in it, so that a key does not flow. One that is there is locked by that: a
+// replayer may be about to end it.
 const holdSequence = `INSERT INTO parked_sequence (handler, key, id, waiting, since) VALUES ($1, $2, $3, 0, $4)
-	ON CONFLICT DO NOTHING`
+	ON CONFLICT (handler, key) DO UPDATE SET waiting = parked_sequence.waiting`
 
 func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 	key := l.db.Key(a.Key)

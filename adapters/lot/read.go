@@ -63,7 +63,7 @@ func (q *query) page(p ops.Page, at, id string) string {
 }
 
 // inOrder ends the question as page does, for messages of one key: they are ordered as they were parked.
-func (q *query) inOrder(p ops.Page) string {
+func (q *query) inOrder(p ops.Page, by string) string {
 	than, order := "<", " DESC"
 	if p.Ascending {
 		than, order = ">", ""
@@ -77,7 +77,7 @@ func (q *query) inOrder(p ops.Page) string {
 	if p.To != 0 {
 		q.where = append(q.where, "m.parked_at < "+q.arg(int64(p.To)))
 	}
-	return fmt.Sprintf(" WHERE %s ORDER BY m.id%s LIMIT %s", strings.Join(q.where, " AND "), order, q.arg(p.Limit))
+	return fmt.Sprintf(" WHERE %s ORDER BY %s%s LIMIT %s", strings.Join(q.where, " AND "), by, order, q.arg(p.Limit))
 }
 
 const failureColumns = `m.id, m.fail, m.handler, m.topic, m.partition, m.incarnation, m.position, m.key, m.type,
@@ -133,7 +133,11 @@ func (l *Lot) Failures(ctx context.Context, f ops.FailureFilter) (out []ops.Fail
 		q.where = append(q.where, "m.ended_at IS NULL")
 	}
 	if f.Key != "" && f.Account == "" {
-		question += q.inOrder(f.Page)
+		by := "m.id"
+		if f.Handler == "" {
+			by += " + 0" // in whose order nothing is looked for
+		}
+		question += q.inOrder(f.Page, by)
 	} else {
 		question += q.page(f.Page, at, id)
 	}

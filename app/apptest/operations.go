@@ -54,6 +54,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"many at once", (*desk).checkFront},
 		{"lists", (*desk).checkLists},
 		{"changes", (*desk).checkChanges},
+		{"sequences that end meanwhile", (*desk).checkEnding},
 	} {
 		d := &desk{s: s, handler: c.name, ctx: ctx, now: time.UnixMicro(1_800_000_000_000_000).UTC()}
 		// A handler that has come somewhere is known.

@@ -101,7 +101,7 @@ func (p *Page) Has(at bank.Time, id string) bool {
 type FailureFilter struct {
 	Page
 	Handler     string
-	Key         string // with Handler: one sequence; messages that wait are in its order when Ascending
+	Key         string // its messages are in the order in which they were parked, which is that of a sequence
 	Class       string
 	Fingerprint string
 	Account     string

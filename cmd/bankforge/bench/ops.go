@@ -186,6 +186,9 @@ func (d *desk) plans(repeats int) (value, error) {
 	return value{ms(h.Quantile(0.5)), note}, nil
 }
 
+// replayPace is how often a replay is looked at: each look counts what it has handled.
+const replayPace = 250 * time.Millisecond
+
 // replay plans a replay of all, starts it, and follows it to its end.
 func (d *desk) replay(ctx context.Context) (p planned, took time.Duration, err error) {
 	if err := d.ask(http.MethodPost, "/replays", planBody, &p); err != nil {
@@ -195,7 +198,7 @@ func (d *desk) replay(ctx context.Context) (p planned, took time.Duration, err e
 	if err := d.ask(http.MethodPost, "/replays/"+p.ID+"/start", `{"reason":"measured"}`, nil); err != nil {
 		return p, 0, err
 	}
-	tick := time.NewTicker(catchUpPace)
+	tick := time.NewTicker(replayPace)
 	defer tick.Stop()
 	for {
 		if err := d.ask(http.MethodGet, "/replays/"+p.ID, "", &p); err != nil {
