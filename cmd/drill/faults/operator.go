@@ -182,6 +182,12 @@ func (o *operator) again(ctx context.Context, s *sequence) {
 
 // replay has all tried that waits, of one handler or of all.
 func (o *operator) replay(ctx context.Context) {
+	o.mu.Lock()
+	nothing := o.waits == 0
+	o.mu.Unlock()
+	if nothing {
+		return
+	}
 	filter := ""
 	for name := range handlers {
 		if o.random.IntN(2) == 0 {
