@@ -44,12 +44,13 @@ func (b *bank) setUp(ctx context.Context) error {
 	if b.conf.Plant != "" {
 		again = "[60000]" // it is about those who replay
 	}
+	body := fmt.Sprintf(policy, again)
 	for name := range handlers {
 		var reply teller.Reply
 		path := "/ops/v1/handlers/" + name + "/policy"
 		err := teller.Until(ctx, process.Patience, func() bool {
 			var err error
-			reply, err = b.handling()[0].client.Put(ctx, &teller.Command{Path: path, Body: fmt.Sprintf(policy, again), Key: b.key()})
+			reply, err = b.handling()[0].client.Put(ctx, &teller.Command{Path: path, Body: body, Key: b.key()})
 			return err == nil && reply.Status == http.StatusOK
 		})
 		if err != nil {
