@@ -189,7 +189,23 @@ func (s *saboteur) handle(ctx context.Context, facts []handlers.Fact) error {
 	if failure != nil {
 		return failure()
 	}
-	return nil
+	return s.dawdle(ctx, len(facts))
+}
+
+// dawdle has the handler take its time now and then, in its transaction: others come in between, if they may.
+func (s *saboteur) dawdle(ctx context.Context, facts int) error {
+	const some = 3
+	if facts < some || rand.IntN(2) == 0 { //nolint:gosec // no secret
+		return nil
+	}
+	timer := time.NewTimer(rand.N(100 * time.Millisecond)) //nolint:gosec // no secret
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *saboteur) hash(f *handlers.Fact) uint64 {

@@ -10,7 +10,7 @@ import (
 // In the short form there are enough messages for each kind of fault, and where the lock is missing, enough to show it.
 const (
 	messagesInShort = 4_000
-	messagesPlanted = 60_000
+	messagesPlanted = 25_000
 )
 
 // faultRounds let handlers and replayers fail, and kill them in the middle.

@@ -22,7 +22,7 @@ const (
 )
 
 // policy has handlers try again soon, so that a run does not wait for hours.
-const policy = `{"reason":"a drill","policy":{"again_ms":[300,1000,3000],
+const policy = `{"reason":"a drill","policy":{"again_ms":%s,
 	"backoff":{"first_ms":2,"most_ms":20,"jitter_percent":50},"hold":{"first_ms":10,"most_ms":200,"jitter_percent":50}}}`
 
 // setUp opens accounts that have money, and says how handlers treat failures.
@@ -40,12 +40,17 @@ func (b *bank) setUp(ctx context.Context) error {
 		}
 		b.accounts = append(b.accounts, opened.ID)
 	}
+	again := "[300,1000,3000]"
+	if b.conf.Plant != "" {
+		again = "[60000]" // it is about those who replay
+	}
+	body := fmt.Sprintf(policy, again)
 	for name := range handlers {
 		var reply teller.Reply
 		path := "/ops/v1/handlers/" + name + "/policy"
 		err := teller.Until(ctx, process.Patience, func() bool {
 			var err error
-			reply, err = b.handling()[0].client.Put(ctx, &teller.Command{Path: path, Body: policy, Key: b.key()})
+			reply, err = b.handling()[0].client.Put(ctx, &teller.Command{Path: path, Body: body, Key: b.key()})
 			return err == nil && reply.Status == http.StatusOK
 		})
 		if err != nil {

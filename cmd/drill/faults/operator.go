@@ -61,7 +61,7 @@ func (b *bank) operate(ctx context.Context) *operators {
 	all.stop = stop
 	for i := range operating {
 		o, does := all.operator(uint64(i)), (*operator).look
-		if i == 0 {
+		if i == 0 || b.conf.Plant != "" && i < operating-1 { // whole sequences end at once there, while more comes
 			does = (*operator).replay
 		}
 		all.ended.Go(func() {
@@ -155,6 +155,7 @@ func (o *operator) look(ctx context.Context) {
 		s := &all[i]
 		switch {
 		case s.Head == nil || acted == atOnce:
+		case o.bank.conf.Plant != "": // it is about those who replay
 		case s.strange():
 			o.repair(ctx, s)
 			acted++
