@@ -33,7 +33,8 @@ var set = []struct{ name, target, pool string }{
 }
 
 // TestJourneysThroughTheGateway runs journeys of an embedded bank, and those in testdata/many, against a process for
-// each module behind nginx, with PostgreSQL, Kafka, Redis and MongoDB.
+// each module behind nginx, with PostgreSQL, Kafka, Redis and MongoDB. The processes are without the race detector:
+// it watches the same code in the journeys with fewer of them, and would cost four times all that these do.
 func TestJourneysThroughTheGateway(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{
@@ -42,7 +43,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 		"BANKFORGE_BALANCES": "redis", "BANKFORGE_REDIS": servers.Redis(t),
 		"BANKFORGE_HISTORY": "mongo", "MANY": "1",
 	}
-	mongoURL := servers.Mongo(t)
+	mongoURL, path := servers.Mongo(t), built(t)+string(filepath.ListSeparator)
 	scripts, err := filepath.Glob(filepath.Join("testdata", "many", "*.txtar"))
 	if err != nil || len(scripts) == 0 {
 		t.Fatal("there are no scripts", err)
@@ -50,7 +51,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 	for _, name := range []string{"bulk", "holds", "idempotency", "money", "reversals", "review"} {
 		scripts = append(scripts, filepath.Join("testdata", name+".txtar"))
 	}
-	few := make(chan struct{}, 2) // sets at once: each is seven processes
+	few := make(chan struct{}, 3) // sets at once: each is eight processes
 	cmds := manyCommands()
 	cmds["kafka"] = kafkaCommand // kafka own | stop | start: a Kafka of the script's own
 	// kcat: what is in the topics is as documented; how many of each type
@@ -62,6 +63,7 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			few <- struct{}{}
 			e.Defer(func() { <-few })
+			e.Setenv("PATH", path+e.Getenv("PATH"))
 			prefix := servers.Name()
 			for name, value := range env {
 				e.Setenv(name, value)
@@ -75,6 +77,16 @@ func TestJourneysThroughTheGateway(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// built is where the program stands as it is delivered.
+func built(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return dir
 }
 
 // database is the URL of a database of that name, which is removed at the end.

@@ -58,7 +58,9 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 		j.load.run(n)
 	case args[0] == "wait" && n > 0:
 		if !until(patience, func() bool { return j.load.acknowledged() >= n }) {
-			ts.Fatalf("only %d acknowledged: %v", j.load.acknowledged(), j.load.other)
+			n := j.load.acknowledged()
+			j.load.stop()
+			ts.Fatalf("only %d acknowledged: %v", n, j.load.other)
 		}
 	case args[0] == "stop":
 		j.load.stop()
@@ -71,9 +73,10 @@ func loadCommand(ts *testscript.TestScript, neg bool, args []string) {
 			j.load.through = append(j.load.through, ts.Getenv(name))
 		}
 	case args[0] == "gap" && n > 0:
-		fmt.Fprintf(ts.Stdout(), "the longest time without an answer was %s\n", j.load.gap.Round(time.Millisecond))
-		if j.load.gap > time.Duration(n)*time.Second {
-			ts.Fatalf("nothing was acknowledged for %s", j.load.gap)
+		gap := j.load.longest()
+		fmt.Fprintf(ts.Stdout(), "the longest time without an answer was %s\n", gap.Round(time.Millisecond))
+		if gap > time.Duration(n)*time.Second {
+			ts.Fatalf("nothing was acknowledged for %s", gap)
 		}
 	default:
 		ts.Fatalf("load: unknown %q", args)
@@ -174,6 +177,13 @@ func (l *load) client(c int, quit <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// longest is the longest time between two acknowledgements so far.
+func (l *load) longest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gap
 }
 
 // note remembers what became of a transfer, and reports whether the bank still answers.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -107,16 +106,15 @@ func processCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 // startOne starts a process, and does not wait for it. It is where it was before.
 func startOne(ts *testscript.TestScript, name string, flags []string) {
-	program, err := exec.LookPath("bankforge")
-	ts.Check(err)
 	addr := strings.TrimPrefix(ts.Getenv(name), "http://")
 	if addr == "" {
-		addr, err = freeAddress()
+		free, err := freeAddress()
 		ts.Check(err)
+		addr = free
 		ts.Setenv(name, "http://"+addr)
 	}
 	args := append([]string{"serve", "--http", addr}, flags...)
-	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs(name+".log"), program, args...)
+	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs(name+".log"), program(ts), args...)
 	ts.Check(err)
 	j := of(ts)
 	if j.many == nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -93,6 +94,22 @@ func (p *process) ready(url string) error {
 	return nil
 }
 
+// program is the script's bankforge.
+func program(ts *testscript.TestScript) string {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if at := filepath.Join(dir, "bankforge"); isFile(at) {
+			return at
+		}
+	}
+	ts.Fatalf("there is no bankforge on PATH")
+	return ""
+}
+
+func isFile(at string) bool {
+	info, err := os.Stat(at)
+	return err == nil && info.Mode().IsRegular()
+}
+
 func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	j := of(ts)
 	usage(ts, !neg && (j.bank == nil || j.bank.ended()), "serve [FLAG…], when it is not running")
@@ -100,10 +117,8 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 		serveMany(ts, args)
 		return
 	}
-	program, err := exec.LookPath("bankforge")
-	ts.Check(err)
 	args = append([]string{"serve"}, args...)
-	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs("serve.log"), program, args...)
+	p, err := startProcess(ts.MkAbs("."), environment(ts), ts.MkAbs("serve.log"), program(ts), args...)
 	ts.Check(err)
 	j.bank = p
 	ts.Check(p.ready(ts.Getenv("URL")))

@@ -46,7 +46,11 @@ func TestWalkthrough(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := t.TempDir()
-			if err := putProgram(dir); err != nil {
+			program, err := exec.LookPath("bankforge")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := putProgram(program, dir); err != nil {
 				t.Fatal(err)
 			}
 			blocks := walkthrough(t)
@@ -60,11 +64,7 @@ func TestWalkthrough(t *testing.T) {
 }
 
 // putProgram makes dir/bin/bankforge the program that is tested.
-func putProgram(dir string) error {
-	program, err := exec.LookPath("bankforge")
-	if err != nil {
-		return err
-	}
+func putProgram(program, dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o700); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func walkthroughCommand(t *testing.T) func(*testscript.TestScript, bool, []strin
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		usage(ts, !neg && len(args) == 0, "walkthrough")
 		dir := ts.MkAbs("walk")
-		ts.Check(putProgram(dir))
+		ts.Check(putProgram(program(ts), dir))
 		printed, err := runBlocks(context.Background(), blocks, dir, environment(ts))
 		ts.Check(err)
 		for _, difference := range differences(blocks, printed) {
