@@ -14,9 +14,31 @@ step() { # step NAME COMMAND...
     shift
     echo "=== $name: $*"
     # The log has all; who watches does not need to know when parallel tests take turns.
-    "$@" 2>&1 | tee "$logs/$name.log" | sed -E '/^ *=== (PAUSE|CONT) /d' || { verdict=FAILED; broken+=("$name"); }
-    summary+=("$(printf '%-8s %-6s %4d s' "$name" "$verdict" $((SECONDS - began)))")
-    echo "--- $name: $verdict"
+    "$@" 2>&1 | tee "$logs/$name.log" | sed -E '/^ *=== (PAUSE|CONT) /d' || verdict=FAILED
+    ended "$name" "$verdict" "$began"
+}
+
+beside() { # beside NAME COMMAND...: a step that runs beside the next ones, until it is awaited
+    aside=$1 aside_began=$SECONDS
+    shift
+    echo "=== $aside, beside what follows: $*"
+    "$@" >"$logs/$aside.log" 2>&1 &
+    aside_pid=$!
+    trap 'kill "$aside_pid"; exit 130' INT TERM
+}
+
+awaited() {
+    local verdict=ok
+    wait "$aside_pid" || verdict=FAILED
+    trap - INT TERM
+    sed -E '/^ *=== (PAUSE|CONT) /d' "$logs/$aside.log"
+    ended "$aside" "$verdict" "$aside_began"
+}
+
+ended() { # ended NAME VERDICT BEGAN
+    [ "$2" = ok ] || broken+=("$1")
+    summary+=("$(printf '%-11s %-6s %4d s' "$1" "$2" $((SECONDS - $3)))")
+    echo "--- $1: $2"
 }
 
 # with_servers runs a command with a new set of servers, which ends with it.
@@ -35,15 +57,16 @@ step lint golangci-lint run ./...
 # times its time; the driver, and what calls it, is watched. go vet has run.
 c="-race=false -d=checkptr=0"
 export GORACE=atexit_sleep_ms=10 # of each program that ends; 1 s by itself
-step go with_servers go test -v -race -vet=off -timeout 15m \
+step go with_servers go test -v -race -vet=off -timeout 15m -ldflags=-w \
     "-gcflags=modernc.org/sqlite/lib=$c" "-gcflags=modernc.org/libc=$c" ./...
-# Watermill's suites need a Kafka that is not kept waiting, and do not stand the race detector.
-step kafka with_servers go test -v -count=1 -vet=off -timeout 15m -run 'Suite|OutlivesRestarts' ./adapters/kafka
+# Watermill's suites mostly wait. They need a Kafka that is not kept waiting, and do not stand the race detector.
+beside kafka with_servers go test -v -count=1 -vet=off -timeout 15m -run 'Suite|OutlivesRestarts' ./adapters/kafka
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
+step bench scripts/bench.sh --short
+awaited
 step drill scripts/drill.sh --short
 step many env PROFILE=kafka scripts/drill.sh --short
-step bench scripts/bench.sh --short
 step bench-kafka env PROFILE=kafka scripts/bench.sh --short
 
 echo
