@@ -255,7 +255,14 @@ one_wipe() {
     rm -rf "${dir:?}/${1:?}"
 }
 
-one_pause() { signal_all STOP "$1"; }
+# It returns when all of it stands still: a signal takes its time.
+one_pause() {
+    local pid
+    signal_all STOP "$1"
+    for pid in $(family "$(pid_of "$1")"); do
+        while grep -qs '^State:\s*[RSD]' "/proc/$pid/status"; do sleep 0.02; done
+    done
+}
 one_resume() { signal_all CONT "$1"; }
 
 signal_all() {
