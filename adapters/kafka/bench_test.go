@@ -18,6 +18,7 @@ import (
 	"bankforge/app/apptest"
 	"bankforge/app/apptest/servers"
 	"bankforge/app/bank"
+	"bankforge/handlers"
 	"bankforge/handlers/history"
 	"bankforge/handlers/projection"
 	"bankforge/router"
@@ -172,4 +173,43 @@ func BenchmarkViews(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// BenchmarkLatency is the time of one event from the log to a handler without group, as push is.
+func BenchmarkLatency(b *testing.B) {
+	const partitions = 16
+	h := newHouse(b, partitions)
+	got := make(chan struct{}, 16)
+	r, err := router.New("", []router.Route{{
+		Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
+		Handler: func(_ context.Context, facts []handlers.Fact) error {
+			for range facts {
+				got <- struct{}{}
+			}
+			return nil
+		},
+	}}, router.Config{Source: h.log.source(), Progress: router.NewProgress(), Broker: &router.Broker{
+		Subscribe: func(router.Route) (message.Subscriber, error) {
+			return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: time.Now().Add(-time.Minute)}), nil
+		},
+		Partitions: topicsOf(partitions), Published: h.published,
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	background(b, r.Run)
+	for range len(h.log.versions) { // openings
+		<-got
+	}
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		h.transfer(1)
+		<-got
+		<-got
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -90,11 +90,19 @@ func openViews(tb testing.TB) router.Store {
 // process starts a router of the house's handler, as a process of its own would.
 func (h *house) process(t *testing.T, partitions int) (progress *router.Progress, stop func()) {
 	t.Helper()
+	return h.handling(t, partitions, h.book.handle, sqlite.Classify)
+}
+
+// handling starts a router whose handler "book" is handle.
+func (h *house) handling(
+	t *testing.T, partitions int, handle handlers.Func, classify router.Classifier,
+) (progress *router.Progress, stop func()) {
+	t.Helper()
 	progress = router.NewProgress()
 	r, err := router.New("", []router.Route{
-		{Name: "book", Topic: bank.AccountsTopic, Handler: h.book.handle, Store: h.views},
+		{Name: "book", Topic: bank.AccountsTopic, Handler: handle, Store: h.views},
 	}, router.Config{
-		Source: h.log.source(), Progress: progress, Classify: []router.Classifier{sqlite.Classify},
+		Source: h.log.source(), Progress: progress, Classify: []router.Classifier{classify},
 		Broker: &router.Broker{
 			Subscribe: func(r router.Route) (message.Subscriber, error) {
 				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Group: r.Name}), nil
@@ -356,43 +364,4 @@ func TestNewestHandlersGetWhatHappensFromNowOn(t *testing.T) {
 			t.Fatal("nothing comes")
 		}
 	}
-}
-
-// BenchmarkLatency is the time of one event from the log to a handler without group, as push is.
-func BenchmarkLatency(b *testing.B) {
-	const partitions = 16
-	h := newHouse(b, partitions)
-	got := make(chan struct{}, 16)
-	r, err := router.New("", []router.Route{{
-		Name: "push", Topic: bank.AccountsTopic, Kind: router.Newest,
-		Handler: func(_ context.Context, facts []handlers.Fact) error {
-			for range facts {
-				got <- struct{}{}
-			}
-			return nil
-		},
-	}}, router.Config{Source: h.log.source(), Progress: router.NewProgress(), Broker: &router.Broker{
-		Subscribe: func(router.Route) (message.Subscriber, error) {
-			return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Since: time.Now().Add(-time.Minute)}), nil
-		},
-		Partitions: topicsOf(partitions), Published: h.published,
-	}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	background(b, r.Run)
-	for range len(h.log.versions) { // openings
-		<-got
-	}
-	var took []time.Duration
-	for b.Loop() {
-		began := time.Now()
-		h.transfer(1)
-		<-got
-		<-got
-		took = append(took, time.Since(began))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

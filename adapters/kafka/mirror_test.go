@@ -21,7 +21,6 @@ import (
 	"bankforge/app/bank"
 	"bankforge/app/ops"
 	"bankforge/handlers"
-	"bankforge/router"
 	"bankforge/router/mirror"
 )
 
@@ -83,22 +82,7 @@ func TestWhatIsParkedIsShownInKafka(t *testing.T) {
 	h, lot := newHouse(t, partitions), openLot(t)
 	h.views = lot
 	h.transfer(300)
-	progress := router.NewProgress()
-	r, err := router.New("", []router.Route{
-		{Name: "book", Topic: bank.AccountsTopic, Handler: broken(h, 3, 7), Store: lot},
-	}, router.Config{
-		Source: h.log.source(), Progress: progress, Classify: []router.Classifier{postgres.Classify},
-		Broker: &router.Broker{
-			Subscribe: func(r router.Route) (message.Subscriber, error) {
-				return kafka.NewSubscriber(kafka.SubscriberConfig{Config: h.broker, Group: r.Name}), nil
-			},
-			Partitions: topicsOf(partitions), Published: h.published,
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, r.Run)
+	progress, _ := h.handling(t, partitions, broken(h, 3, 7), postgres.Classify)
 	h.await(t, progress)
 	f := &flaky{publisher(t, h.broker), lot, 2, 1}
 	m := mirror.New(mirror.Config{

@@ -60,15 +60,7 @@ func sameHistory(ctx context.Context, v app.History, model *MemoryViews) error {
 func sameEntries(ctx context.Context, v app.History, model *MemoryViews) error {
 	for _, a := range model.accounts {
 		f := app.EntryFilter{Account: a.ID, Limit: 10_000, Ascending: true}
-		got, err := v.Entries(ctx, f)
-		if err != nil {
-			return err
-		}
-		want, err := model.Entries(ctx, f)
-		if err != nil {
-			return err
-		}
-		if err := same(got, want); err != nil {
+		if err := walkEntries(ctx, f, v, model); err != nil {
 			return fmt.Errorf("entries of %s: %w", a.ID, err)
 		}
 	}
