@@ -29,6 +29,18 @@ var _ rebuild.Store = (*HandlerStore)(nil)
 // NewHandlerStore uses the tables of views.db or state.db.
 func NewHandlerStore(db *DB) *HandlerStore { return &HandlerStore{lot.New(lotDB{db}), db} }
 
+// Unclaim ends all claims of sequences. It is for whoever has just opened the file, and nobody else has: they were
+// those of a process that was killed, and what it tried need not wait until they run out.
+func (s *HandlerStore) Unclaim(ctx context.Context) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		tx, err := s.db.tx(ctx)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM parked_claim`)
+		}
+		return err
+	})
+}
+
 // InTx runs fn in one transaction of the file.
 func (s *HandlerStore) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	return s.db.InTx(ctx, fn)

@@ -49,6 +49,9 @@ func (b Bank) Open(ctx context.Context, p stores.Process) (s *stores.Stores, err
 		return nil, err
 	}
 	parked := sqlite.NewHandlerStore(f.views)
+	if err := parked.Unclaim(ctx); err != nil {
+		return nil, err
+	}
 	return &stores.Stores{
 		Log: kept, Deciding: kept.ForDecider(), Lookup: kept, Following: kept.Following(),
 		Snapshots: snapshots.New(f.snapshots(), p.Log),

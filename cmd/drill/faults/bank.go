@@ -141,8 +141,13 @@ func (b *bank) killSomebody(ctx context.Context) error {
 		m.doomed = false
 		m.process.Kill()
 	}
+	return b.reviveAll(ctx, true)
+}
+
+// reviveAll starts whoever has ended again; if they may be doomed, every other one is.
+func (b *bank) reviveAll(ctx context.Context, mayBeDoomed bool) error {
 	for _, m := range b.members {
-		if err := m.revive(ctx, b.random.IntN(2) == 0); err != nil {
+		if err := m.revive(ctx, mayBeDoomed && b.random.IntN(2) == 0); err != nil {
 			return err
 		}
 	}

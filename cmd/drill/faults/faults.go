@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"bankforge/cmd/drill/check"
@@ -81,15 +80,20 @@ func (b *bank) poisons() bool { return b.conf.Servers && b.conf.Plant == "" }
 
 // disturb has a share of the messages made, while somebody is killed.
 func (b *bank) disturb(ctx context.Context, messages int, people *operators) error {
-	var all sync.WaitGroup
-	var failed error
-	all.Go(func() { failed = errors.Join(people.inTime(ctx), b.move(ctx, messages)) })
+	moved := make(chan error, 1)
+	go func() { moved <- errors.Join(people.inTime(ctx), b.move(ctx, messages)) }()
 	err := b.killSomebody(ctx)
 	if err == nil && b.poisons() {
 		err = b.poison(ctx)
 	}
-	all.Wait()
-	return errors.Join(err, failed)
+	for {
+		select {
+		case failed := <-moved:
+			return errors.Join(err, failed)
+		case <-time.After(100 * time.Millisecond):
+			err = errors.Join(err, b.reviveAll(ctx, false)) // who ended in a handler's transaction, may be who takes commands
+		}
+	}
 }
 
 // lifetime is how long it is from one kill to the next: where a group of consumers has to notice a death, longer.

@@ -103,7 +103,7 @@ func (o *operators) rest(ctx context.Context, orderly bool) (waits []sequence, e
 
 // What waits is stuck when nothing has come of it for a while, or all together takes too long.
 const (
-	stuckAfter    = process.Patience
+	stuckAfter    = 3 * process.Patience / 2 // what a killed replayer had claimed, is free again sooner
 	drainedWithin = 8 * process.Patience
 )
 
