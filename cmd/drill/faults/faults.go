@@ -60,9 +60,11 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	if err == nil {
 		err = b.calm(ctx)
 	}
-	sound := c.Plant == "" // else it need not come to an end, and what went wrong is there by now
-	if err == nil && sound {
-		err = b.drain(ctx)
+	sound := c.Plant == "" // else it need not come to an end, and what went wrong is there by then
+	if err == nil {
+		if failed := b.drain(ctx); sound {
+			err = failed
+		}
 	}
 	waits, failed := people.rest(ctx, err == nil && sound)
 	if err = errors.Join(err, failed); err != nil {
