@@ -1,9 +1,12 @@
 package router_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +225,54 @@ func TestResumeEndsWhatLooksLikeAnOutage(t *testing.T) {
 	if _, ok := b.head(t, 11); !ok {
 		t.Fatal("the operator said that it is no outage, and the last key is not parked")
 	}
+}
+
+// whenTold is a log that does something when a line says what it waits for.
+type whenTold struct {
+	says string
+	do   func()
+}
+
+func (w whenTold) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(w.says)) {
+		w.do()
+	}
+	return len(line), nil
+}
+
+// An operator who sees a handler held may be faster than the handler, which only then begins to wait.
+func TestWhoHoldsIsResumedBeforeItWaits(t *testing.T) {
+	t.Parallel()
+	p := quick()
+	p.Hold = router.Backoff{First: time.Hour, Most: time.Hour}
+	l, s := newLedger(), openStore(t)
+	b := &bench{name: handlerName, ledger: l, store: s, book: &book{store: s}, progress: router.NewProgress()}
+	var down atomic.Bool
+	down.Store(true)
+	b.book.fail = func(*handlers.Fact) error {
+		if down.Load() {
+			return handlers.As(handlers.Unavailable, errBoom)
+		}
+		return nil
+	}
+	resume := whenTold{"handler holds", func() {
+		down.Store(false)
+		if err := b.Resume(handlerName); err != nil {
+			t.Error(err)
+		}
+	}}
+	var err error
+	b.Router, err = router.New("", []router.Route{
+		{Name: handlerName, Topic: bank.AccountsTopic, Handler: b.book.handle, Store: s},
+	}, router.Config{
+		Source: l, Hints: l.hints, Progress: b.progress, Policy: p, Log: slog.New(slog.NewTextHandler(resume, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.credit(1)
+	b.start(t)
+	b.await(t)
 }
 
 func TestEndingParksNothing(t *testing.T) {

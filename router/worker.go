@@ -112,22 +112,28 @@ func (w *worker) took(partition int, c Checkpoint) {
 
 // wait sleeps for d, or until the handler is resumed; false: the session of ctx is over.
 func (w *worker) wait(ctx context.Context, d time.Duration) bool {
+	resumed, _ := w.standing.waiting()
+	return w.waitOr(ctx, resumed, d)
+}
+
+// waitOr is wait for whoever took resumed before he told anybody that he waits.
+func (w *worker) waitOr(ctx context.Context, resumed <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	resumed, _ := w.standing.waiting()
 	return await(ctx, w.draining, resumed, timer.C)
 }
 
 // hold waits for what is down to come back: n is how often it has been tried.
 func (w *worker) hold(ctx context.Context, n int, err error) error {
 	partition := deliveryIn(ctx).Partition
+	resumed, _ := w.standing.waiting() // from here on operators see it held, and resume it
 	if w.standing.change(func() { w.standing.held[partition] = true }) {
 		w.log.ErrorContext(ctx, "handler holds", "handler", w.Name, "partition", partition, "error", err)
 	}
 	if errors.Is(err, ErrLotFull) {
 		w.halt(ctx, err)
 	}
-	if !w.wait(ctx, later(err, w.policy().Hold.After(n))) {
+	if !w.waitOr(ctx, resumed, later(err, w.policy().Hold.After(n))) {
 		w.release(ctx) // the partition may go to somebody else
 		return errEnding
 	}
