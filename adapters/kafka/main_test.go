@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -17,7 +18,6 @@ func TestMain(m *testing.M) {
 	const multiplied = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe"
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction(multiplied+".func2"), goleak.IgnoreAnyFunction(multiplied+".func3"),
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"),
 		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"), // ends by itself
 		goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
@@ -47,8 +47,8 @@ func broker(tb testing.TB) kafka.Config {
 	return kafka.Config{Brokers: servers.Kafka(tb)}
 }
 
-// ownBroker is a real Kafka that is the test's alone, and what restarts it.
-func ownBroker(t *testing.T) (c kafka.Config, restart []string) {
+// ownBroker is a real Kafka that is the test's alone, and what kills it and starts it again.
+func ownBroker(t *testing.T) (c kafka.Config, restart func()) {
 	t.Helper()
 	dir := t.TempDir()
 	lines, err := services("--dir", dir, "up", "kafka")
@@ -60,7 +60,21 @@ func ownBroker(t *testing.T) (c kafka.Config, restart []string) {
 			t.Error(err)
 		}
 	})
-	const again = `services() { ../../scripts/services.sh --dir "$0" "$1" kafka; }
-		services kill && for try in {1..50}; do services start && exit; sleep 0.1; done; exit 1`
-	return kafka.Config{Brokers: []string{brokerIn(lines)}}, []string{"bash", "-c", again, dir}
+	call := func(verb string) error {
+		_, err := services("--dir", dir, verb, "kafka")
+		return err
+	}
+	return kafka.Config{Brokers: []string{brokerIn(lines)}}, func() {
+		if err := call("kill"); err != nil {
+			t.Error(err)
+		}
+		err := call("start")
+		for try := 1; err != nil && try < 50; try++ { // its port may not be free yet
+			<-time.After(100 * time.Millisecond)
+			err = call("start")
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -12,9 +12,8 @@ import (
 	"bankforge/adapters/kafka"
 )
 
-// The suite that defines Watermill's Publisher and Subscriber, against a real Kafka. The race detector finds in the
-// suite itself that it reads what it is still writing (TestReconnect), so these run without it. Messages without a key
-// go to one partition, and so keep their order.
+// The suite that defines Watermill's Publisher and Subscriber, against a real Kafka. It mostly waits, so it runs beside
+// other tests and without the race detector. Messages without a key go to one partition, and so keep their order.
 
 var features = tests.Features{
 	ConsumerGroups:      true,
@@ -53,22 +52,4 @@ func TestASubscriberWithoutGroupPassesWatermillsSuite(t *testing.T) {
 		t.Cleanup(func() { sub.Close() })
 		return publisher(t, c), sub
 	})
-}
-
-// The restarts are of a server of its own: others would not understand.
-func TestTheSubscriberOutlivesRestartsOfTheBroker(t *testing.T) {
-	t.Parallel()
-	c, restart := ownBroker(t)
-	f := features
-	f.RestartServiceCommand = restart
-	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(batching(c)))
-	f.ConsumerGroups = true
-	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: f}, pubSubOf(oneByOne(c)))
-}
-
-func pubSubOf(pubSub open) tests.PubSubConstructor {
-	return func(t *testing.T) (message.Publisher, message.Subscriber) {
-		t.Helper()
-		return pubSub(t, t.Name())
-	}
 }
