@@ -147,8 +147,9 @@ const (
 		AND (handler = $1 AND key = $2 OR id = (SELECT cause FROM parked_sequence WHERE handler = $1 AND key = $2))`
 	refuseAll = `UPDATE act SET status = 'failed', code = $3, detail = $4, ended_at = $5 WHERE status = 'pending'
 		AND kind = 'sequence.rebuild' AND handler = $1 AND key = $2`
-	// What wanted it tried, still does. What has come meanwhile because the key did not flow, is tried at once.
-	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE WHEN cause <> '' THEN due_at
+	// What wanted it tried, still does, at its time. What has not failed by itself, and would not be, is tried at once.
+	refuseSequence = `UPDATE parked_sequence SET rebuild = '', due_at = CASE
+			WHEN cause <> '' AND (due_then > 0 OR class <> '') THEN due_then
 			WHEN head > 0 AND class = '' THEN CAST($3 AS bigint) ELSE 0 END,
 		cause = CASE WHEN cause = '' AND head > 0 AND class = '' THEN 'backoff' ELSE cause END
 		WHERE handler = $1 AND key = $2`

@@ -78,9 +78,14 @@ func (l *Lot) execute(ctx context.Context, a *repair.Act) (result, error) {
 	}
 }
 
-// wish has a sequence tried. Its back-off begins anew: the first failure makes it 0.
-const wish = `UPDATE parked_sequence SET due_at = $3, cause = $4, alone = $5, tries = -1
-	WHERE handler = $1 AND key = $2`
+const (
+	// wish has a sequence tried. Its back-off begins anew: the first failure makes it 0. A rebuild comes first.
+	wish = `UPDATE parked_sequence SET due_at = CASE WHEN rebuild = '' THEN CAST($3 AS bigint) ELSE due_at END,
+		due_then = CAST($3 AS bigint), cause = $4, alone = $5, tries = -1 WHERE handler = $1 AND key = $2`
+	// wishRebuild has a key rebuilt. When it is tried if that cannot be, stands aside.
+	wishRebuild = `UPDATE parked_sequence SET due_then = CASE WHEN rebuild = '' THEN due_at ELSE due_then END,
+		rebuild = $4, due_at = $3 WHERE handler = $1 AND key = $2`
+)
 
 func (l *Lot) onFailure(ctx context.Context, a *repair.Act) (result, error) {
 	var id int64
@@ -190,8 +195,7 @@ func (l *Lot) onSequence(ctx context.Context, a *repair.Act) (result, error) {
 		return done, l.exec(ctx, `UPDATE parked_sequence SET paused = 1 WHERE handler = $1 AND key = $2`, a.Handler, key)
 	case ops.SequenceRebuild:
 		// What wanted the sequence tried, wants it still if this cannot be done.
-		return pending, l.exec(ctx, `UPDATE parked_sequence SET rebuild = $4, due_at = $3 WHERE handler = $1 AND key = $2`,
-			a.Handler, key, a.At.UnixMicro(), a.ID)
+		return pending, l.exec(ctx, wishRebuild, a.Handler, key, a.At.UnixMicro(), a.ID)
 	case ops.SequenceResume:
 		if !p.Paused {
 			return refused(ops.RefusedNotPaused, "the key is not paused"), nil
@@ -240,7 +244,7 @@ func (l *Lot) retryGroup(ctx context.Context, a *repair.Act) (result, error) {
 	if err := l.supersedeGroup(ctx, a); err != nil {
 		return result{}, err
 	}
-	n, err := l.db.Exec(ctx, `UPDATE parked_sequence SET due_at = $2, cause = $3, alone = 0, tries = -1
+	n, err := l.db.Exec(ctx, `UPDATE parked_sequence SET due_at = $2, due_then = $2, cause = $3, alone = 0, tries = -1
 		WHERE fingerprint = $1 AND fingerprint <> '' AND paused = 0`, a.Target, a.At.UnixMicro(), a.ID)
 	if err != nil || n == 0 || a.Target == "" {
 		return refused(ops.RefusedNotFound, "nothing waits that failed for this reason"), err

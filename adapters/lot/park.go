@@ -193,6 +193,7 @@ const (
 	// A rebuild that is wanted still is; and so is what an act wants that has had nothing to do with this try.
 	failSequence = `UPDATE parked_sequence SET class = $3, fingerprint = $4, failed_at = $5,
 		due_at = CASE WHEN rebuild <> '' OR CAST($8 AS bigint) = 1 THEN due_at ELSE CAST($6 AS bigint) END,
+		due_then = CASE WHEN CAST($8 AS bigint) = 1 THEN due_then ELSE CAST($6 AS bigint) END,
 		cause = CASE WHEN CAST($8 AS bigint) = 1 THEN cause ELSE 'backoff' END,
 		alone = CASE WHEN CAST($8 AS bigint) = 1 THEN alone ELSE 0 END, tries = tries + 1, tried_at = $7
 		WHERE handler = $1 AND key = $2`
@@ -246,6 +247,8 @@ const (
 			AND m.ended_at IS NULL ORDER BY m.id LIMIT 1), since),
 		due_at = CASE WHEN rebuild <> '' THEN due_at WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4
 			WHEN alone = 1 THEN 0 ELSE due_at END,
+		due_then = CASE WHEN waiting = 1 THEN 0 WHEN CAST($4 AS bigint) > 0 THEN $4 WHEN alone = 1 THEN 0
+			ELSE due_then END,
 		cause = CASE WHEN waiting = 1 THEN '' WHEN CAST($4 AS bigint) > 0 THEN $5 WHEN alone = 1 THEN '' ELSE cause END,
 		alone = 0 WHERE handler = $1 AND key = $2 RETURNING waiting, cause`
 	endSequence = `DELETE FROM parked_sequence

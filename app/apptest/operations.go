@@ -44,6 +44,7 @@ func Operations(ctx context.Context, s OperationsStore) error {
 		{"discarding and rebuilding", (*desk).checkDiscard},
 		{"what flows and has diverged", (*desk).checkDiverged},
 		{"a rebuild beside other wishes", (*desk).checkRebuildBeside},
+		{"a rebuild that is refused", (*desk).checkRebuildRefused},
 		{"a wish beside others", (*desk).checkBeside},
 		{"the oldest", (*desk).checkOldest},
 		{"replays", (*desk).checkReplays},

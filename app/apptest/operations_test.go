@@ -47,6 +47,7 @@ type (
 	sleepy   struct{ sound } // does not see that a handler is paused
 	vague    struct{ sound } // settles one sequence of many
 	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
+	hurried  struct{ sound } // tries at once what could not be rebuilt
 	patient  struct{ sound } // has acts wait that nobody will do any more
 )
 
@@ -204,6 +205,10 @@ func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt
 	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
 }
 
+func (b hurried) Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error {
+	return errors.Join(b.sound.Refuse(ctx, handler, key, code, why, at), b.Postpone(ctx, handler, key, at))
+}
+
 func (b patient) Act(ctx context.Context, id string) (ops.Executed, bool, error) {
 	a, ok, err := b.sound.Act(ctx, id)
 	if a.Code == ops.Superseded {
@@ -262,6 +267,7 @@ func TestOperationsRejectsBrokenStores(t *testing.T) {
 		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
 		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
 		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
+		"tries what is refused":   func(s sound) apptest.OperationsStore { return hurried{s} },
 		"acts stay pending alone": func(s sound) apptest.OperationsStore { return patient{s} },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,60 @@
+package apptest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bankforge/app/ops"
+	"bankforge/router/repair"
+)
+
+// checkRebuildRefused has keys rebuilt that wait for a time, or for a hand, and refuses that: they wait as before.
+func (d *desk) checkRebuildRefused() error {
+	soon, later := d.now.Add(time.Hour), d.now.Add(2*time.Hour)
+	err := errors.Join(d.fail("soon", 1, "broken", soon), d.fail("set", 2, "broken", time.Time{}),
+		d.fail("by hand", 3, "broken", time.Time{}), d.fail("meanwhile", 4, "broken", soon))
+	if err != nil {
+		return err
+	}
+	body, err := ops.Canonical(ops.ScheduleBody{At: later})
+	if err != nil {
+		return err
+	}
+	set := repair.Act{Kind: ops.FailureSchedule, Target: ops.FailureID(d.handler, "inc", 2, 1), Body: body}
+	var acts [2]string
+	if acts[0], err = d.act(set, ops.ActPending, ""); err != nil {
+		return err
+	}
+	keys := []string{"soon", "set", "by hand", "meanwhile"}
+	for range 2 { // wanted twice, it is refused once
+		for _, key := range keys {
+			_, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: key}, ops.ActPending, "")
+			if err != nil {
+				return err
+			}
+		}
+	}
+	set.Target = ops.FailureID(d.handler, "inc", 4, 1)
+	if acts[1], err = d.act(set, ops.ActPending, ""); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		all, err := d.s.Due(d.ctx, []string{d.handler}, d.now, 100)
+		if err != nil || len(all) == 0 || !all[0].Rebuild {
+			return fmt.Errorf("a rebuild is not due at once: %+v, %w", all, orNil(err))
+		}
+		if err := d.s.Refuse(d.ctx, d.handler, key, ops.RefusedNoRebuild, "no", d.now); err != nil {
+			return err
+		}
+	}
+	_, err = d.due(soon.Add(-time.Second))
+	if _, also := d.due(soon, "soon"); err == nil {
+		err = also
+	}
+	all, also := d.s.Due(d.ctx, []string{d.handler}, later, 100)
+	if err = errors.Join(err, also); err != nil || len(all) != 3 || all[0].Key != "soon" {
+		return fmt.Errorf("at the time that was set are due %+v, %w", all, orNil(err))
+	}
+	return errors.Join(d.became(acts[0], ops.ActPending, ""), d.became(acts[1], ops.ActPending, ""))
+}
