@@ -11,9 +11,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"bankforge/ports"
 	"bankforge/ports/operations"
@@ -34,6 +37,17 @@ func (c *Client) Validate() error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--url: %q is not a URL such as http://127.0.0.1:8080", c.URL)
+	}
+	return nil
+}
+
+// AfterApply refuses flags that are given, and empty: a script whose variable is not set means one handler, or one
+// reason, and not all of them.
+func (c *Client) AfterApply(given *kong.Context) error {
+	for _, p := range given.Path {
+		if p.Flag != nil && p.Flag.Target.Kind() == reflect.String && p.Flag.Target.Len() == 0 {
+			return fmt.Errorf("--%s: it may not be empty", p.Flag.Name)
+		}
 	}
 	return nil
 }
@@ -128,11 +142,11 @@ func indented(text []byte) []byte {
 
 // rows reads a list page by page, at most limit of it.
 func rows[T any](
-	ctx context.Context, c *Client, out io.Writer, path string, params url.Values, limit int,
+	ctx context.Context, c *Client, out io.Writer, path string, params url.Values, limit Most,
 ) ([]T, error) {
 	all := []T{}
-	for len(all) < limit {
-		params.Set("limit", strconv.Itoa(min(limit-len(all), maxPage)))
+	for len(all) < int(limit) {
+		params.Set("limit", strconv.Itoa(min(int(limit)-len(all), maxPage)))
 		var page ports.List[T]
 		if err := c.ask(ctx, out, http.MethodGet, path+"?"+params.Encode(), nil, &page); err != nil {
 			return nil, err
@@ -150,10 +164,21 @@ const maxPage = 200
 
 // Span says which part of a list is printed.
 type Span struct {
-	Limit int    `help:"How many at most." default:"50"`
+	Limit Most   `help:"How many at most." default:"50"`
 	Asc   bool   `help:"The oldest first."`
 	From  string `help:"Not before this time." placeholder:"TIME"`
 	To    string `help:"Before this time." placeholder:"TIME"`
+}
+
+// Most is how many are printed at most.
+type Most int
+
+// Validate checks what kong cannot.
+func (m Most) Validate() error {
+	if m < 1 {
+		return errors.New("a whole number above 0 was expected")
+	}
+	return nil
 }
 
 // of are the parameters of a list.

@@ -23,6 +23,7 @@ type cli struct {
 	Acts         Acts         `cmd:""`
 	Trace        Trace        `cmd:""`
 	DemoFailures DemoFailures `cmd:""`
+	Watch        Watch        `cmd:""`
 }
 
 // fake is a bank that answers what the test says, and keeps what it was asked.
@@ -133,7 +134,13 @@ func TestWrongCalls(t *testing.T) {
 		"handlers policy h --set f --reason x --if-version -1": "--if-version", "failures ls --url x": "--url",
 		"failures ls --token=": "--token", "failures rebuild --handler h --reason x": "--key",
 		"failures schedule f --reason x": "--at", "sequences retry h --reason x": "expected",
-		"sequences pause h k":      "--reason",
+		"sequences pause h k": "--reason",
+		// What is empty selects nothing, and must not select everything.
+		"failures replay --fingerprint= --reason x": "--fingerprint", "failures ls --handler=": "--handler",
+		"failures retry f --reason=": "--reason", "handlers resume h --reason x --idempotency-key=": "--idempotency-key",
+		"failures ls --limit 0": "--limit", "failures groups --limit=-1": "--limit", "sequences ls --limit=0": "--limit",
+		"sequences show h k --limit=0": "--limit", "acts ls --limit 0": "--limit", "replays ls --limit 0": "--limit",
+		"watch --count=-1":         "--count",
 		"replays start --reason x": "expected", "acts show": "expected", "trace": "expected", "demo-failures off": "--reason",
 	} {
 		f := &fake{}

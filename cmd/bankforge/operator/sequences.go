@@ -65,19 +65,19 @@ type ShowSequence struct {
 	Client `embed:""`
 	Key    `embed:""`
 
-	Limit int `help:"How many of its messages at most." default:"50"`
+	Limit Most `help:"How many of its messages at most." default:"50"`
 }
 
 // Run prints it.
 func (c *ShowSequence) Run(ctx context.Context, out io.Writer) error {
 	var s operations.SequenceInOrder
-	params := given("limit", strconv.Itoa(min(c.Limit, maxPage)))
+	params := given("limit", strconv.Itoa(int(min(c.Limit, maxPage))))
 	if err := c.ask(ctx, out, http.MethodGet, c.path()+"?"+params.Encode(), nil, &s); err != nil {
 		return err
 	}
-	for s.NextCursor != nil && len(s.Data) < c.Limit {
+	for s.NextCursor != nil && len(s.Data) < int(c.Limit) {
 		params.Set("cursor", *s.NextCursor)
-		params.Set("limit", strconv.Itoa(min(c.Limit-len(s.Data), maxPage)))
+		params.Set("limit", strconv.Itoa(min(int(c.Limit)-len(s.Data), maxPage)))
 		var next ports.List[operations.Failure]
 		if err := c.ask(ctx, out, http.MethodGet, c.path()+"?"+params.Encode(), nil, &next); err != nil {
 			return err

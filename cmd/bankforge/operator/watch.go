@@ -22,6 +22,14 @@ type Watch struct {
 	Count    int      `help:"End after so many; 0: go on." default:"0"`
 }
 
+// Validate checks what kong cannot.
+func (c *Watch) Validate() error {
+	if c.Count < 0 {
+		return errors.New("--count: 0 or more was expected")
+	}
+	return c.Client.Validate()
+}
+
 // maxFrame is how long a message of a live connection may be, in bytes.
 const maxFrame = 1 << 20
 
