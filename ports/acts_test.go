@@ -208,6 +208,8 @@ func TestBadActs(t *testing.T) {
 	h.is(h.operate("DELETE", "/handlers/history/policy", ""), "405 method_not_allowed")
 	for _, body := range []string{
 		`{"reason":"x"}`, `{"at":"tomorrow","reason":"x"}`, `{"at":null,"reason":"x"}`, `{"at":1,"reason":"x"}`,
+		`{"at":"0001-01-01T00:00:00Z","reason":"x"}`, `{"at":"1969-12-31T23:59:59Z","reason":"x"}`,
+		`{"at":"0000-01-01T00:00:00+23:59","reason":"x"}`, `{"at":"9999-12-31T23:59:59-23:59","reason":"x"}`,
 	} {
 		got := h.is(h.operate("POST", "/failures/fail_001/schedule", body), "400 invalid_request")
 		if p := got.str("errors", "0", "pointer"); p != "/at" {

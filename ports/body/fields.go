@@ -142,6 +142,9 @@ func (*Date) Schema(huma.Registry) *huma.Schema {
 // Instant is a point in time.
 type Instant struct{ bank.Time }
 
+// lastYear is the last one that RFC 3339 can write.
+const lastYear = 9999
+
 // Read implements Field.
 func (i *Instant) Read(v *strictjson.Value, at Place) {
 	if !at.wants(v, strictjson.String) {
@@ -150,6 +153,8 @@ func (i *Instant) Read(v *strictjson.Value, at Place) {
 	t, err := time.Parse(time.RFC3339Nano, v.Text)
 	if err != nil {
 		at.Invalid("format", "a time such as 2026-05-31T12:00:00Z was expected")
+	} else if t.Unix() < 0 || t.UTC().Year() > lastYear { // others cannot be written down, or mean that there is none
+		at.Invalid("range", "a time from the years 1970 to 9999 was expected")
 	}
 	i.Time = bank.TimeOf(t)
 }
