@@ -184,8 +184,8 @@ func eventually(t *testing.T, ok func() bool) {
 func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]func(p *router.Policy){
-		"of a sequence": func(p *router.Policy) { p.PerKey = 3 },
-		"of a handler":  func(p *router.Policy) { p.PerHandler = 3 },
+		"of a sequence":             func(p *router.Policy) { p.PerKey = 3 },
+		"of handler " + handlerName: func(p *router.Policy) { p.PerHandler = 3 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +200,8 @@ func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 			}
 			b.paused(t, router.ErrLotFull.Error())
 			c, err := s.Controls(t.Context(), 0)
-			if err != nil || c.Paused[handlerName] == "" {
+			full := "the parking lot is full: more than 3 messages " // and of what
+			if why := c.Paused[handlerName]; err != nil || why != full+name && why != full+"of "+account(1).String() {
 				t.Errorf("other processes see %+v, %v", c, err)
 			}
 			b.book.setFail(nil)

@@ -305,7 +305,7 @@ var ErrOtherLog = errors.New("the checkpoint belongs to another incarnation of t
 // ErrLotFull means that as many messages wait in one sequence, or in all of a handler, as are allowed to. The handler
 // pauses until an operator resumes it; where there are no operators, it waits until
 // there are fewer.
-var ErrLotFull = errors.New("the parking lot of the key is full")
+var ErrLotFull = errors.New("the parking lot is full")
 
 // panicked is a panic of a handler as an error.
 type panicked struct {
