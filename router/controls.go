@@ -55,6 +55,7 @@ func (r *Router) obey(ctx context.Context) (end func()) {
 	return func() {
 		cancel()
 		done.Wait()
+		o.farewell(context.WithoutCancel(ctx))
 	}
 }
 
@@ -161,6 +162,24 @@ func (o *obeying) report(ctx context.Context) {
 	}
 	if alive {
 		o.alive = now
+	}
+}
+
+// farewell says that the handlers run here no more: what was said before would count for a while.
+func (o *obeying) farewell(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	var last []Report
+	for _, w := range o.r.workers {
+		if w.Kind == Kept {
+			said := o.said[w.Name]
+			last = append(last, Report{HandlerStatus: HandlerStatus{
+				Handler: w.Name, Topic: w.Topic, State: Stopped, LastError: said.LastError, FailedAt: said.FailedAt,
+			}, Controls: o.known})
+		}
+	}
+	if err := o.r.c.Controls.Report(ctx, o.r.c.Process, last, time.Now()); err != nil {
+		o.r.c.Log.WarnContext(ctx, "cannot say that the handlers have ended", "error", err)
 	}
 }
 

@@ -323,3 +323,35 @@ func TestAnErrorMaySayWhenToTryAgain(t *testing.T) {
 		t.Errorf("%d tries", len(tried))
 	}
 }
+
+// A process that has ended is not behind, takes nothing in, and holds nothing.
+func TestAProcessThatEndsSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]error{
+		"while it runs": nil, "while it holds": handlers.As(handlers.Unavailable, errBoom),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, s := newLedger(), openControlled(t)
+			b := controlled(t, l, s, quick())
+			if fail != nil {
+				b.book.fail = failing(1, 1, fail)
+			}
+			stop := b.start(t)
+			l.credit(1)
+			if fail == nil {
+				b.await(t)
+			} else {
+				b.awaitState(t, router.Held)
+			}
+			stop()
+			h, ok, err := s.HandlerStore.Handler(t.Context(), handlerName)
+			if err != nil || !ok || len(h.Runs) != 1 || h.State() != "stopped" {
+				t.Fatalf("%v %+v, %v", ok, h, err)
+			}
+			if r := h.Runs[0]; r.State != "stopped" || r.Lag != 0 || r.Rate != 0 {
+				t.Errorf("it says %+v", r)
+			}
+		})
+	}
+}
