@@ -64,8 +64,8 @@ beside kafka with_servers go test -v -count=1 -vet=off -timeout 15m -run 'Suite|
 step browser scripts/browser.sh
 step schema scripts/schemathesis.sh
 step bench scripts/bench.sh --short
-awaited
 step drill scripts/drill.sh --short
+awaited
 step many env PROFILE=kafka scripts/drill.sh --short
 step bench-kafka env PROFILE=kafka scripts/bench.sh --short
 

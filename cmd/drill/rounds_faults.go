@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"strconv"
 
 	"bankforge/cmd/drill/faults"
 )
@@ -11,6 +13,7 @@ import (
 const (
 	messagesInShort = 4_000
 	messagesPlanted = 25_000
+	runsPlanted     = 6
 )
 
 // faultRounds let handlers and replayers fail, and kill them in the middle.
@@ -36,14 +39,19 @@ func (d *drill) faultRounds() []round {
 	return append(all, round{
 		"planted-no-row-lock", "the same without the lock on parked sequences, which must show disorder",
 		func(ctx context.Context, d *drill, at *visit) error {
-			t, err := faults.Run(ctx, d.faulty(at, min(messages, messagesPlanted), "plant:no-row-lock"))
-			if err == nil && t.Disordered == 0 {
-				return errors.Join(errNotFound, t.Broken())
+			conf, dir := d.faulty(at, min(messages, messagesPlanted), "plant:no-row-lock"), at.dir
+			for n := 1; ; n++ { // it takes two transactions that meet
+				conf.Dir = filepath.Join(dir, strconv.Itoa(n))
+				t, err := faults.Run(ctx, conf)
+				if err == nil && t.Disordered > 0 {
+					at.noted("found by run %d: %s", n, short(t.Broken().Error()))
+					return nil
+				}
+				if err != nil || n == runsPlanted {
+					return errors.Join(err, errNotFound, t.Broken())
+				}
+				conf.Seed++
 			}
-			if err == nil {
-				at.noted("found by: %s", short(t.Broken().Error()))
-			}
-			return err
 		},
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bankforge/cmd/drill/check"
+	"bankforge/cmd/drill/process"
 	"bankforge/cmd/drill/teller"
 )
 
@@ -62,7 +63,11 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 	}
 	sound := c.Plant == "" // else it need not come to an end, and what went wrong is there by then
 	if err == nil {
-		if failed := b.drain(ctx); sound {
+		within := drainedWithin
+		if !sound {
+			within = process.Patience
+		}
+		if failed := b.drain(ctx, within); sound {
 			err = failed
 		}
 	}
@@ -80,11 +85,14 @@ func Run(ctx context.Context, c *Config) (t check.Tally, err error) {
 // which there only the missing guard may.
 func (b *bank) poisons() bool { return b.conf.Servers && b.conf.Plant == "" }
 
-// disturb has a share of the messages made, while somebody is killed.
+// disturb has a share of the messages made, while somebody is killed if nothing is missing.
 func (b *bank) disturb(ctx context.Context, messages int, people *operators) error {
 	moved := make(chan error, 1)
 	go func() { moved <- errors.Join(people.inTime(ctx), b.move(ctx, messages)) }()
-	err := b.killSomebody(ctx)
+	var err error
+	if b.conf.Plant == "" { // who is killed leaves claims, and what is claimed nobody takes out of order
+		err = b.killSomebody(ctx)
+	}
 	if err == nil && b.poisons() {
 		err = b.poison(ctx)
 	}
@@ -120,9 +128,9 @@ func (b *bank) calm(ctx context.Context) error {
 }
 
 // drain waits until all is handled that can be.
-func (b *bank) drain(ctx context.Context) error {
+func (b *bank) drain(ctx context.Context, within time.Duration) error {
 	behind, since := uint64(0), time.Now()
-	err := teller.Until(ctx, drainedWithin, func() bool {
+	err := teller.Until(ctx, within, func() bool {
 		now, ok := b.behind(ctx)
 		if !ok || now != behind {
 			behind, since = now, time.Now()
