@@ -117,7 +117,7 @@ type Policy struct {
 
 	Name      string `arg:"" help:"Of the handler." placeholder:"NAME"`
 	Set       string `help:"JSON file with the new one, which is over the default; -: standard input." placeholder:"FILE"`
-	IfVersion int    `help:"Change it only if this is its version." placeholder:"N"`
+	IfVersion *int   `help:"Change it only if this is its version." placeholder:"N"`
 	Reason    string `help:"Why; kept in the log; with --set." placeholder:"TEXT"`
 }
 
@@ -126,9 +126,9 @@ func (c *Policy) Validate() error {
 	switch {
 	case c.Set != "" && c.Reason == "":
 		return errors.New("--set needs --reason")
-	case c.Set == "" && (c.Reason != "" || c.IfVersion != 0):
+	case c.Set == "" && (c.Reason != "" || c.IfVersion != nil):
 		return errors.New("--reason and --if-version are for --set")
-	case c.IfVersion < 0:
+	case c.IfVersion != nil && *c.IfVersion < 1: // it would not be asked for, and any be changed
 		return errors.New("--if-version is above 0")
 	}
 	return c.Client.Validate()
@@ -170,8 +170,8 @@ func (c *Policy) set(ctx context.Context, out io.Writer, path string) error {
 		return fmt.Errorf("--set: %s holds no JSON", c.Set)
 	}
 	var headers []string
-	if c.IfVersion > 0 {
-		headers = []string{"If-Match", fmt.Sprintf(`"%d"`, c.IfVersion)}
+	if c.IfVersion != nil {
+		headers = []string{"If-Match", fmt.Sprintf(`"%d"`, *c.IfVersion)}
 	}
 	var a operations.Acted
 	if err := c.ask(ctx, out, http.MethodPut, path, treatment{c.Reason, text}, &a, headers...); err != nil {
