@@ -3,6 +3,7 @@
 package operator
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -232,10 +233,15 @@ func (c *Client) became(out io.Writer, a *operations.Acted) error {
 		t.row("EVENT", "KIND", "STATUS", "DETAIL")
 		t.row(a.EventID, a.Kind, a.Status, text(a.Detail))
 	})
-	if err == nil && (a.Status == "failed" || a.Status == "refused") {
-		err = &refusal{text(a.Code), clean(text(a.Code)+": "+text(a.Detail), maxRefusal)}
+	return cmp.Or(err, unwilling(a))
+}
+
+// unwilling is why an act did not do what was wanted; nil: it did, or may still.
+func unwilling(a *operations.Acted) error {
+	if a.Status != "failed" && a.Status != "refused" {
+		return nil
 	}
-	return err
+	return &refusal{text(a.Code), clean(text(a.Code)+": "+text(a.Detail), maxRefusal)}
 }
 
 // step is a part of a path.

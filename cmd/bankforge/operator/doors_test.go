@@ -117,6 +117,20 @@ func TestActsAreWaitedFor(t *testing.T) {
 	}
 }
 
+// A plan that is refused after it was recorded makes no replay that could be waited for.
+func TestAPlanThatIsRefusedLater(t *testing.T) {
+	t.Parallel()
+	f := &fake{answers: map[string][]string{
+		"POST /ops/v1/replays":      {`202 {"id":"rpl_1","event_id":"act_1","status":"pending"}`},
+		"GET /ops/v1/acts/act_1":    {`404 {"code":"not_found"}`, `200 {"event_id":"act_1","status":"refused","code":"too_many"}`},
+		"GET /ops/v1/replays/rpl_1": {`404 {"code":"not_found"}`},
+	}}
+	_, err := f.run(t, "failures", "replay", "--reason", "x")
+	if err == nil || !strings.Contains(err.Error(), "too_many") {
+		t.Errorf("%v; asks %q", err, f.asked)
+	}
+}
+
 func TestTablesOfOperators(t *testing.T) {
 	t.Parallel()
 	const failure = `{"id":"fail_1","status":"parked","handler":"h","key":"k","position":"41.1","error":"no row"}`

@@ -52,6 +52,15 @@ func (c *Plan) plan(ctx context.Context, out io.Writer) (*operations.Replay, err
 	}, &planned, c.keyed()...); err != nil {
 		return nil, err
 	}
+	if planned.Status == "pending" { // a plan that is refused later makes no replay
+		a := operations.Acted{EventID: planned.EventID, Status: planned.Status}
+		if err := c.ended(ctx, &a); err != nil {
+			return nil, err
+		}
+		if err := unwilling(&a); err != nil {
+			return nil, err
+		}
+	}
 	return c.settled(ctx, &planned.Replay, "pending")
 }
 

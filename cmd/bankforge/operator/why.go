@@ -56,7 +56,7 @@ const lookAgain = 250 * time.Millisecond
 
 // ended waits until an act has come to its end. One that stands in the log, and that nobody has come to yet, is not
 // found.
-func (w *Act) ended(ctx context.Context, a *operations.Acted) error {
+func (c *Client) ended(ctx context.Context, a *operations.Acted) error {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
 	for a.Status == "pending" {
@@ -67,7 +67,7 @@ func (w *Act) ended(ctx context.Context, a *operations.Acted) error {
 		}
 		var refused *refusal
 		now := *a
-		err := w.ask(ctx, io.Discard, http.MethodGet, "/acts"+step(a.EventID), nil, &now)
+		err := c.ask(ctx, io.Discard, http.MethodGet, "/acts"+step(a.EventID), nil, &now)
 		if err != nil && (!errors.As(err, &refused) || refused.code != "not_found") {
 			return err
 		}
