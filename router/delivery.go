@@ -97,25 +97,32 @@ func (d *Delivery) poison() error {
 	return nil
 }
 
-// filter keeps the facts that keep says, in order.
-func (d *Delivery) filter(keep func(i int) bool) *Delivery {
-	out := *d
-	out.Facts, out.bad, out.nth = make([]handlers.Fact, 0, len(d.Facts)), nil, nil
+// divide returns the facts that keep wants, and the others; both in order.
+func (d *Delivery) divide(keep func(i int) bool) (kept, others *Delivery) {
+	kept, others = d.without(len(d.Facts)), d.without(0)
 	for i := range d.Facts {
-		if !keep(i) {
-			continue
+		to := others
+		if keep(i) {
+			to = kept
 		}
 		if b, ok := d.bad[i]; ok {
-			if out.bad == nil {
-				out.bad = map[int]broken{}
+			if to.bad == nil {
+				to.bad = map[int]broken{}
 			}
-			out.bad[len(out.Facts)] = b
+			to.bad[len(to.Facts)] = b
 		}
 		if d.from != nil {
-			out.nth = append(out.nth, d.nth[i])
+			to.nth = append(to.nth, d.nth[i])
 		}
-		out.Facts = append(out.Facts, d.Facts[i])
+		to.Facts = append(to.Facts, d.Facts[i])
 	}
+	return kept, others
+}
+
+// without is d without its facts, with room for so many.
+func (d *Delivery) without(room int) *Delivery {
+	out := *d
+	out.Facts, out.bad, out.nth = make([]handlers.Fact, 0, room), nil, nil
 	return &out
 }
 
@@ -124,7 +131,8 @@ func (d *Delivery) after(p handlers.Position) *Delivery {
 	if len(d.Facts) == 0 || p.Before(d.Facts[0].Position()) {
 		return d
 	}
-	return d.filter(func(i int) bool { return p.Before(d.Facts[i].Position()) })
+	rest, _ := d.divide(func(i int) bool { return p.Before(d.Facts[i].Position()) })
+	return rest
 }
 
 // splitInto is how many parts a delivery is split into: few facts are tried one by one at once, and of thousands

@@ -126,7 +126,8 @@ func (w *worker) part(ctx context.Context, d *Delivery) (rest, blocked *Delivery
 	for _, key := range parked {
 		is[key] = true
 	}
-	return d.filter(func(i int) bool { return !is[keys[i]] }), d.filter(func(i int) bool { return is[keys[i]] }), nil
+	rest, blocked = d.divide(func(i int) bool { return !is[keys[i]] })
+	return rest, blocked, nil
 }
 
 // parkAll parks facts behind those that failed before them.

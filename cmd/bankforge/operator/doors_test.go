@@ -121,8 +121,9 @@ func TestActsAreWaitedFor(t *testing.T) {
 func TestAPlanThatIsRefusedLater(t *testing.T) {
 	t.Parallel()
 	f := &fake{answers: map[string][]string{
-		"POST /ops/v1/replays":      {`202 {"id":"rpl_1","event_id":"act_1","status":"pending"}`},
-		"GET /ops/v1/acts/act_1":    {`404 {"code":"not_found"}`, `200 {"event_id":"act_1","status":"refused","code":"too_many"}`},
+		"POST /ops/v1/replays": {`202 {"id":"rpl_1","event_id":"act_1","status":"pending"}`},
+		"GET /ops/v1/acts/act_1": {
+			`404 {"code":"not_found"}`, `200 {"event_id":"act_1","status":"refused","code":"too_many"}`},
 		"GET /ops/v1/replays/rpl_1": {`404 {"code":"not_found"}`},
 	}}
 	_, err := f.run(t, "failures", "replay", "--reason", "x")
