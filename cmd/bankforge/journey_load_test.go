@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -283,27 +284,25 @@ func (l *load) checkHistory(want map[string]bool) error {
 		if err != nil {
 			return err
 		}
-		for i := 0; ; i++ {
-			id, err := a.at(fmt.Sprintf("data.%d.id", i))
-			if err != nil {
-				return err
-			}
-			if id == "absent" {
-				break
-			}
-			if !want[id] {
-				return fmt.Errorf("the history has %s twice, or nobody asked for it", id)
-			}
-			delete(want, id)
+		var page struct {
+			Data []struct {
+				ID string `json:"id"`
+			} `json:"data"`
+			Next string `json:"next_cursor"` // null: it is the last one
 		}
-		cursor, err := a.at("next_cursor")
-		if err != nil {
-			return err
+		if err := json.Unmarshal(a.body, &page); err != nil {
+			return fmt.Errorf("the answer is not JSON: %w: %s", err, a.body)
 		}
-		if cursor == "null" || cursor == "absent" || cursor == "" {
+		for _, t := range page.Data {
+			if !want[t.ID] {
+				return fmt.Errorf("the history has %s twice, or nobody asked for it", t.ID)
+			}
+			delete(want, t.ID)
+		}
+		if page.Next == "" {
 			break
 		}
-		next = list + "&cursor=" + cursor
+		next = list + "&cursor=" + page.Next
 	}
 	if len(want) > 0 {
 		return fmt.Errorf("the history lacks %d transfers", len(want))
