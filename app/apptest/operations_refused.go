@@ -48,12 +48,13 @@ func (d *desk) checkRebuildRefused() error {
 			return err
 		}
 	}
-	_, err = d.due(soon.Add(-time.Second))
-	if _, also := d.due(soon, "soon"); err == nil {
-		err = also
+	_, before := d.due(soon.Add(-time.Second))
+	_, then := d.due(soon, "soon")
+	if err := errors.Join(before, then); err != nil {
+		return err
 	}
-	all, also := d.s.Due(d.ctx, []string{d.handler}, later, 100)
-	if err = errors.Join(err, also); err != nil || len(all) != 3 || all[0].Key != "soon" {
+	all, err := d.s.Due(d.ctx, []string{d.handler}, later, 100)
+	if err != nil || len(all) != 3 || all[0].Key != "soon" {
 		return fmt.Errorf("at the time that was set are due %+v, %w", all, orNil(err))
 	}
 	return errors.Join(d.became(acts[0], ops.ActPending, ""), d.became(acts[1], ops.ActPending, ""))

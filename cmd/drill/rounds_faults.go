@@ -43,12 +43,14 @@ func (d *drill) faultRounds() []round {
 			for n := 1; ; n++ { // it takes two transactions that meet
 				conf.Dir = filepath.Join(dir, strconv.Itoa(n))
 				t, err := faults.Run(ctx, conf)
-				if err == nil && t.Disordered > 0 {
+				switch {
+				case err != nil:
+					return err
+				case t.Disordered > 0:
 					at.noted("found by run %d: %s", n, short(t.Broken().Error()))
 					return nil
-				}
-				if err != nil || n == runsPlanted {
-					return errors.Join(err, errNotFound, t.Broken())
+				case n == runsPlanted:
+					return errors.Join(errNotFound, t.Broken())
 				}
 				conf.Seed++
 			}

@@ -132,6 +132,20 @@ func TestAPlanThatIsRefusedLater(t *testing.T) {
 	}
 }
 
+// A plan that is executed late is shown as it was made.
+func TestAPlanThatTakesItsTime(t *testing.T) {
+	t.Parallel()
+	f := &fake{answers: map[string][]string{
+		"POST /ops/v1/replays":      {`202 {"id":"rpl_1","event_id":"act_1","status":"pending"}`},
+		"GET /ops/v1/acts/act_1":    {`404 {"code":"not_found"}`, done},
+		"GET /ops/v1/replays/rpl_1": {`200 {"id":"rpl_1","status":"planned","count":9}`},
+	}}
+	out, err := f.run(t, "replays", "plan", "--reason", "x")
+	if err != nil || !strings.Contains(out, "planned") || len(f.asked) != 4 {
+		t.Errorf("%v, asks %q:\n%s", err, f.asked, out)
+	}
+}
+
 func TestTablesOfOperators(t *testing.T) {
 	t.Parallel()
 	const failure = `{"id":"fail_1","status":"parked","handler":"h","key":"k","position":"41.1","error":"no row"}`

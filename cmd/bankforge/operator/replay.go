@@ -2,12 +2,9 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"time"
 
 	"bankforge/ports/operations"
 )
@@ -52,16 +49,20 @@ func (c *Plan) plan(ctx context.Context, out io.Writer) (*operations.Replay, err
 	}, &planned, c.keyed()...); err != nil {
 		return nil, err
 	}
-	if planned.Status == "pending" { // a plan that is refused later makes no replay
+	if planned.Status == "pending" { // it makes no replay if it is refused
 		a := operations.Acted{EventID: planned.EventID, Status: planned.Status}
-		if err := c.ended(ctx, &a); err != nil {
-			return nil, err
+		err := c.ended(ctx, &a)
+		if err == nil {
+			err = unwilling(&a)
 		}
-		if err := unwilling(&a); err != nil {
+		if err == nil {
+			err = c.ask(ctx, io.Discard, http.MethodGet, "/replays"+step(planned.ID), nil, &planned.Replay)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	return c.settled(ctx, &planned.Replay, "pending")
+	return &planned.Replay, nil
 }
 
 // PlanReplay plans a replay.
@@ -105,8 +106,10 @@ func (c *Replay) Run(ctx context.Context, out io.Writer) error {
 // watch waits until a replay that was started has ended, and fails unless all went well.
 func (c *Client) watch(ctx context.Context, out io.Writer, r *operations.Replay) error {
 	r.Status = "running"
-	r, err := c.settled(ctx, r, "planned", "running")
-	if err != nil {
+	over := func() bool { return r.Status != "planned" && r.Status != "running" }
+	if err := await(ctx, over, func() error {
+		return c.ask(ctx, io.Discard, http.MethodGet, "/replays"+step(r.ID), nil, r)
+	}); err != nil {
 		return err
 	}
 	if err := c.replays(out, r, *r); err != nil {
@@ -116,30 +119,6 @@ func (c *Client) watch(ctx context.Context, out io.Writer, r *operations.Replay)
 		return &refusal{text: fmt.Sprintf("the replay is %s; %d sequences failed again", r.Status, r.Failed)}
 	}
 	return nil
-}
-
-// settled waits until the replay is in none of the states. One whose plan stands in the log, and that nobody has come
-// to yet, is not found.
-func (c *Client) settled(
-	ctx context.Context, r *operations.Replay, states ...string,
-) (*operations.Replay, error) {
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-	for slices.Contains(states, r.Status) {
-		select {
-		case <-ctx.Done():
-			return r, ctx.Err()
-		case <-again.C:
-		}
-		now := *r
-		err := c.ask(ctx, io.Discard, http.MethodGet, "/replays"+step(r.ID), nil, &now)
-		var refused *refusal
-		if err != nil && (r.Status != "pending" || !errors.As(err, &refused) || refused.code != "not_found") {
-			return r, err
-		}
-		r = &now
-	}
-	return r, nil
 }
 
 // replays prints v, in a table the replays that it holds.

@@ -54,24 +54,31 @@ func (w *Why) keyed() []string {
 // lookAgain is how often something is looked at that goes on.
 const lookAgain = 250 * time.Millisecond
 
-// ended waits until an act has come to its end. One that stands in the log, and that nobody has come to yet, is not
-// found.
-func (c *Client) ended(ctx context.Context, a *operations.Acted) error {
+// await looks again and again until it is over, or a look fails.
+func await(ctx context.Context, over func() bool, look func() error) error {
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
-	for a.Status == "pending" {
+	for !over() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-again.C:
 		}
-		var refused *refusal
-		now := *a
-		err := c.ask(ctx, io.Discard, http.MethodGet, "/acts"+step(a.EventID), nil, &now)
-		if err != nil && (!errors.As(err, &refused) || refused.code != "not_found") {
+		if err := look(); err != nil {
 			return err
 		}
-		*a = now
 	}
 	return nil
+}
+
+// ended waits until an act has come to its end. One that stands in the log, and that nobody has come to yet, is not
+// found.
+func (c *Client) ended(ctx context.Context, a *operations.Acted) error {
+	return await(ctx, func() bool { return a.Status != "pending" }, func() error {
+		err := c.ask(ctx, io.Discard, http.MethodGet, "/acts"+step(a.EventID), nil, a)
+		if refused, ok := errors.AsType[*refusal](err); ok && refused.code == "not_found" {
+			return nil
+		}
+		return err
+	})
 }
