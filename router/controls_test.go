@@ -199,11 +199,19 @@ func TestAHandlerOverItsCapPausesUntilItIsResumed(t *testing.T) {
 				l.credit(1)
 			}
 			b.paused(t, router.ErrLotFull.Error())
-			c, err := s.Controls(t.Context(), 0)
 			full := "the parking lot is full: more than 3 messages " // and of what
-			if why := c.Paused[handlerName]; err != nil || why != full+name && why != full+"of "+account(1).String() {
-				t.Errorf("other processes see %+v, %v", c, err)
-			}
+			// It pauses here before others are told.
+			eventually(t, func() bool {
+				c, err := s.Controls(t.Context(), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				why, told := c.Paused[handlerName]
+				if told && why != full+name && why != full+"of "+account(1).String() {
+					t.Fatalf("other processes see %q", why)
+				}
+				return told
+			})
 			b.book.setFail(nil)
 			if n, err := b.ReplaySequence(t.Context(), handlerName, account(1).String()); n < 3 || err != nil {
 				t.Fatalf("replayed %d, %v while it is paused", n, err)
