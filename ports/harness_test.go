@@ -22,7 +22,10 @@ import (
 	"bankforge/app/codec"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The server closes a connection whose request it has refused, half a second later.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // views are the memory views, brought up to date by every question, unless they are held back.
 type views struct {

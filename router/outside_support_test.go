@@ -174,7 +174,7 @@ func complete(v *vault, b *bench) bool {
 
 // becomesComplete polls: nobody waits for what is built anew.
 func becomesComplete(v *vault, b *bench) bool {
-	for deadline := time.Now().Add(2 * time.Second); !complete(v, b); <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(finale); !complete(v, b); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}

@@ -108,10 +108,10 @@ func (w *worker) whole() bank.Seq {
 
 // took tells everyone that all of a partition up to c has been committed.
 func (w *worker) took(partition int, c Checkpoint) {
-	w.progress.took(w.Name, partition, c)
 	w.standing.mu.Lock()
-	defer w.standing.mu.Unlock()
 	w.standing.position = c.Position
+	w.standing.mu.Unlock()
+	w.progress.took(w.Name, partition, c) // who waited for it, sees it in what the handler says of itself
 }
 
 // wait sleeps for d, or until the handler is resumed; false: the session of ctx is over.

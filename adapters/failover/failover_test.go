@@ -187,7 +187,7 @@ func TestOneReadTriesAtATime(t *testing.T) {
 
 func TestWithoutAStoreErrorsAreTold(t *testing.T) {
 	t.Parallel()
-	v := failover.New(failover.Config{Fast: "fast", Slow: "slow"})
+	v := failover.New(failover.Config{Fast: "fast", Slow: "slow", Rest: time.Hour})
 	fail := func(context.Context) (int, error) { return 0, errAway }
 	if _, err := failover.Read(t.Context(), v, fail, nil); !errors.Is(err, errAway) {
 		t.Error(err)

@@ -223,20 +223,20 @@ func (l *Lot) TakenIn(ctx context.Context, handler string) (keys int, err error)
 }
 
 // Refuse ends a wish to rebuild.
-func (l *Lot) Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error {
+func (l *Lot) Refuse(ctx context.Context, handler, key string, r repair.Refusal) error {
 	return l.within(ctx, func(ctx context.Context) error {
-		_, ok, err := l.Lock(ctx, handler, key)
-		if err != nil || !ok {
+		act, ok, err := l.Lock(ctx, handler, key)
+		if err != nil || !ok || r.Act != "" && r.Act != act {
 			return err
 		}
 		k := l.db.Key(key)
-		if err := l.exec(ctx, refuseSequence, handler, k, at.UnixMicro()); err != nil {
+		if err := l.exec(ctx, refuseSequence, handler, k, r.At.UnixMicro()); err != nil {
 			return err
 		}
 		if err := l.exec(ctx, endSequence, handler, k); err != nil {
 			return err
 		}
-		return l.exec(ctx, refuseAll, handler, k, code, l.db.Text(why), at.UnixMicro())
+		return l.exec(ctx, refuseAll, handler, k, r.Code, l.db.Text(r.Why), r.At.UnixMicro())
 	})
 }
 

@@ -68,7 +68,7 @@ func (p *paused) Renew(ctx context.Context) error {
 }
 
 const (
-	shortLease = 400 * time.Millisecond
+	shortLease = 2 * time.Second // a busy machine may renew it late
 	renewal    = 50 * time.Millisecond
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,19 +241,23 @@ func held(t *testing.T, l *Log) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() {
-		t.Helper()
-		if err := tx.Rollback(t.Context()); err != nil {
+	release = sync.OnceFunc(func() {
+		if err := tx.Rollback(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-	}
+	})
+	t.Cleanup(release)
+	return release
 }
 
 // An append that is waiting when the server ends its connection, or when its own time is up.
 func TestAnAppendWhoseConnectionEnds(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*testing.T, *Log, context.CancelFunc){
-		"by the server": func(t *testing.T, l *Log, _ context.CancelFunc) {
+	for name, c := range map[string]struct {
+		within time.Duration
+		end    func(*testing.T, *Log)
+	}{
+		"by the server": {time.Minute, func(t *testing.T, l *Log) {
 			t.Helper()
 			const terminate = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 				WHERE application_name = $1 AND wait_event_type = 'Lock'`
@@ -262,20 +267,18 @@ func TestAnAppendWhoseConnectionEnds(t *testing.T) {
 					t.Fatalf("nothing waits; %v", err)
 				}
 			}
-		},
-		"by its deadline": func(*testing.T, *Log, context.CancelFunc) {},
+		}},
+		"by its deadline": {300 * time.Millisecond, func(*testing.T, *Log) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := openOnly(t, ledgerSchema).Log(LogConfig{CommitWithin: 300 * time.Millisecond})
+			l := openOnly(t, ledgerSchema).Log(LogConfig{CommitWithin: c.within})
 			head, ledger := follow(t, l)
 			release := held(t, l)
 			b := next(head, ledger, 10)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
 			result := make(chan error, 1)
-			go func() { result <- l.Append(ctx, b) }()
-			end(t, l, cancel)
+			go func() { result <- l.Append(t.Context(), b) }()
+			c.end(t, l)
 			if err := <-result; !errors.Is(err, app.ErrUnknownCommit) {
 				t.Errorf("the error is %v, want ErrUnknownCommit", err)
 			}

@@ -128,7 +128,10 @@ func TestTheSuiteNoticesAMissingRowLock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := apptest.HandlerStore(t.Context(), c.broken(openDB(t).Derived()))
+			var err error
+			for tries := 0; err == nil && tries < 5; tries++ { // a busy machine may hide it
+				err = apptest.HandlerStore(t.Context(), c.broken(openDB(t).Derived()))
+			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("the suite did not notice: %v", err)
 			}

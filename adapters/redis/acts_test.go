@@ -41,7 +41,7 @@ var errBoom = errors.New("boom")
 func openCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{last: map[string]bank.Version{}, given: map[string]bool{}}
-	c.branch = newBranchWith(t, servers.Redis(t), c.watched)
+	c.branch = newBranchWith(t, servers.Redis(t), patience, c.watched)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for i := range 2 {

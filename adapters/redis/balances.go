@@ -26,7 +26,7 @@ type Balances struct {
 func NewBalances(db *DB, store app.Balances, progress app.Progress, fellBack func(reason string)) *Balances {
 	return &Balances{store, db, failover.New(failover.Config{
 		Fast: router.RedisBalancesHandler, Slow: app.BalancesHandler, Progress: progress,
-		Timeout: readTimeout, FellBack: fellBack,
+		Timeout: db.within, FellBack: fellBack,
 	})}
 }
 

@@ -27,13 +27,16 @@ var prefixes atomic.Int64
 // open gives a test keys of its own.
 func open(tb testing.TB) (*redis.DB, *goredis.Client, string) {
 	tb.Helper()
-	return openAt(tb, servers.Redis(tb))
+	return openAt(tb, servers.Redis(tb), patience)
 }
 
-func openAt(tb testing.TB, url string) (*redis.DB, *goredis.Client, string) {
+// patience is how long tests wait for whatever is to happen, if the machine is busy.
+const patience = time.Minute
+
+func openAt(tb testing.TB, url string, within time.Duration) (*redis.DB, *goredis.Client, string) {
 	tb.Helper()
 	prefix := fmt.Sprintf("test-%d-%d-%d:", os.Getpid(), time.Now().UnixNano(), prefixes.Add(1))
-	db, err := redis.Open(url, prefix)
+	db, err := redis.OpenFor(url, prefix, within)
 	if err != nil {
 		tb.Fatal(err)
 	}

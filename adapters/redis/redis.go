@@ -23,11 +23,11 @@ type DB struct {
 	write  *redis.Client
 	read   *redis.Client // gives up soon: who reads has a store to fall back to
 	prefix string
+	within time.Duration // a read is given up after it
 }
 
 // Timeouts, and what a read may cost at most.
 const (
-	dialTimeout  = 200 * time.Millisecond
 	writeTimeout = 5 * time.Second
 	readTimeout  = 100 * time.Millisecond
 	readers      = 64 // connections
@@ -35,18 +35,20 @@ const (
 
 // Open uses the Redis at a URL of the form redis://user:password@host:port/db. All keys begin with prefix. It does not
 // wait for the server: whether it answers is what Ping finds out.
-func Open(url, prefix string) (*DB, error) {
+func Open(url, prefix string) (*DB, error) { return open(url, prefix, readTimeout) }
+
+func open(url, prefix string, within time.Duration) (*DB, error) {
 	quiet()
 	o, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	o.DialTimeout, o.MaxRetries, o.ContextTimeoutEnabled = dialTimeout, -1, true
+	o.DialTimeout, o.MaxRetries, o.ContextTimeoutEnabled = 2*within, -1, true
 	o.DialerRetries, o.DisableIdentity = 1, true
 	w, r := *o, *o
 	w.ReadTimeout, w.WriteTimeout = writeTimeout, writeTimeout
-	r.ReadTimeout, r.WriteTimeout, r.PoolTimeout, r.PoolSize = readTimeout, readTimeout, readTimeout, readers
-	return &DB{write: redis.NewClient(&w), read: redis.NewClient(&r), prefix: prefix}, nil
+	r.ReadTimeout, r.WriteTimeout, r.PoolTimeout, r.PoolSize = within, within, within, readers
+	return &DB{write: redis.NewClient(&w), read: redis.NewClient(&r), prefix: prefix, within: within}, nil
 }
 
 // quiet keeps the driver from writing to standard error: what it tells there, it also returns.

@@ -107,9 +107,9 @@ func TestWhoNeverConnectsIsClosed(t *testing.T) {
 
 func TestPingsMustBeAnswered(t *testing.T) {
 	t.Parallel()
-	h := open(t, websocket.Config{Ping: 200 * time.Millisecond, Pong: 100 * time.Millisecond})
+	h := open(t, websocket.Config{Ping: 3 * time.Second, Pong: 2 * time.Second})
 	c := h.connect(t, "good")
-	for range 3 {
+	for range 2 {
 		if r := c.next(); r != (reply{}) {
 			t.Fatalf("instead of a ping came %+v", r)
 		}

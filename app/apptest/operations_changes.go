@@ -321,7 +321,7 @@ func (d *desk) checkLateWish() error {
 func (d *desk) checkRefusedWish() error {
 	_, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: "free"}, ops.ActPending, "")
 	err = errors.Join(err, d.block("free", 511), d.block("free", 512),
-		d.s.Refuse(d.ctx, d.handler, "free", ops.RefusedNoRebuild, "no", d.now))
+		d.s.Refuse(d.ctx, d.handler, "free", d.refusal()))
 	q, _, ill := d.s.Sequence(d.ctx, d.handler, "free")
 	if err = errors.Join(err, ill); err != nil || !q.NextAt.Equal(d.now) || q.NextBy != ops.ByBackoff || q.Waiting != 2 {
 		return fmt.Errorf("after a rebuild was refused: %+v, %w; want what waits tried now", q, orNil(err))

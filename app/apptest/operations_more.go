@@ -71,7 +71,7 @@ func (d *desk) checkDiscard() error {
 	if err != nil {
 		return err
 	}
-	if err := d.s.Refuse(d.ctx, d.handler, "l", ops.RefusedNoRebuild, "no", d.now); err != nil {
+	if err := d.s.Refuse(d.ctx, d.handler, "l", d.refusal()); err != nil {
 		return err
 	}
 	if err := d.became(id, ops.ActFailed, ops.RefusedNoRebuild); err != nil {

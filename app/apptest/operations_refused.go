@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +11,7 @@ import (
 )
 
 // checkRebuildRefused has keys rebuilt that wait for a time, or for a hand, and refuses that: they wait as before.
+// A key that is wanted rebuilt once more while it is tried, is tried once more.
 func (d *desk) checkRebuildRefused() error {
 	soon, later := d.now.Add(time.Hour), d.now.Add(2*time.Hour)
 	err := errors.Join(d.fail("soon", 1, "broken", soon), d.fail("set", 2, "broken", time.Time{}),
@@ -27,12 +29,14 @@ func (d *desk) checkRebuildRefused() error {
 		return err
 	}
 	keys := []string{"soon", "set", "by hand", "meanwhile"}
+	first := map[string]string{}
 	for range 2 { // wanted twice, it is refused once
 		for _, key := range keys {
-			_, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: key}, ops.ActPending, "")
+			id, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: key}, ops.ActPending, "")
 			if err != nil {
 				return err
 			}
+			first[key] = cmp.Or(first[key], id)
 		}
 	}
 	set.Target = ops.FailureID(d.handler, "inc", 4, 1)
@@ -40,11 +44,18 @@ func (d *desk) checkRebuildRefused() error {
 		return err
 	}
 	for _, key := range keys {
+		before := d.refusal()
+		before.Act = first[key]
+		if err := d.s.Refuse(d.ctx, d.handler, key, before); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
 		all, err := d.s.Due(d.ctx, []string{d.handler}, d.now, 100)
 		if err != nil || len(all) == 0 || !all[0].Rebuild {
 			return fmt.Errorf("a rebuild is not due at once: %+v, %w", all, orNil(err))
 		}
-		if err := d.s.Refuse(d.ctx, d.handler, key, ops.RefusedNoRebuild, "no", d.now); err != nil {
+		if err := d.s.Refuse(d.ctx, d.handler, key, d.refusal()); err != nil {
 			return err
 		}
 	}
@@ -58,4 +69,9 @@ func (d *desk) checkRebuildRefused() error {
 		return fmt.Errorf("at the time that was set are due %+v, %w", all, orNil(err))
 	}
 	return errors.Join(d.became(acts[0], ops.ActPending, ""), d.became(acts[1], ops.ActPending, ""))
+}
+
+// refusal is of whatever is wanted.
+func (d *desk) refusal() repair.Refusal {
+	return repair.Refusal{Code: ops.RefusedNoRebuild, Why: "no", At: d.now}
 }

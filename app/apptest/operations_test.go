@@ -48,6 +48,7 @@ type (
 	vague    struct{ sound } // settles one sequence of many
 	fickle   struct{ sound } // a failure makes it forget that a rebuild is wanted
 	hurried  struct{ sound } // tries at once what could not be rebuilt
+	rash     struct{ sound } // refuses also a rebuild that was wanted after the one that failed
 	patient  struct{ sound } // has acts wait that nobody will do any more
 )
 
@@ -202,11 +203,16 @@ func (b sleepy) Standings(ctx context.Context) ([]ops.Standing, error) {
 }
 
 func (b fickle) Attempted(ctx context.Context, p router.Parked, a router.Attempt, next time.Time) error {
-	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, "", "", a.At))
+	return errors.Join(b.sound.Attempted(ctx, p, a, next), b.Refuse(ctx, p.Handler, p.Key, repair.Refusal{At: a.At}))
 }
 
-func (b hurried) Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error {
-	return errors.Join(b.sound.Refuse(ctx, handler, key, code, why, at), b.Postpone(ctx, handler, key, at))
+func (b hurried) Refuse(ctx context.Context, handler, key string, r repair.Refusal) error {
+	return errors.Join(b.sound.Refuse(ctx, handler, key, r), b.Postpone(ctx, handler, key, r.At))
+}
+
+func (b rash) Refuse(ctx context.Context, handler, key string, r repair.Refusal) error {
+	r.Act = ""
+	return b.sound.Refuse(ctx, handler, key, r)
 }
 
 func (b patient) Act(ctx context.Context, id string) (ops.Executed, bool, error) {
@@ -241,34 +247,35 @@ func TestOperationsTakesACorrectStore(t *testing.T) {
 func TestOperationsRejectsBrokenStores(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]func(sound) apptest.OperationsStore{
-		"acts twice":              func(s sound) apptest.OperationsStore { return twice{s} },
-		"claims for all":          func(s sound) apptest.OperationsStore { return generous{s} },
-		"claims for ever":         func(s sound) apptest.OperationsStore { return eternal{s} },
-		"tries early":             func(s sound) apptest.OperationsStore { return early{s} },
-		"paused keys flow":        func(s sound) apptest.OperationsStore { return leaky{s} },
-		"does not see divergence": func(s sound) apptest.OperationsStore { return blind{s} },
-		"does not name a key":     func(s sound) apptest.OperationsStore { return nameless{s} },
-		"takes any version":       func(s sound) apptest.OperationsStore { return careless{s} },
-		"too many at once":        func(s sound) apptest.OperationsStore { return crowded{s} },
-		"no rate":                 func(s sound) apptest.OperationsStore { return hasty{s} },
-		"failures are successes":  func(s sound) apptest.OperationsStore { return stubborn{s} },
-		"settles one of many":     func(s sound) apptest.OperationsStore { return vague{s} },
-		"acts stay pending":       func(s sound) apptest.OperationsStore { return wordless{s} },
-		"does not see controls":   func(s sound) apptest.OperationsStore { return deaf{s} },
-		"does not halt":           func(s sound) apptest.OperationsStore { return soft{s} },
-		"lists in disorder":       func(s sound) apptest.OperationsStore { return shuffled{s} },
-		"takes any for the head":  func(s sound) apptest.OperationsStore { return lax{s} },
-		"more than the head":      func(s sound) apptest.OperationsStore { return whole{s} },
-		"rebuilds nothing":        func(s sound) apptest.OperationsStore { return stuck{s} },
-		"many in disorder":        func(s sound) apptest.OperationsStore { return backward{s} },
-		"leaves some of many":     func(s sound) apptest.OperationsStore { return partial{s} },
-		"hides what was ended":    func(s sound) apptest.OperationsStore { return secret{s} },
-		"tells old changes":       func(s sound) apptest.OperationsStore { return gossip{s} },
-		"hides what acts became":  func(s sound) apptest.OperationsStore { return silent{s} },
-		"does not see pauses":     func(s sound) apptest.OperationsStore { return sleepy{s} },
-		"forgets a rebuild":       func(s sound) apptest.OperationsStore { return fickle{s} },
-		"tries what is refused":   func(s sound) apptest.OperationsStore { return hurried{s} },
-		"acts stay pending alone": func(s sound) apptest.OperationsStore { return patient{s} },
+		"acts twice":                func(s sound) apptest.OperationsStore { return twice{s} },
+		"claims for all":            func(s sound) apptest.OperationsStore { return generous{s} },
+		"claims for ever":           func(s sound) apptest.OperationsStore { return eternal{s} },
+		"tries early":               func(s sound) apptest.OperationsStore { return early{s} },
+		"paused keys flow":          func(s sound) apptest.OperationsStore { return leaky{s} },
+		"does not see divergence":   func(s sound) apptest.OperationsStore { return blind{s} },
+		"does not name a key":       func(s sound) apptest.OperationsStore { return nameless{s} },
+		"takes any version":         func(s sound) apptest.OperationsStore { return careless{s} },
+		"too many at once":          func(s sound) apptest.OperationsStore { return crowded{s} },
+		"no rate":                   func(s sound) apptest.OperationsStore { return hasty{s} },
+		"failures are successes":    func(s sound) apptest.OperationsStore { return stubborn{s} },
+		"settles one of many":       func(s sound) apptest.OperationsStore { return vague{s} },
+		"acts stay pending":         func(s sound) apptest.OperationsStore { return wordless{s} },
+		"does not see controls":     func(s sound) apptest.OperationsStore { return deaf{s} },
+		"does not halt":             func(s sound) apptest.OperationsStore { return soft{s} },
+		"lists in disorder":         func(s sound) apptest.OperationsStore { return shuffled{s} },
+		"takes any for the head":    func(s sound) apptest.OperationsStore { return lax{s} },
+		"more than the head":        func(s sound) apptest.OperationsStore { return whole{s} },
+		"rebuilds nothing":          func(s sound) apptest.OperationsStore { return stuck{s} },
+		"many in disorder":          func(s sound) apptest.OperationsStore { return backward{s} },
+		"leaves some of many":       func(s sound) apptest.OperationsStore { return partial{s} },
+		"hides what was ended":      func(s sound) apptest.OperationsStore { return secret{s} },
+		"tells old changes":         func(s sound) apptest.OperationsStore { return gossip{s} },
+		"hides what acts became":    func(s sound) apptest.OperationsStore { return silent{s} },
+		"does not see pauses":       func(s sound) apptest.OperationsStore { return sleepy{s} },
+		"forgets a rebuild":         func(s sound) apptest.OperationsStore { return fickle{s} },
+		"tries what is refused":     func(s sound) apptest.OperationsStore { return hurried{s} },
+		"refuses what is not tried": func(s sound) apptest.OperationsStore { return rash{s} },
+		"acts stay pending alone":   func(s sound) apptest.OperationsStore { return patient{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

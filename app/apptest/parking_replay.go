@@ -76,7 +76,7 @@ func checkHeld(ctx context.Context, s router.Store) error {
 }
 
 // heldFor is how long checkHeld gives others to do what they must not.
-const heldFor = 100 * time.Millisecond
+const heldFor = 250 * time.Millisecond
 
 // effects is where a handler of these checks counts what it has done for a key.
 func effects(key string) router.Stream {
@@ -339,7 +339,7 @@ func (d *desk) checkRebuildBeside() error {
 		}
 	}
 	if err == nil {
-		err = d.s.Refuse(d.ctx, d.handler, "l", ops.RefusedNoRebuild, "no", d.now)
+		err = d.s.Refuse(d.ctx, d.handler, "l", d.refusal())
 	}
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func runWith(
 	saw := make(chan router.Cursor, 1024)
 	r, err := relay.New(relay.Config{
 		Source: l, Hints: l.hints, Publisher: b, Topics: at[0], Store: s, Partitions: topics, Owner: owner,
-		Saw: func(c router.Cursor) { saw <- c }, Lease: 100 * time.Millisecond, Again: time.Millisecond,
+		Saw: func(c router.Cursor) { saw <- c }, Lease: 4 * time.Second, Again: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -155,8 +155,11 @@ type scene struct {
 	strange []string
 }
 
+// soon is when a claim runs out of a process that dies.
+const soon = 100 * time.Millisecond
+
 func newScene(s *seat, log *annals) *scene {
-	return &scene{seat: s, log: log, op: &operator{store: s}, claim: 100 * time.Millisecond}
+	return &scene{seat: s, log: log, op: &operator{store: s}, claim: time.Minute}
 }
 
 func (s *scene) routes(life *mortal) []router.Route {

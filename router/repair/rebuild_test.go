@@ -139,6 +139,7 @@ func TestARebuildOutlivesTheProcess(t *testing.T) {
 	each(t, func(t *testing.T, seat *seat, view string) {
 		t.Helper()
 		s := newScene(seat, newAnnals(5, 300))
+		s.claim = soon
 		var first *process
 		died := make(chan struct{})
 		s.forget = func(forget router.Forget) router.Forget {
@@ -258,7 +259,9 @@ func TestWhateverIsRebuiltTheViewsAreRight(t *testing.T) {
 		for seed := range uint64(2) {
 			t.Run(fmt.Sprint(name, "/", seed), func(t *testing.T) {
 				t.Parallel()
-				tellStory(t, newScene(open(t), newAnnals(seed, 350)), rand.New(rand.NewPCG(seed, 5)))
+				s := newScene(open(t), newAnnals(seed, 350))
+				s.claim = soon
+				tellStory(t, s, rand.New(rand.NewPCG(seed, 5)))
 			})
 		}
 	}

@@ -278,9 +278,12 @@ func (w *worker) count(handler string, ok bool) {
 
 // rebuild writes a key's view anew from the log.
 func (w *worker) rebuild(ctx context.Context, d *Due) {
-	s := w.r.c.Store
+	s, tried := w.r.c.Store, ""
 	err := w.r.c.Router.Rebuild(ctx, d.Handler, d.Key, func(ctx context.Context) (bool, error) {
-		_, wanted, err := s.Lock(ctx, d.Handler, d.Key)
+		act, wanted, err := s.Lock(ctx, d.Handler, d.Key)
+		if err == nil {
+			tried = act
+		}
 		return wanted, err
 	}, func(ctx context.Context) error {
 		_, err := s.Rebuilt(ctx, d.Handler, d.Key, time.Now().UTC().Truncate(time.Microsecond))
@@ -290,11 +293,11 @@ func (w *worker) rebuild(ctx context.Context, d *Due) {
 	case err == nil || ctx.Err() != nil:
 		return
 	case errors.Is(err, router.ErrNoRebuild):
-		err = s.Refuse(ctx, d.Handler, d.Key, ops.RefusedNoRebuild, err.Error(), time.Now())
+		err = s.Refuse(ctx, d.Handler, d.Key, Refusal{tried, ops.RefusedNoRebuild, err.Error(), time.Now()})
 	case unavailable(err):
 		err = s.Postpone(ctx, d.Handler, d.Key, time.Now().Add(w.r.c.Hold))
 	default:
-		err = s.Refuse(ctx, d.Handler, d.Key, ops.FailedAgain, says(err), time.Now())
+		err = s.Refuse(ctx, d.Handler, d.Key, Refusal{tried, ops.FailedAgain, says(err), time.Now()})
 	}
 	if err != nil {
 		w.r.c.Log.WarnContext(ctx, "cannot say what became of a rebuild", "handler", d.Handler, "error", err)

@@ -71,8 +71,16 @@ type Rebuilds interface {
 	// Rebuilt ends the waiting of all messages of the key, and that it has diverged: its view has all that the handler's
 	// checkpoint has. It returns how many messages waited.
 	Rebuilt(ctx context.Context, handler, key string, at time.Time) (resolved int, err error)
-	// Refuse ends the wish with the reason. It needs no transaction.
-	Refuse(ctx context.Context, handler, key, code, why string, at time.Time) error
+	// Refuse ends the wish, unless the key is wanted rebuilt once more by now. It needs no transaction.
+	Refuse(ctx context.Context, handler, key string, r Refusal) error
+}
+
+// Refusal is why a key is not rebuilt.
+type Refusal struct {
+	Act  string // for which it was tried, as Lock said; "": whichever
+	Code string
+	Why  string
+	At   time.Time
 }
 
 // Running is a replay that runs.
