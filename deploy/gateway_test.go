@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,12 +41,12 @@ func gateway(t *testing.T, servers map[string][]string) string {
 	for _, pool := range pools {
 		at := servers[pool]
 		if at == nil {
-			at = []string{deadAddress(t)}
+			at = []string{dead}
 		}
 		fmt.Fprintf(&upstreams, "upstream %s { server %s max_fails=1 fail_timeout=2s; }\n", pool,
 			strings.Join(at, " max_fails=1 fail_timeout=2s; server "))
 	}
-	address := deadAddress(t)
+	address := freeAddress(t)
 	write(t, filepath.Join(dir, "upstreams.conf"), upstreams.String())
 	write(t, filepath.Join(dir, "listen.conf"), "listen "+address+";\n")
 	flags := []string{"-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"}
@@ -86,15 +88,21 @@ func run(t *testing.T, c *exec.Cmd) {
 	})
 }
 
-// deadAddress is one at which nobody answers.
-func deadAddress(t *testing.T) string {
+// dead is an address at which nobody answers.
+const dead = "127.0.0.1:1"
+
+// freeAddress is below those that clients' connections take by themselves: it is free until the gateway listens there.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		at := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(10_000))
+		if l, err := net.Listen("tcp", at); err == nil {
+			_ = l.Close()
+			return at
+		}
 	}
-	_ = l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func waitFor(t *testing.T, done func() bool) {
@@ -243,7 +251,7 @@ func TestDeadProcess(t *testing.T) {
 			_ = c.Close()
 		}
 	})
-	for name, first := range map[string]string{"dead": deadAddress(t), "dies": dies} {
+	for name, first := range map[string]string{"dead": dead, "dies": dies} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			lives := server(t, func(w http.ResponseWriter, r *http.Request) {

@@ -73,24 +73,26 @@ func drop(t *testing.T, url, prefix string) {
 // journeyCommands are those of all journeys.
 func journeyCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"serve":  serveCommand,  // serve [FLAG…]: start the bank on $ADDR and ./data, and wait until it is ready
-		"crash":  crashCommand,  // crash: kill -9
-		"term":   termCommand,   // term: SIGTERM, and it must end with status 0 in time
-		"hang":   hangCommand,   // hang: a client that stops in the middle of a command
-		"as":     asCommand,     // as NAME ROLE [FLAG…]: whose token req sends from now on
-		"req":    reqCommand,    // req STATUS METHOD PATH [HEADER: VALUE]… [BODY]
-		"get":    getCommand,    // get NAME PATH: set $NAME to a value of the last answer
-		"want":   wantCommand,   // [!] want PATH VALUE: compare with a value of the last answer
-		"header": headerCommand, // [!] header NAME VALUE: compare with a header of the last answer
-		"await":  awaitCommand,  // await URLPATH PATH VALUE: ask until the value is there
-		"soon":   soonCommand,   // soon NAME SECONDS: set $NAME to the time then
-		"live":   liveCommand,   // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer
-		"listen": listenCommand, // listen CHANNEL: on a WebSocket, from now on
-		"heard":  heardCommand,  // [!] heard CHANNEL PATTERN: wait until that was told there
-		"load":   loadCommand,   // load start CLIENTS | wait COUNT | stop | check | through NAME… | gap SECONDS
-		"tab":    tabCommand,    // tab open | state STATE | wait VERSION | check: a browser on the page
-		"sqlite": sqliteCommand, // sqlite FILE STATEMENT: run it, and print rows
-		"flip":   flipCommand,   // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
+		"serve":     serveCommand,     // serve [FLAG…]: start the bank on $ADDR and ./data, and wait until it is ready
+		"crash":     crashCommand,     // crash: kill -9
+		"term":      termCommand,      // term: SIGTERM, and it must end with status 0 in time
+		"hang":      hangCommand,      // hang: a client that stops in the middle of a command
+		"as":        asCommand,        // as NAME ROLE [FLAG…]: whose token req sends from now on
+		"req":       reqCommand,       // req STATUS[|STATUS] METHOD PATH [HEADER: VALUE]… [BODY]
+		"get":       getCommand,       // get NAME PATH: set $NAME to a value of the last answer
+		"want":      wantCommand,      // [!] want PATH VALUE: compare with a value of the last answer
+		"header":    headerCommand,    // [!] header NAME VALUE: compare with a header of the last answer
+		"await":     awaitCommand,     // await URLPATH PATH VALUE: ask until the value is there
+		"settled":   settledCommand,   // settled STATUS: wait until the act just answered has come to it
+		"published": publishedCommand, // published: wait until Kafka acknowledges in time
+		"soon":      soonCommand,      // soon NAME SECONDS: set $NAME to the time then
+		"live":      liveCommand,      // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer
+		"listen":    listenCommand,    // listen CHANNEL: on a WebSocket, from now on
+		"heard":     heardCommand,     // [!] heard CHANNEL PATTERN: wait until that was told there
+		"load":      loadCommand,      // load start CLIENTS | wait COUNT | stop | check | through NAME… | gap SECONDS
+		"tab":       tabCommand,       // tab open | state STATE | wait VERSION | check: a browser on the page
+		"sqlite":    sqliteCommand,    // sqlite FILE STATEMENT: run it, and print rows
+		"flip":      flipCommand,      // flip FILE TABLE COLUMN WHERE: turn one bit over in each value that is selected
 	}
 }
 

@@ -16,12 +16,12 @@ ports_of() {
 
 in_use() { (exec 5<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port prints one below those that clients' connections take by themselves.
+# free_port prints one below those that clients' connections take by themselves, and not in the file $1.
 free_port() {
     local port
     while :; do
         port=$((20000 + (RANDOM << 15 | RANDOM) % 12000))
-        in_use $port || break
+        in_use $port || grep -q "=$port\$" "$1" || break
     done
     echo $port
 }
@@ -31,11 +31,12 @@ make_ports() {
     local name next=${ports:-auto}
     [[ $next =~ ^(auto|[0-9]+)$ ]] || fail "--ports: $ports is neither auto nor a number"
     if [ -f "$dir/ports" ] || { [ -z "$ports" ] && [ "$dir" = "$shared" ]; }; then return; fi
+    : >"$dir/ports.new"
     for name in "${port_names[@]}"; do
-        if [ "${ports:-auto}" = auto ]; then next=$(free_port); fi
-        echo "PORT_$name=$next"
+        if [ "${ports:-auto}" = auto ]; then next=$(free_port "$dir/ports.new"); fi
+        echo "PORT_$name=$next" >>"$dir/ports.new"
         next=$((next + 1))
-    done >"$dir/ports.new"
+    done
     mv "$dir/ports.new" "$dir/ports"
 }
 

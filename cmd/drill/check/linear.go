@@ -66,7 +66,7 @@ func (r register) step(op operation, out result) (bool, register) {
 }
 
 // linearWithin bounds the search of one history.
-const linearWithin = 20 * time.Second
+const linearWithin = 2 * time.Minute
 
 // Linear says of which accounts no order of the operations, each between its call and its return, explains all
 // answers. What was unknown must have been settled by then. Through is what the log says in the end.

@@ -33,7 +33,8 @@ var broken = []string{"\xff\xfe\x00\x01 \x80", "", `{"account_id":"`, "{\"name\"
 // forge puts broken messages where the log has good ones, before the relay sends these: what is parked by that, an
 // operator must see and give up.
 func (b *bank) forge(ctx context.Context) error {
-	if err := teller.Until(ctx, process.Patience, func() bool { return b.learn(ctx) }); err != nil {
+	const patience = 4 * process.Patience // how long Kafka takes to make topics says nothing of the bank
+	if err := teller.Until(ctx, patience, func() bool { return b.learn(ctx) }); err != nil {
 		return check.Wrong(fmt.Errorf("the topics are not filled: %w", err))
 	}
 	relay := b.named(relaying)

@@ -77,7 +77,7 @@ func inTurn(attacks []attack) attack {
 }
 
 // takeoverWithin is how long it may take until another process does what the owner of the ledger did.
-const takeoverWithin = 5 * time.Second
+const takeoverWithin = 20 * time.Second
 
 // succeeds waits until m owns the ledger and takes commands, which it must in time.
 func (s *stage) succeeds(ctx context.Context, m *member) (took time.Duration, err error) {

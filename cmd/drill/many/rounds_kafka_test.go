@@ -16,7 +16,7 @@ func TestCommandsMustBeAsFastWithoutKafka(t *testing.T) {
 		found   string
 	}{
 		"as fast":    {teller.Pace{Answered: 50, Median: 5 * time.Millisecond}, ""},
-		"slower":     {teller.Pace{Answered: 50, Median: 9 * time.Millisecond}, "take longer"},
+		"slower":     {teller.Pace{Answered: 50, Median: 21 * time.Millisecond}, "take longer"},
 		"one failed": {teller.Pace{Answered: 50, Failed: 1, Median: time.Millisecond}, "1 commands failed"},
 		"none":       {teller.Pace{}, "no command was answered"},
 	} {

@@ -7,12 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -163,12 +166,22 @@ func FirstLines(out string) string {
 // Signal sends one.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// FreeAddress is one that nobody listens at. The bank keeps it through all its processes, as real ones do.
+// FreeAddress is one that nobody listens at, and that nobody else is told of. The bank keeps it through all its
+// processes, as real ones do. So it is below those that clients' connections take by themselves, and beside those of
+// scripts/services.sh.
 func FreeAddress(ctx context.Context) (string, error) {
 	var conf net.ListenConfig
-	l, err := conf.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for range 1000 {
+		at := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(10_000)) //nolint:gosec // no secret
+		if _, told := toldAddresses.LoadOrStore(at, true); told {
+			continue
+		}
+		if l, err := conf.Listen(ctx, "tcp", at); err == nil {
+			return at, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("no port is free")
 }
+
+// toldAddresses are those that FreeAddress has found.
+var toldAddresses sync.Map
