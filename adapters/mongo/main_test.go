@@ -52,6 +52,11 @@ func openAt(tb testing.TB, address string) (*mongo.DB, *driver.Database) {
 			tb.Error(err)
 		}
 	})
+	for deadline := time.Now().Add(20 * time.Second); db.Ping(tb.Context()) != nil; { // each takes half a second, at most
+		if time.Now().After(deadline) {
+			tb.Fatal("the server does not answer")
+		}
+	}
 	return db, client.Database(name)
 }
 
