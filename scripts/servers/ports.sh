@@ -16,12 +16,12 @@ ports_of() {
 
 in_use() { (exec 5<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port prints one below those that clients' connections take by themselves, and not in the file $1.
+# free_port prints one below those that clients' connections take by themselves, and none of the lines NAME=PORT in $1.
 free_port() {
     local port
     while :; do
         port=$((20000 + (RANDOM << 15 | RANDOM) % 12000))
-        in_use $port || grep -q "=$port\$" "$1" || break
+        in_use $port || [[ $1 =~ =$port($'\n'|$) ]] || break
     done
     echo $port
 }
@@ -33,7 +33,7 @@ make_ports() {
     if [ -f "$dir/ports" ] || { [ -z "$ports" ] && [ "$dir" = "$shared" ]; }; then return; fi
     : >"$dir/ports.new"
     for name in "${port_names[@]}"; do
-        if [ "${ports:-auto}" = auto ]; then next=$(free_port "$dir/ports.new"); fi
+        if [ "${ports:-auto}" = auto ]; then next=$(free_port "$(cat "$dir/ports.new")"); fi
         echo "PORT_$name=$next" >>"$dir/ports.new"
         next=$((next + 1))
     done

@@ -50,8 +50,8 @@ archive_kafka() (
     home=$(kafka_home)
     dir=$(mktemp -d)
     trap 'one_kill kafka; rm -rf "$dir"' EXIT
-    PORT_KAFKA=$(free_port)
-    PORT_KAFKA_CONTROLLER=$(free_port)
+    PORT_KAFKA=$(free_port "")
+    PORT_KAFKA_CONTROLLER=$(free_port "=$PORT_KAFKA")
     kafka_flags=("-XX:ArchiveClassesAtExit=$home/classes.new")
     say "an archive of Kafka's classes"
     if bring kafka && one_stop kafka && [ -s "$home/classes.new" ]; then
