@@ -30,7 +30,7 @@ type BenchCmd struct {
 
 	Suite   bool     `help:"Measure every line of docs/performance.md on servers of its own (make bench)."`
 	Profile string   `help:"Which table: ${enum} (on servers that flags name)." enum:"embedded,kafka" default:"embedded"`
-	Only    []string `help:"Lines of the suite: of ${benches}; of kafka: ${farbenches}." placeholder:"LINE,…"`
+	Only    []string `help:"Lines of the suite: of {benches}; of kafka: {farbenches}." placeholder:"LINE,…"`
 	Short   bool     `help:"A few seconds a line of the suite, without judging times."`
 	Repeat  int      `name:"runs" help:"How often what the suite compares runs in turn." default:"3"`
 	Dir     string   `help:"Where the suite makes its data directories; it must be a disk." placeholder:"DIR"`

@@ -85,7 +85,7 @@ func plain(v any) any {
 
 // Token signs a bearer token.
 type Token struct {
-	Role     []app.Role    `help:"What the bearer may do: ${roles}." required:"" placeholder:"ROLE,…"`
+	Role     []app.Role    `help:"What the bearer may do: {roles}." required:"" placeholder:"ROLE,…"`
 	Subject  string        `help:"Who the bearer is." required:"" placeholder:"NAME"`
 	Customer string        `help:"Whose accounts a customer may use." placeholder:"cus_…"`
 	TTL      time.Duration `name:"ttl" help:"How long the token is good." default:"1h"`
