@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -33,6 +34,7 @@ type shore struct {
 	*testing.T
 	store router.Store
 	plant func(router.Store, *vault) router.Store
+	end   time.Duration // as of stage
 	told  int
 }
 
@@ -104,7 +106,7 @@ func (v *vault) disturb(what string) {
 func (t *shore) mend(b *bench, l *ledger, v *vault, stop func(), first int) error {
 	v.set(func() { v.down, v.fail = nil, nil })
 	defer stop()
-	if !await(b, l, finale) || !becomesComplete(v, b) {
+	if !await(b, l, t.end) || !becomesComplete(v, b, t.end) {
 		return fmt.Errorf("the handler stands at %d of %d: %+v", b.progress.At(b.name), l.head(), b.status(t))
 	}
 	for i := first; i < first+2*accounts; i++ {
@@ -134,7 +136,7 @@ func sound(s router.Store, _ *vault) router.Store { return s }
 
 func TestEffectsOutsideAreExactlyOnceAndInOrder(t *testing.T) {
 	t.Parallel()
-	on := &shore{T: t, store: openStore(t), plant: sound}
+	on := &shore{T: t, store: openStore(t), plant: sound, end: finale}
 	rapid.Check(t, func(rt *rapid.T) {
 		if err := on.play(outsideStories.Draw(rt, "story")); err != nil {
 			rt.Fatal(err)
@@ -176,7 +178,7 @@ func TestThePropertyFindsPlantedBugsOutside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			on := &shore{T: t, store: openStore(t), plant: plant}
+			on := &shore{T: t, store: openStore(t), plant: plant, end: amid}
 			for seed := range 60 {
 				if err := on.play(append(outsideStories.Example(seed), shows[:len(shows)-2*(1-seed%2)]...)); err != nil {
 					t.Logf("story %d: %v", seed, err)

@@ -173,8 +173,8 @@ func complete(v *vault, b *bench) bool {
 }
 
 // becomesComplete polls: nobody waits for what is built anew.
-func becomesComplete(v *vault, b *bench) bool {
-	for deadline := time.Now().Add(finale); !complete(v, b); <-time.After(time.Millisecond) {
+func becomesComplete(v *vault, b *bench, within time.Duration) bool {
+	for deadline := time.Now().Add(within); !complete(v, b); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}

@@ -45,7 +45,7 @@ func TestWhatIsLostOutsideIsBuiltFromTheLog(t *testing.T) {
 			b.await(t)
 			lose(v)
 			l.hints.Wake() // nothing is appended: the handler looks by itself
-			if !becomesComplete(v, b) {
+			if !becomesComplete(v, b, finale) {
 				t.Error("it is not built again")
 			}
 			v.expect(t, map[int]bank.Version{1: 100, 2: 200, 3: 100})
@@ -61,7 +61,7 @@ func TestAnEmptyLogIsNothingToWarnOf(t *testing.T) {
 	warnings := slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b := newOutsideTelling(t, handlerName, l, openStore(t), v, warnings)
 	stop := b.start(t)
-	if !becomesComplete(v, b) {
+	if !becomesComplete(v, b, finale) {
 		t.Error("there is no mark")
 	}
 	stop()
@@ -72,7 +72,7 @@ func TestAnEmptyLogIsNothingToWarnOf(t *testing.T) {
 	v.flush()
 	b = newOutsideTelling(t, handlerName, l, openStore(t), v, warnings)
 	stop = b.start(t)
-	if !becomesComplete(v, b) {
+	if !becomesComplete(v, b, finale) {
 		t.Error("it is not built")
 	}
 	stop()

@@ -66,8 +66,9 @@ step schema scripts/schemathesis.sh
 step bench scripts/bench.sh --short
 step drill scripts/drill.sh --short
 awaited
-step many env PROFILE=kafka scripts/drill.sh --short
+beside many env PROFILE=kafka scripts/drill.sh --short
 step bench-kafka env PROFILE=kafka scripts/bench.sh --short
+awaited
 
 echo
 echo "=== summary"
