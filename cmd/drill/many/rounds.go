@@ -77,13 +77,13 @@ func inTurn(attacks []attack) attack {
 }
 
 // takeoverWithin is how long it may take until another process does what the owner of the ledger did.
-const takeoverWithin = 20 * time.Second
+const takeoverWithin = 5 * time.Second
 
 // succeeds waits until m owns the ledger and takes commands, which it must in time.
 func (s *stage) succeeds(ctx context.Context, m *member) (took time.Duration, err error) {
 	began := time.Now()
 	err = teller.Until(ctx, process.Patience, func() bool { return m.owns(ctx) })
-	if took = time.Since(began); err == nil && took > takeoverWithin {
+	if took = time.Since(began); err == nil && took > takeoverWithin*time.Duration(s.conf.Slack) {
 		err = errors.New("too late")
 	}
 	if err != nil {

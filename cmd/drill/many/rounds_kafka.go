@@ -18,7 +18,7 @@ import (
 // What without Kafka must be as it is with it: half of the answers may take at most so many times as long. What waits
 // for a broker waits for seconds; and a machine that does other things, too, is not always as fast.
 const (
-	slower = 5
+	slower = 2
 	warmUp = 5 * time.Second // processes that have just begun join their groups, and make their connections
 	paceOf = 10 * time.Second
 	every  = 100 * time.Millisecond // each client sends a command, and waits so long
@@ -48,7 +48,7 @@ func kafkaAway(d time.Duration) attack {
 			without, err := s.withoutKafka(ctx, v, d)
 			v.Noted("with Kafka %s; without %s", with, without)
 			err = errors.Join(err, s.servers.Do(ctx, "start", servers.Kafka))
-			return errors.Join(err, check.Wrong(asFast(with, without)))
+			return errors.Join(err, check.Wrong(asFast(with, without, s.conf.Slack)))
 		})
 		if err != nil {
 			return err
@@ -86,13 +86,13 @@ func (s *stage) withoutKafka(ctx context.Context, v *Visit, d time.Duration) (p 
 }
 
 // asFast compares them.
-func asFast(with, without teller.Pace) error {
+func asFast(with, without teller.Pace, slack int) error {
 	switch {
 	case without.Answered == 0 || with.Answered == 0:
 		return fmt.Errorf("no command was answered: with Kafka %s, without %s", with, without)
 	case without.Failed > 0:
 		return fmt.Errorf("without Kafka %d commands failed: %s", without.Failed, without)
-	case without.Median > slower*with.Median:
+	case without.Median > slower*time.Duration(slack)*with.Median:
 		return fmt.Errorf("without Kafka commands take longer: %s, and %s with it", without, with)
 	}
 	return nil

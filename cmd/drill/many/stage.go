@@ -31,6 +31,7 @@ type Config struct {
 	Script    string // that starts servers
 	Clients   int    // that move money at once
 	Outside   bool   // Kafka, Redis and MongoDB, too
+	Slack     int    // times as long as they should may things take: others may use the machine, too
 }
 
 // stage is one bank that is attacked: its servers, its processes, its clients, and what the drill knows of it.
