@@ -22,9 +22,11 @@ beside() { # beside NAME COMMAND...: a step that runs beside the next ones, unti
     aside=$1 aside_began=$SECONDS
     shift
     echo "=== $aside, beside what follows: $*"
+    set -m # a group of its own, which can be ended as a whole
     "$@" >"$logs/$aside.log" 2>&1 &
     aside_pid=$!
-    trap 'kill "$aside_pid"; exit 130' INT TERM
+    set +m
+    trap 'kill -- "-$aside_pid"; exit 130' INT TERM
 }
 
 awaited() {

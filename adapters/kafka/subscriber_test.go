@@ -182,7 +182,7 @@ func TestASubscriberGathers(t *testing.T) {
 		t.Errorf("it is asked about %d records", n)
 	}
 	publish(t, c, topic, 2)
-	for range 5 { // both have come by then
+	for range 5 { // a second, for both to come
 		none(t, out)
 	}
 	close(urgent)

@@ -27,16 +27,17 @@ type LeaseStore struct {
 // TestLease checks all that app.Lease promises, and what it makes of Acquire. Its error names each promise that is
 // broken.
 func TestLease(ctx context.Context, s LeaseStore) error {
-	broken := make([]error, len(leaseChecks))
-	var beside sync.WaitGroup // they mostly wait
-	defer beside.Wait()
-	for i, c := range leaseChecks {
-		logs, err := s.Open(4)
-		if err != nil {
+	logs, broken := make([][]LeasedLog, len(leaseChecks)), make([]error, len(leaseChecks))
+	for i := range logs {
+		var err error
+		if logs[i], err = s.Open(4); err != nil {
 			return fmt.Errorf("open a log: %w", err)
 		}
+	}
+	var beside sync.WaitGroup // they mostly wait
+	for i, c := range leaseChecks {
 		beside.Go(func() {
-			if err := c.run(ctx, logs, s.For); err != nil {
+			if err := c.run(ctx, logs[i], s.For); err != nil {
 				broken[i] = fmt.Errorf("%s: %w", c.promise, err)
 			}
 		})

@@ -29,24 +29,27 @@ func (d *desk) checkRebuildRefused() error {
 		return err
 	}
 	keys := []string{"soon", "set", "by hand", "meanwhile"}
-	first := map[string]string{}
+	first, last := map[string]string{}, map[string]string{}
 	for range 2 { // wanted twice, it is refused once
 		for _, key := range keys {
 			id, err := d.act(repair.Act{Kind: ops.SequenceRebuild, Handler: d.handler, Key: key}, ops.ActPending, "")
 			if err != nil {
 				return err
 			}
-			first[key] = cmp.Or(first[key], id)
+			first[key], last[key] = cmp.Or(first[key], id), id
 		}
 	}
 	set.Target = ops.FailureID(d.handler, "inc", 4, 1)
 	if acts[1], err = d.act(set, ops.ActPending, ""); err != nil {
 		return err
 	}
+	refuse := func(key, act string) error {
+		r := d.refusal()
+		r.Act = act
+		return d.s.Refuse(d.ctx, d.handler, key, r)
+	}
 	for _, key := range keys {
-		before := d.refusal()
-		before.Act = first[key]
-		if err := d.s.Refuse(d.ctx, d.handler, key, before); err != nil {
+		if err := refuse(key, first[key]); err != nil {
 			return err
 		}
 	}
@@ -55,7 +58,7 @@ func (d *desk) checkRebuildRefused() error {
 		if err != nil || len(all) == 0 || !all[0].Rebuild {
 			return fmt.Errorf("a rebuild is not due at once: %+v, %w", all, orNil(err))
 		}
-		if err := d.s.Refuse(d.ctx, d.handler, key, d.refusal()); err != nil {
+		if err := refuse(key, last[key]); err != nil {
 			return err
 		}
 	}

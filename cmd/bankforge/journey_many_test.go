@@ -83,7 +83,7 @@ func journeyCommands() map[string]func(ts *testscript.TestScript, neg bool, args
 		"want":      wantCommand,      // [!] want PATH VALUE: compare with a value of the last answer
 		"header":    headerCommand,    // [!] header NAME VALUE: compare with a header of the last answer
 		"await":     awaitCommand,     // await URLPATH PATH VALUE: ask until the value is there
-		"settled":   settledCommand,   // settled STATUS: wait until the act just answered has come to it
+		"settled":   settledCommand,   // settled: wait until the act just answered is done
 		"published": publishedCommand, // published: wait until Kafka acknowledges in time
 		"soon":      soonCommand,      // soon NAME SECONDS: set $NAME to the time then
 		"live":      liveCommand,      // live CHANNEL EPOCH OFFSET: recover from there on a WebSocket, and print the answer

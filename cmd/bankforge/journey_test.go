@@ -93,9 +93,9 @@ func of(ts *testscript.TestScript) *journey {
 	return j
 }
 
-// freeAddress finds a port that nobody uses now, and that nobody else is told of. The bank that is started takes it,
-// and takes it again after it was killed. So it is below those that connections of clients take by themselves, and
-// beside those of scripts/services.sh.
+// freeAddress finds a port that nobody uses now, and that nobody else in this program is told of. The bank that is
+// started takes it, and takes it again after it was killed. So it is below those that connections of clients take by
+// themselves, and beside those that scripts/services.sh draws.
 func freeAddress() (string, error) {
 	for range 1000 {
 		port := 10_000 + rand.IntN(10_000)

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -281,9 +282,7 @@ func (w *worker) rebuild(ctx context.Context, d *Due) {
 	s, tried := w.r.c.Store, ""
 	err := w.r.c.Router.Rebuild(ctx, d.Handler, d.Key, func(ctx context.Context) (bool, error) {
 		act, wanted, err := s.Lock(ctx, d.Handler, d.Key)
-		if err == nil {
-			tried = act
-		}
+		tried = cmp.Or(tried, act) // later ones, it may not have done justice to
 		return wanted, err
 	}, func(ctx context.Context) error {
 		_, err := s.Rebuilt(ctx, d.Handler, d.Key, time.Now().UTC().Truncate(time.Microsecond))

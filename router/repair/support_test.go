@@ -187,7 +187,15 @@ func (b *book) at(ctx context.Context, i int) (bank.Version, error) {
 // mortal is a store whose process can die: from then on nothing is committed, and no claim is given back.
 type mortal struct {
 	store
-	dead atomic.Bool
+	dead     atomic.Bool
+	refusing atomic.Pointer[func()] // is called before a rebuild is refused
+}
+
+func (m *mortal) Refuse(ctx context.Context, handler, key string, r repair.Refusal) error {
+	if first := m.refusing.Load(); first != nil {
+		(*first)()
+	}
+	return m.store.Refuse(ctx, handler, key, r)
 }
 
 var errDead = handlers.As(handlers.Unavailable, errors.New("the process is dead"))

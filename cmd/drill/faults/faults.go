@@ -115,7 +115,7 @@ func (b *bank) lifetime() time.Duration {
 }
 
 // stillFor is longer than a handler waits for a broker before it reads the log itself.
-const stillFor = 30 * time.Second
+const stillFor = 20 * time.Second
 
 // calm lets everybody live.
 func (b *bank) calm(ctx context.Context) error {

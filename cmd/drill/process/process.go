@@ -166,9 +166,9 @@ func FirstLines(out string) string {
 // Signal sends one.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// FreeAddress is one that nobody listens at, and that nobody else is told of. The bank keeps it through all its
-// processes, as real ones do. So it is below those that clients' connections take by themselves, and beside those of
-// scripts/services.sh.
+// FreeAddress is one that nobody listens at, and that nobody else in this program is told of. The bank keeps it through
+// all its processes, as real ones do. So it is below those that clients' connections take by themselves, and beside
+// those that scripts/services.sh draws.
 func FreeAddress(ctx context.Context) (string, error) {
 	var conf net.ListenConfig
 	for range 1000 {
