@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,13 +14,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"bankforge/cmd/drill/process"
 )
 
 // patience is how long anything here may take; nothing takes a tenth of it on an idle machine.
@@ -46,7 +46,10 @@ func gateway(t *testing.T, servers map[string][]string) string {
 		fmt.Fprintf(&upstreams, "upstream %s { server %s max_fails=1 fail_timeout=2s; }\n", pool,
 			strings.Join(at, " max_fails=1 fail_timeout=2s; server "))
 	}
-	address := freeAddress(t)
+	address, err := process.FreeAddress(t.Context()) // the gateway is to listen there soon
+	if err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(dir, "upstreams.conf"), upstreams.String())
 	write(t, filepath.Join(dir, "listen.conf"), "listen "+address+";\n")
 	flags := []string{"-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"}
@@ -90,20 +93,6 @@ func run(t *testing.T, c *exec.Cmd) {
 
 // dead is an address at which nobody answers.
 const dead = "127.0.0.1:1"
-
-// freeAddress is below those that clients' connections take by themselves: it is free until the gateway listens there.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		at := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(10_000))
-		if l, err := net.Listen("tcp", at); err == nil {
-			_ = l.Close()
-			return at
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"errors"
-	"math/rand/v2"
-	"net"
+	"context"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	drill "bankforge/cmd/drill/process"
 )
 
 // patience is how long a journey waits for what must happen soon, on a slow machine with the race detector.
@@ -93,25 +91,8 @@ func of(ts *testscript.TestScript) *journey {
 	return j
 }
 
-// freeAddress finds a port that nobody uses now, and that nobody else in this program is told of. The bank that is
-// started takes it, and takes it again after it was killed. So it is below those that connections of clients take by
-// themselves, and beside those that scripts/services.sh draws.
-func freeAddress() (string, error) {
-	for range 1000 {
-		port := 10_000 + rand.IntN(10_000)
-		if _, told := toldPorts.LoadOrStore(port, true); told {
-			continue
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return l.Addr().String(), l.Close()
-		}
-	}
-	return "", errors.New("no port is free")
-}
-
-// toldPorts are those that freeAddress has found.
-var toldPorts sync.Map
+// freeAddress is one that the bank that is started takes, and takes again after it was killed.
+func freeAddress() (string, error) { return drill.FreeAddress(context.Background()) }
 
 // until asks ok every few milliseconds, and reports whether it came true within d: what it watches is a real
 // process, which nothing else can tell of.
